@@ -1,0 +1,121 @@
+//! A connection that changed its protocol: bytes both ways until one side ends.
+
+mod frames;
+pub(crate) mod idle;
+mod io;
+mod join;
+mod pump;
+#[cfg(test)]
+mod tests;
+
+use std::fmt;
+
+pub use self::{io::TunnelIo, join::join};
+
+/// Why a tunnel ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum TunnelEnd {
+    /// Both sides sent their end.
+    Closed,
+    /// The client's side failed or went away.
+    FrontFailed,
+    /// The server's side failed or went away.
+    BackFailed,
+    /// Silent both ways for [`tunnel_idle_timeout`](crate::limits::Limits::tunnel_idle_timeout).
+    Idle,
+    /// A drain asked both sides to close, and the client agreed.
+    Drained,
+    /// The drain's window was over, or the connection that carried it was dropped.
+    Cut,
+}
+
+impl TunnelEnd {
+    /// For the log and a metric label.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Closed => "closed",
+            Self::FrontFailed => "client failed",
+            Self::BackFailed => "server failed",
+            Self::Idle => "idle",
+            Self::Drained => "drained",
+            Self::Cut => "cut",
+        }
+    }
+}
+
+/// What went through a tunnel, and how it ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct TunnelReport {
+    /// Bytes from the client to the server.
+    pub bytes_up: u64,
+    /// Bytes from the server to the client.
+    pub bytes_down: u64,
+    /// Why it ended.
+    pub end: TunnelEnd,
+}
+
+impl TunnelReport {
+    const NOTHING: Self = Self {
+        bytes_up: 0,
+        bytes_down: 0,
+        end: TunnelEnd::Cut,
+    };
+}
+
+/// The server's end of a tunnel, handed to the front in a response's [`Body::Tunnel`](crate::body::Body::Tunnel).
+#[derive(Debug)]
+pub struct Tunnel {
+    io: TunnelIo,
+    protocol: String,
+    ending: Ending,
+}
+
+impl Tunnel {
+    /// The end `io` of a connection that now speaks `protocol` (lower case, as in [`Upgrade`](crate::wire::Upgrade)).
+    #[must_use]
+    pub fn new(io: TunnelIo, protocol: String) -> Self {
+        Self {
+            io,
+            protocol,
+            ending: Ending {
+                calls: Vec::new(),
+                report: TunnelReport::NOTHING,
+            },
+        }
+    }
+
+    /// Calls `call` once when the tunnel has ended, in whatever way: also when nobody ever joined it (then nothing went through).
+    pub fn on_end(&mut self, call: impl FnOnce(TunnelReport) + 'static) {
+        self.ending.calls.push(Box::new(call));
+    }
+
+    /// What it speaks, in lower case.
+    #[must_use]
+    pub fn protocol(&self) -> &str {
+        &self.protocol
+    }
+}
+
+/// The report so far, told to whoever asked when it is dropped: a tunnel may end by being dropped.
+struct Ending {
+    calls: Vec<Box<dyn FnOnce(TunnelReport)>>,
+    report: TunnelReport,
+}
+
+impl Drop for Ending {
+    fn drop(&mut self) {
+        for call in self.calls.drain(..) {
+            call(self.report);
+        }
+    }
+}
+
+impl fmt::Debug for Ending {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Ending")
+            .field("calls", &self.calls.len())
+            .field("report", &self.report)
+            .finish()
+    }
+}
