@@ -1,0 +1,161 @@
+//! What the fields of a head say about framing and the connection, the same for both directions.
+
+use bytes::Bytes;
+use http::{HeaderMap, HeaderName, HeaderValue, header};
+
+/// Room in a header map for what a proxy adds on the way.
+const ROOM_TO_ADD: usize = 12;
+
+/// What was noted while the fields went by.
+#[derive(Debug, Default, Clone, Copy)]
+pub(super) struct Noted {
+    pub(super) content_length: Option<u64>,
+    pub(super) transfer: Option<Transfer>,
+    pub(super) hosts: usize,
+    pub(super) connection: Connection,
+    pub(super) expectation: Option<Expectation>,
+    pub(super) takes_trailers: bool,
+    pub(super) upgrades: usize,
+}
+
+/// The transfer codings of a message.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Transfer {
+    /// `chunked`, and nothing else.
+    Chunked,
+    /// Anything else.
+    Unknown,
+}
+
+/// What a request expects before it sends its body.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Expectation {
+    /// `100-continue`.
+    Continue,
+    /// Anything else.
+    Unknown,
+}
+
+/// The options of the `connection` field (RFC 9110 section 7.6.1).
+#[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Connection {
+    pub(super) close: bool,
+    pub(super) keep_alive: bool,
+    pub(super) upgrade: bool,
+}
+
+/// Fills a map from the tokens of `head`, without copying a value, and notes what matters to framing.
+///
+/// # Errors
+/// A fixed word for the first field that can't be.
+pub(super) fn collect(
+    head: &Bytes,
+    tokens: &[httparse::Header<'_>],
+) -> Result<(HeaderMap, Noted), &'static str> {
+    let mut map = HeaderMap::with_capacity(tokens.len() + ROOM_TO_ADD);
+    let mut noted = Noted::default();
+    for token in tokens {
+        let name = HeaderName::from_bytes(token.name.as_bytes()).map_err(|_| "field-name")?;
+        let value = HeaderValue::from_maybe_shared(head.slice_ref(token.value)).map_err(|_| "field-value")?;
+        noted.note(&name, value.as_bytes())?;
+        map.try_append(name, value).map_err(|_| "field-count")?;
+    }
+    Ok((map, noted))
+}
+
+impl Noted {
+    fn note(&mut self, name: &HeaderName, value: &[u8]) -> Result<(), &'static str> {
+        if *name == header::HOST {
+            self.hosts += 1;
+        } else if *name == header::CONTENT_LENGTH {
+            let length = content_length(value).ok_or("content-length")?;
+            if self.content_length.replace(length).is_some() {
+                return Err("content-length-repeated");
+            }
+        } else if *name == header::TRANSFER_ENCODING {
+            let transfer = if value.eq_ignore_ascii_case(b"chunked") {
+                Transfer::Chunked
+            } else {
+                Transfer::Unknown
+            };
+            if self.transfer.replace(transfer).is_some() {
+                return Err("transfer-encoding-repeated");
+            }
+        } else if *name == header::CONNECTION {
+            self.connection.note(value)?;
+        } else if *name == header::EXPECT {
+            let known = value.eq_ignore_ascii_case(b"100-continue") && self.expectation.is_none();
+            self.expectation = Some(if known {
+                Expectation::Continue
+            } else {
+                Expectation::Unknown
+            });
+        } else if *name == header::TE {
+            self.takes_trailers |= options(value).any(|option| option.eq_ignore_ascii_case(b"trailers"));
+        } else if *name == header::UPGRADE {
+            self.upgrades += 1;
+        }
+        Ok(())
+    }
+}
+
+impl Connection {
+    fn note(&mut self, value: &[u8]) -> Result<(), &'static str> {
+        for option in options(value) {
+            if !is_token(option) {
+                return Err("connection-field");
+            }
+            self.close |= option.eq_ignore_ascii_case(b"close");
+            self.keep_alive |= option.eq_ignore_ascii_case(b"keep-alive");
+            self.upgrade |= option.eq_ignore_ascii_case(b"upgrade");
+        }
+        Ok(())
+    }
+}
+
+/// Exactly `1*DIGIT` that fits 64 bits (RFC 9110 section 8.6): no list, no sign, no space.
+pub(super) fn content_length(value: &[u8]) -> Option<u64> {
+    if value.is_empty() || !value.iter().all(u8::is_ascii_digit) {
+        return None;
+    }
+    std::str::from_utf8(value).ok()?.parse().ok()
+}
+
+/// The members of a comma-separated list, without the empty ones.
+fn options(value: &[u8]) -> impl Iterator<Item = &[u8]> {
+    value
+        .split(|byte| *byte == b',')
+        .map(<[u8]>::trim_ascii)
+        .filter(|option| !option.is_empty())
+}
+
+/// Whether `text` is a token (RFC 9110 section 5.6.2).
+pub(crate) fn is_token(text: &[u8]) -> bool {
+    !text.is_empty()
+        && text
+            .iter()
+            .all(|byte| byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(byte))
+}
+
+/// Whether a field may not trail a body: it frames, routes or belongs to one connection (RFC 9110 section 6.5.1).
+pub(crate) fn forbidden_in_trailers(name: &HeaderName) -> bool {
+    const FORBIDDEN: [HeaderName; 16] = [
+        header::AUTHORIZATION,
+        header::CONNECTION,
+        header::CONTENT_ENCODING,
+        header::CONTENT_LENGTH,
+        header::CONTENT_RANGE,
+        header::CONTENT_TYPE,
+        header::COOKIE,
+        header::EXPECT,
+        header::HOST,
+        header::MAX_FORWARDS,
+        header::PROXY_AUTHORIZATION,
+        header::SET_COOKIE,
+        header::TE,
+        header::TRAILER,
+        header::TRANSFER_ENCODING,
+        header::UPGRADE,
+    ];
+    FORBIDDEN.contains(name) || *name == "keep-alive" || *name == "proxy-connection"
+}
