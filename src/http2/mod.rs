@@ -1,0 +1,68 @@
+//! HTTP/2 on the wire, both directions, over the `h2` crate.
+//!
+//! - `server` serves one connection of a client, `exchange` one stream of it; `client` sends requests over one connection to a server.
+//! - `head` judges a request's head, `response` an answer's: what `h2` lets through and we don't.
+//! - `body` receives a body, `send` sends one, both under flow control.
+//! - `socket` stands between `h2` and the byte stream: it gathers writes and sees each frame's header, `names` looks into
+//!   header blocks as far as needed, `rate` counts what a client may do only so often.
+//! - `websocket` translates the two WebSocket handshakes into each other.
+//!
+//! What one connection may hold in memory: [`CONNECTION_WINDOW_BYTES`] of bodies received and not yet taken, [`SEND_BYTES_MAX`] of
+//! answer for each of `streams_max` streams, 64 KiB of gathered writes, one header block being received.
+
+mod body;
+pub mod client;
+mod exchange;
+mod frames;
+mod head;
+mod names;
+mod rate;
+mod response;
+mod send;
+pub mod server;
+mod socket;
+mod waiting;
+
+#[cfg(test)]
+mod client_tests;
+#[cfg(test)]
+mod flood_tests;
+#[cfg(test)]
+mod malformed_tests;
+#[cfg(test)]
+mod server_tests;
+#[cfg(test)]
+mod testing;
+
+pub use self::body::ReceivedBody;
+
+/// Bytes of one body that a peer may send ahead of the reader. At 50 ms to the client that is 5 MiB/s for one upload.
+pub const STREAM_WINDOW_BYTES: u32 = 256 * 1024;
+
+/// Bytes of all bodies of a connection that a peer may send ahead of the readers: the most that they hold in memory.
+pub const CONNECTION_WINDOW_BYTES: u32 = 1024 * 1024;
+
+/// Bytes of one body that wait inside `h2` for the peer's window or the socket. The sender of the body waits beyond that.
+pub const SEND_BYTES_MAX: usize = 64 * 1024;
+
+/// Bytes of the table that compresses a peer's heads: the protocol's own default.
+pub const HEADER_TABLE_BYTES: u32 = 4096;
+
+/// What connection-specific fields are called (RFC 9113 section 8.2.2). They have no place in HTTP/2, in either direction.
+const CONNECTION_FIELDS: [http::HeaderName; 5] = [
+    http::header::CONNECTION,
+    http::HeaderName::from_static("keep-alive"),
+    http::HeaderName::from_static("proxy-connection"),
+    http::header::TRANSFER_ENCODING,
+    http::header::UPGRADE,
+];
+
+/// Removes what `h2` would refuse to send.
+fn strip_connection_fields(headers: &mut http::HeaderMap) {
+    for name in CONNECTION_FIELDS {
+        headers.remove(name);
+    }
+    if headers.get(http::header::TE).is_some_and(|te| te != "trailers") {
+        headers.remove(http::header::TE);
+    }
+}
