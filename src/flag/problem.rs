@@ -1,0 +1,157 @@
+//! What can be wrong with a flag.
+
+use std::fmt;
+
+use crate::name::{FlagKey, Place, VariantName};
+
+/// A reason why a flag can't be used, for the person who edits its file.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct FlagProblem {
+    /// The flag.
+    pub key: FlagKey,
+    /// Where: the rule's place if it is about a rule, else the flag's.
+    pub place: Place,
+    /// What.
+    pub kind: FlagProblemKind,
+}
+
+/// Kinds of [`FlagProblem`]s. Shares are in thousandths of a percent.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum FlagProblemKind {
+    /// There is nothing to choose from.
+    NoVariants,
+    /// A variant is listed twice.
+    VariantTwice(VariantName),
+    /// Only flagd sets may do without a default.
+    NoDefault,
+    /// The default isn't among the variants.
+    UnknownDefault(VariantName),
+    /// A rule serves something that isn't among the variants.
+    UnknownServed {
+        /// The rule's name.
+        rule: String,
+        /// What it serves.
+        variant: VariantName,
+    },
+    /// A rule can't be compiled.
+    BadRule {
+        /// The rule's name, or "targeting".
+        rule: String,
+        /// A clause that says why.
+        reason: String,
+    },
+    /// The rollout has something that isn't among the variants.
+    UnknownInRollout(VariantName),
+    /// The rollout lists a variant twice.
+    RolloutTwice(VariantName),
+    /// The rollout lists the default, which takes what the others leave.
+    DefaultInRollout(VariantName),
+    /// The shares are more than everyone.
+    SharesOver {
+        /// Their sum.
+        sum: u64,
+    },
+    /// One of several variants wants more than its range.
+    ShareOverRange {
+        /// Which one.
+        variant: VariantName,
+        /// What it wants.
+        share: u32,
+        /// What it can have.
+        range: u32,
+        /// Variants beside the default.
+        ranges: usize,
+    },
+    /// Another flag has the same key.
+    KeyTwice {
+        /// Where that one is.
+        other: Place,
+    },
+}
+
+impl FlagProblemKind {
+    /// A word that stays the same when sentences are polished.
+    #[must_use]
+    pub fn code(&self) -> &'static str {
+        match self {
+            Self::NoVariants => "flag-no-variants",
+            Self::VariantTwice(_) => "flag-variant-twice",
+            Self::NoDefault => "flag-no-default",
+            Self::UnknownDefault(_) => "flag-unknown-default",
+            Self::UnknownServed { .. } => "flag-unknown-served",
+            Self::BadRule { .. } => "flag-bad-rule",
+            Self::UnknownInRollout(_) => "flag-unknown-in-rollout",
+            Self::RolloutTwice(_) => "flag-rollout-twice",
+            Self::DefaultInRollout(_) => "flag-default-in-rollout",
+            Self::SharesOver { .. } => "flag-shares-over",
+            Self::ShareOverRange { .. } => "flag-share-over-range",
+            Self::KeyTwice { .. } => "flag-key-twice",
+        }
+    }
+}
+
+impl fmt::Display for FlagProblem {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "flag `{}`: {}", self.key, self.kind)
+    }
+}
+
+impl std::error::Error for FlagProblem {}
+
+impl fmt::Display for FlagProblemKind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::NoVariants => f.write_str("it has no variants"),
+            Self::VariantTwice(name) => write!(f, "variant `{name}` is listed twice"),
+            Self::NoDefault => f.write_str("it has no default"),
+            Self::UnknownDefault(name) => write!(f, "its default `{name}` is not one of its variants"),
+            Self::UnknownServed { rule, variant } => {
+                write!(
+                    f,
+                    "rule \"{rule}\" serves `{variant}`, which is not one of its variants"
+                )
+            }
+            Self::BadRule { rule, reason } => write!(f, "rule \"{rule}\" can't be used: {reason}"),
+            Self::UnknownInRollout(name) => {
+                write!(f, "its rollout has `{name}`, which is not one of its variants")
+            }
+            Self::RolloutTwice(name) => write!(f, "its rollout has `{name}` twice"),
+            Self::DefaultInRollout(name) => {
+                write!(
+                    f,
+                    "its rollout has its default `{name}`, which takes what the others leave"
+                )
+            }
+            Self::SharesOver { sum } => {
+                write!(f, "its shares are {} together, more than 100 %", Percent(*sum))
+            }
+            Self::ShareOverRange {
+                variant,
+                share,
+                range,
+                ranges,
+            } => write!(
+                f,
+                "`{variant}` wants {}, but with {ranges} variants beside the default each has a fixed range of {}, so \
+                 that growing one never moves the visitors of another",
+                Percent(u64::from(*share)),
+                Percent(u64::from(*range)),
+            ),
+            Self::KeyTwice { other } => write!(f, "its key is already used at {other}"),
+        }
+    }
+}
+
+/// Thousandths of a percent, as people write them.
+struct Percent(u64);
+
+impl fmt::Display for Percent {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (whole, thousandths) = (self.0 / 1000, self.0 % 1000);
+        if thousandths == 0 {
+            return write!(f, "{whole} %");
+        }
+        let digits = format!("{thousandths:03}");
+        write!(f, "{whole}.{} %", digits.trim_end_matches('0'))
+    }
+}
