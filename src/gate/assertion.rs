@@ -1,0 +1,188 @@
+//! What a backend is told about who it is, signed, so that it need not trust the network between.
+
+use std::{cell::RefCell, fmt, sync::Arc, time::Duration};
+
+use aws_lc_rs::signature::{Ed25519KeyPair, KeyPair as _};
+use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
+use http::{HeaderMap, HeaderName, HeaderValue};
+use serde_json::json;
+
+use super::{identity::Identity, keys::sha256, memory::Recent};
+use crate::{clock::UnixTime, name::BackendName};
+
+/// The subject, percent-encoded where it must be.
+pub const USER: HeaderName = HeaderName::from_static("banyan-user");
+/// The roles, joined by `, `.
+pub const ROLES: HeaderName = HeaderName::from_static("banyan-roles");
+/// The signed statement.
+pub const IDENTITY: HeaderName = HeaderName::from_static("banyan-identity");
+
+/// The `iss` of every assertion.
+pub const ISSUER: &str = "banyan";
+
+/// How long an assertion is valid. It is used for the first half of that.
+pub const LIFETIME: Duration = Duration::from_secs(60);
+
+/// Most assertions remembered per core.
+pub const ASSERTIONS_MAX: usize = 4096;
+
+/// Most bytes of assertions remembered per core.
+pub const ASSERTIONS_BYTES_MAX: usize = 8 * 1024 * 1024;
+
+/// The key that signs assertions (Ed25519), and its public half in the form that backends read.
+pub struct Signer {
+    key: Ed25519KeyPair,
+    /// The JWK thumbprint (RFC 7638).
+    kid: String,
+    /// The token's first part, the same for all.
+    header: String,
+}
+
+/// The bytes are no Ed25519 key in PKCS#8.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("this is no Ed25519 key in PKCS#8")]
+pub struct BadSigningKey;
+
+impl Signer {
+    /// A signer with the given key.
+    ///
+    /// # Errors
+    /// [`BadSigningKey`] if `pkcs8` is no Ed25519 key in PKCS#8 DER.
+    pub fn from_pkcs8(pkcs8: &[u8]) -> Result<Self, BadSigningKey> {
+        let key = Ed25519KeyPair::from_pkcs8(pkcs8).map_err(|_| BadSigningKey)?;
+        let x = URL_SAFE_NO_PAD.encode(key.public_key());
+        // RFC 8037 appendix A.3: the required members in this order and without spaces.
+        let thumbprint = sha256(&[format!(r#"{{"crv":"Ed25519","kty":"OKP","x":"{x}"}}"#).as_bytes()]);
+        let kid = URL_SAFE_NO_PAD.encode(thumbprint);
+        let header = json!({ "alg": "EdDSA", "typ": "banyan+jwt", "kid": kid });
+        Ok(Self {
+            key,
+            header: URL_SAFE_NO_PAD.encode(header.to_string()),
+            kid,
+        })
+    }
+
+    /// The public key as a JWKS (RFC 7517), for backends.
+    #[must_use]
+    pub fn jwks(&self) -> String {
+        let x = URL_SAFE_NO_PAD.encode(self.key.public_key());
+        json!({ "keys": [{
+            "kty": "OKP", "crv": "Ed25519", "x": x, "kid": self.kid, "alg": "EdDSA", "use": "sig",
+        }] })
+        .to_string()
+    }
+
+    /// Signs who it is, for one backend only: a backend can't pass it on as its own to another.
+    #[must_use]
+    pub fn sign(&self, identity: &Identity, backend: &BackendName, now: UnixTime) -> String {
+        let claims = json!({
+            "iss": ISSUER,
+            "aud": backend.as_str(),
+            "sub": identity.subject,
+            "roles": identity.roles_told().collect::<Vec<_>>(),
+            "iat": now.secs(),
+            "exp": now.secs().saturating_add(LIFETIME.as_secs()),
+        });
+        let mut token = format!("{}.{}", self.header, URL_SAFE_NO_PAD.encode(claims.to_string()));
+        let signature = self.key.sign(token.as_bytes());
+        token.push('.');
+        URL_SAFE_NO_PAD.encode_string(signature.as_ref(), &mut token);
+        token
+    }
+
+    /// Writes `Banyan-User`, `Banyan-Roles` and `Banyan-Identity`, over whatever is there.
+    /// Whoever calls it has removed the client's fields with [`super::is_reserved_header`] before, and does so for nobody too.
+    pub fn announce(
+        &self,
+        headers: &mut HeaderMap,
+        identity: &Arc<Identity>,
+        backend: &BackendName,
+        now: UnixTime,
+        memory: &AssertionMemory,
+    ) {
+        headers.insert(USER, identity.user_field());
+        match identity.roles_field() {
+            Some(roles) => headers.insert(ROLES, roles),
+            None => headers.remove(ROLES),
+        };
+        headers.insert(IDENTITY, memory.assertion(self, identity, backend, now));
+    }
+}
+
+impl fmt::Debug for Signer {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Signer")
+            .field("kid", &self.kid)
+            .finish_non_exhaustive()
+    }
+}
+
+/// Assertions that this core signed lately. It belongs to one [`Signer`].
+pub struct AssertionMemory(RefCell<Recent<(usize, BackendName), Signed>>);
+
+struct Signed {
+    /// Kept so that no other identity can come to lie at the same address, which is the key.
+    identity: Arc<Identity>,
+    value: HeaderValue,
+    from: UnixTime,
+}
+
+impl AssertionMemory {
+    /// An empty memory.
+    #[must_use]
+    pub fn new() -> Self {
+        Self(RefCell::new(Recent::new(ASSERTIONS_MAX, ASSERTIONS_BYTES_MAX)))
+    }
+
+    fn assertion(
+        &self,
+        signer: &Signer,
+        identity: &Arc<Identity>,
+        backend: &BackendName,
+        now: UnixTime,
+    ) -> HeaderValue {
+        let key = (Arc::as_ptr(identity).addr(), backend.clone());
+        let mut recent = self.0.borrow_mut();
+        if let Some(signed) = recent.recall(&key)
+            && Arc::ptr_eq(&signed.identity, identity)
+            && is_fresh(signed.from, now)
+        {
+            return signed.value.clone();
+        }
+        let token = signer.sign(identity, backend, now);
+        let bytes = token.len();
+        // A token is base64url and dots, so it is always a field value.
+        let value = HeaderValue::try_from(token).unwrap_or_else(|_| HeaderValue::from_static(""));
+        recent.keep(
+            key,
+            Signed {
+                identity: Arc::clone(identity),
+                value: value.clone(),
+                from: now,
+            },
+            bytes,
+        );
+        value
+    }
+}
+
+/// Whether an assertion made at `from` is in the first half of its life. A clock that was set back ends it.
+fn is_fresh(from: UnixTime, now: UnixTime) -> bool {
+    now.millis
+        .checked_sub(from.millis)
+        .is_some_and(|age| u128::from(age) < LIFETIME.as_millis() / 2)
+}
+
+impl Default for AssertionMemory {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl fmt::Debug for AssertionMemory {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("AssertionMemory")
+            .field("len", &self.0.borrow().len())
+            .finish()
+    }
+}

@@ -1,0 +1,122 @@
+//! What one core remembers, within bounds: tokens that were found good, so that each is checked once.
+
+use std::{borrow::Borrow, cell::RefCell, collections::HashMap, fmt, hash::Hash, sync::Arc};
+
+use super::identity::Identity;
+use crate::clock::UnixTime;
+
+/// Most tokens remembered per core. The ones not seen for longest are forgotten.
+pub const TOKENS_MAX: usize = 4096;
+
+/// Most bytes of remembered tokens per core; what is kept of a token takes a few times its size.
+pub const TOKENS_BYTES_MAX: usize = 8 * 1024 * 1024;
+
+/// Tokens that were verified on this core. Failures are never remembered.
+pub struct TokenMemory(RefCell<Recent<[u8; 32], Arc<Identity>>>);
+
+impl TokenMemory {
+    /// An empty memory.
+    #[must_use]
+    pub fn new() -> Self {
+        Self(RefCell::new(Recent::new(TOKENS_MAX, TOKENS_BYTES_MAX)))
+    }
+
+    /// How many tokens are remembered.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.0.borrow().len()
+    }
+
+    /// Whether none is.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// The identity found under `key`, unless its time is over.
+    pub(super) fn recall(&self, key: &[u8; 32], now: UnixTime) -> Option<Arc<Identity>> {
+        let mut recent = self.0.borrow_mut();
+        let identity = recent.recall(key)?;
+        (now < identity.expires).then(|| Arc::clone(identity))
+    }
+
+    /// Remembers what was found. `bytes` is the token's size.
+    pub(super) fn keep(&self, key: [u8; 32], identity: Arc<Identity>, bytes: usize) {
+        self.0.borrow_mut().keep(key, identity, bytes);
+    }
+}
+
+impl Default for TokenMemory {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl fmt::Debug for TokenMemory {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("TokenMemory").field("len", &self.len()).finish()
+    }
+}
+
+/// A map with bounds: when its young half is full it becomes the old half, and the old half is forgotten.
+///
+/// What is asked for moves to the young half, so what is used stays. Every step costs the same.
+pub(super) struct Recent<K, V> {
+    young: HashMap<K, (V, usize)>,
+    old: HashMap<K, (V, usize)>,
+    young_bytes: usize,
+    half_len: usize,
+    half_bytes: usize,
+}
+
+impl<K: Eq + Hash, V> Recent<K, V> {
+    /// A map for at most `entries_max` entries, which together weigh at most about `bytes_max`.
+    pub(super) fn new(entries_max: usize, bytes_max: usize) -> Self {
+        Self {
+            young: HashMap::new(),
+            old: HashMap::new(),
+            young_bytes: 0,
+            half_len: (entries_max / 2).max(1),
+            half_bytes: bytes_max / 2,
+        }
+    }
+
+    pub(super) fn len(&self) -> usize {
+        self.young.len() + self.old.len()
+    }
+
+    /// The weight of all entries.
+    #[cfg(test)]
+    pub(super) fn weight(&self) -> usize {
+        self.young
+            .values()
+            .chain(self.old.values())
+            .map(|(_, bytes)| bytes)
+            .sum()
+    }
+
+    pub(super) fn recall<Q>(&mut self, key: &Q) -> Option<&V>
+    where
+        K: Borrow<Q>,
+        Q: Eq + Hash + ?Sized,
+    {
+        if let Some((key, (value, bytes))) = self.old.remove_entry(key) {
+            self.keep(key, value, bytes);
+        }
+        self.young.get(key).map(|(value, _)| value)
+    }
+
+    pub(super) fn keep(&mut self, key: K, value: V, bytes: usize) {
+        let full =
+            self.young.len() >= self.half_len || self.young_bytes.saturating_add(bytes) > self.half_bytes;
+        if full && !self.young.is_empty() {
+            self.old = std::mem::take(&mut self.young);
+            self.young_bytes = 0;
+        }
+        self.old.remove(&key);
+        self.young_bytes = self.young_bytes.saturating_add(bytes);
+        if let Some((_, before)) = self.young.insert(key, (value, bytes)) {
+            self.young_bytes = self.young_bytes.saturating_sub(before);
+        }
+    }
+}

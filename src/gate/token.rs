@@ -1,0 +1,103 @@
+//! A bearer token: found in the request, taken apart, its signature checked (RFC 6750, RFC 7515, RFC 8725).
+
+use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
+use http::{HeaderMap, header::AUTHORIZATION};
+use serde_json::Value;
+
+use super::{
+    TOKEN_BYTES_MAX,
+    denied::{BadToken, Denied},
+    json,
+    keys::{Algorithm, KeySet},
+};
+
+/// The bearer token of a request. Another scheme is not ours to judge and counts as none.
+///
+/// # Errors
+/// [`Denied::SeveralCredentials`] for more than one `Authorization`; [`BadToken::TooLarge`]; [`BadToken::Malformed`] for what is no token.
+pub(super) fn find(headers: &HeaderMap) -> Result<Option<&str>, Denied> {
+    let mut fields = headers.get_all(AUTHORIZATION).iter();
+    let (field, None) = (fields.next(), fields.next()) else {
+        return Err(Denied::SeveralCredentials);
+    };
+    let Some((scheme, rest)) = field.map(|field| split_scheme(field.as_bytes())) else {
+        return Ok(None);
+    };
+    if !scheme.eq_ignore_ascii_case(b"bearer") {
+        return Ok(None);
+    }
+    if rest.len() > TOKEN_BYTES_MAX {
+        return Err(Denied::BadToken(BadToken::TooLarge));
+    }
+    std::str::from_utf8(rest)
+        .ok()
+        .filter(|token| !token.is_empty() && token.bytes().all(is_token_byte))
+        .map(Some)
+        .ok_or(Denied::BadToken(BadToken::Malformed))
+}
+
+/// The scheme and what follows its spaces. A tab counts as a space here, so that `Bearer<tab>…` is a bad token, not no token.
+fn split_scheme(field: &[u8]) -> (&[u8], &[u8]) {
+    let is_space = |byte: &u8| matches!(byte, b' ' | b'\t') || !byte.is_ascii();
+    let end = field.iter().position(is_space).unwrap_or(field.len());
+    let (scheme, rest) = field.split_at_checked(end).unwrap_or((field, &[]));
+    let spaces = rest.iter().take_while(|byte| **byte == b' ').count();
+    (scheme, rest.get(spaces..).unwrap_or(&[]))
+}
+
+const fn is_token_byte(byte: u8) -> bool {
+    byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_' | b'.')
+}
+
+/// Checks header and signature, and gives the claims, which nobody has judged yet.
+pub(super) fn open(token: &str, keys: &KeySet) -> Result<Value, BadToken> {
+    let mut parts = token.split('.');
+    let (Some(header), Some(payload), Some(signature), None) =
+        (parts.next(), parts.next(), parts.next(), parts.next())
+    else {
+        return Err(BadToken::Malformed);
+    };
+    let (alg, kid) = read_header(&part(header)?)?;
+    let signed = token
+        .get(..header.len() + 1 + payload.len())
+        .ok_or(BadToken::Malformed)?;
+    keys.verify(alg, kid.as_deref(), signed.as_bytes(), signature)?;
+    part(payload)
+}
+
+/// One part: base64url without padding around a JSON object.
+fn part(text: &str) -> Result<Value, BadToken> {
+    let bytes = URL_SAFE_NO_PAD.decode(text).map_err(|_| BadToken::Malformed)?;
+    json::parse(&bytes)
+        .ok()
+        .filter(Value::is_object)
+        .ok_or(BadToken::Malformed)
+}
+
+/// Algorithm and key name of a header. Keys inside the header (`jwk`, `jku`, `x5c`, `x5u`) are not even looked at.
+fn read_header(header: &Value) -> Result<(Algorithm, Option<String>), BadToken> {
+    if header.get("crit").is_some() || header.get("b64").is_some() {
+        return Err(BadToken::Critical);
+    }
+    let alg = match header.get("alg") {
+        Some(Value::String(alg)) => Algorithm::named(alg).ok_or(BadToken::Algorithm)?,
+        _ => return Err(BadToken::Algorithm),
+    };
+    match header.get("typ") {
+        None => {}
+        Some(Value::String(typ)) if is_access_token(typ) => {}
+        Some(_) => return Err(BadToken::Type),
+    }
+    match header.get("kid") {
+        None => Ok((alg, None)),
+        Some(Value::String(kid)) => Ok((alg, Some(kid.clone()))),
+        Some(_) => Err(BadToken::Malformed),
+    }
+}
+
+/// `JWT` or `at+jwt` (RFC 9068 section 4), with or without `application/`; media types ignore case.
+fn is_access_token(typ: &str) -> bool {
+    ["JWT", "at+jwt", "application/at+jwt", "application/jwt"]
+        .iter()
+        .any(|known| typ.eq_ignore_ascii_case(known))
+}
