@@ -1,0 +1,189 @@
+//! Asks servers how they are, on the control plane's thread.
+
+use std::{collections::HashMap, sync::Arc, time::Duration};
+
+use http::{HeaderValue, Method, Request, header};
+use tokio::task::JoinHandle;
+
+use super::{
+    Backend, HealthSettings, Scheme, Server,
+    connect::connect,
+    health::{Checks, Health},
+    pool::client_settings,
+};
+use crate::{
+    body::Body,
+    http1, http2,
+    limits::Limits,
+    wire::{ExchangeTimeouts, NoInterim},
+};
+
+/// One task for each server that is checked. Dropping it ends them.
+#[derive(Debug, Default)]
+pub struct Probes {
+    tasks: HashMap<u64, Task>,
+}
+
+#[derive(Debug)]
+struct Task {
+    settings: HealthSettings,
+    handle: JoinHandle<()>,
+}
+
+impl Drop for Task {
+    fn drop(&mut self) {
+        self.handle.abort();
+    }
+}
+
+impl Probes {
+    /// Checks the servers of `backends`: starts what is new or checked otherwise now, ends what is gone, leaves the rest alone.
+    pub fn follow(&mut self, backends: &[Arc<Backend>], limits: &Arc<Limits>) {
+        let mut before = std::mem::take(&mut self.tasks);
+        for backend in backends {
+            let Some(settings) = &backend.settings.health else {
+                continue;
+            };
+            for server in &backend.servers {
+                let same = before
+                    .remove(&server.id)
+                    .filter(|task| task.settings == *settings);
+                let task = same.unwrap_or_else(|| start(backend, server, settings, limits));
+                self.tasks.insert(server.id, task);
+            }
+        }
+    }
+}
+
+fn start(
+    backend: &Arc<Backend>,
+    server: &Arc<Server>,
+    settings: &HealthSettings,
+    limits: &Arc<Limits>,
+) -> Task {
+    let probing = probe(
+        Arc::clone(backend),
+        Arc::clone(server),
+        settings.clone(),
+        Arc::clone(limits),
+    );
+    Task {
+        settings: settings.clone(),
+        handle: tokio::task::spawn_local(probing),
+    }
+}
+
+async fn probe(backend: Arc<Backend>, server: Arc<Server>, settings: HealthSettings, limits: Arc<Limits>) {
+    let mut checks = Checks::default();
+    let mut each = tokio::time::interval(settings.interval);
+    each.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+    loop {
+        each.tick().await;
+        let asked = tokio::time::timeout(settings.timeout, ask(&backend, &server, &settings, &limits)).await;
+        let outcome = asked.unwrap_or_else(|_| Err(format!("no answer within {:?}", settings.timeout)));
+        let before = checks.health;
+        checks = checks.after(outcome.is_ok(), &settings);
+        let words = outcome.unwrap_or_else(|error| error);
+        if checks.health != before {
+            let (server, health) = (&server.label, checks.health.as_str());
+            if checks.health == Health::Unhealthy {
+                tracing::warn!(backend = %backend.settings.name, %server, health, check = words, "health");
+            } else {
+                tracing::info!(backend = %backend.settings.name, %server, health, check = words, "health");
+            }
+        }
+        server.set_health(checks.health, words);
+    }
+}
+
+/// One check. `Ok` and `Err` both hold the outcome in words.
+async fn ask(
+    backend: &Backend,
+    server: &Server,
+    settings: &HealthSettings,
+    limits: &Limits,
+) -> Result<String, String> {
+    let status = status_of(backend, server, settings, limits).await?;
+    let (from, to) = settings.status;
+    if (from..=to).contains(&status) {
+        Ok(format!("status {status}"))
+    } else {
+        Err(format!("status {status} is not in {from}-{to}"))
+    }
+}
+
+async fn status_of(
+    backend: &Backend,
+    server: &Server,
+    settings: &HealthSettings,
+    limits: &Limits,
+) -> Result<u16, String> {
+    let words = |error: &dyn std::fmt::Display| error.to_string();
+    let connected = connect(
+        &server.address,
+        backend.tls.as_ref(),
+        backend.settings.connect_timeout,
+    )
+    .await;
+    let connected = connected.map_err(|error| words(&error))?;
+    let head = head(server, settings)?;
+    let timeouts = ExchangeTimeouts {
+        first_byte: settings.timeout,
+        between_bytes: settings.timeout,
+    };
+    if connected.http2 {
+        let handshake = http2::client::handshake(connected.stream, client_settings(limits)).await;
+        let (client, driver) = handshake.map_err(|error| words(&error))?;
+        let driver = tokio::task::spawn_local(driver);
+        let scheme = if server.address.scheme == Scheme::Https {
+            "https"
+        } else {
+            "http"
+        };
+        let answer = client
+            .send(&head, scheme, Body::Empty, &mut NoInterim, timeouts)
+            .await;
+        driver.abort();
+        return answer
+            .map(|answer| answer.status().as_u16())
+            .map_err(|error| words(&error.cause));
+    }
+    let connection = http1::client::Connection::new(
+        connected.stream,
+        limits.response_head_bytes_max,
+        limits.headers_max,
+    );
+    let answer = connection
+        .send(
+            &head,
+            Body::Empty,
+            &mut NoInterim,
+            timeouts,
+            std::rc::Rc::new(Nowhere),
+        )
+        .await;
+    answer
+        .map(|answer| answer.status().as_u16())
+        .map_err(|error| words(&error.cause))
+}
+
+fn head(server: &Server, settings: &HealthSettings) -> Result<http::request::Parts, String> {
+    let host = server.label.split("://").nth(1).unwrap_or_default();
+    let request = Request::builder()
+        .method(Method::GET)
+        .uri(settings.path.as_str())
+        .header(header::HOST, host)
+        .header(header::USER_AGENT, HeaderValue::from_static("banyan-health"))
+        .body(());
+    Ok(request.map_err(|error| error.to_string())?.into_parts().0)
+}
+
+/// A check's connection is not kept: it is to find out whether one can be made.
+struct Nowhere;
+
+impl http1::client::Home for Nowhere {
+    fn keep(&self, _connection: http1::client::Connection) {}
+}
+
+/// Least time between two checks that settings may ask for.
+pub const INTERVAL_MIN: Duration = Duration::from_millis(100);
