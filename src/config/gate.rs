@@ -1,0 +1,198 @@
+//! `[gate]` as the operator writes it, and what it means.
+
+use std::{ops::Range, path::Path, time::Duration};
+
+use http::Uri;
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use super::{
+    operator::text,
+    report::Report,
+    values::{DurationText, OneOrMany, SecretText, Spot},
+};
+use crate::gate::{Auth, GateSettings, KeySource};
+
+/// `[gate]`: whose tokens are believed.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub(super) struct GateFile {
+    /// The identity provider's issuer identifier: the `iss` that a token must bear.
+    #[schemars(required, extend("x-required" = true))]
+    issuer: Option<Spot<String>>,
+    /// The `aud` values of which a token must bear one. Without it: `client_id`.
+    audience: Option<Spot<OneOrMany>>,
+    /// The issuer's keys: a JWKS file, or an http or https address of one. Without it: the address that the issuer's
+    /// `/.well-known/openid-configuration` names.
+    jwks: Option<Spot<String>>,
+    /// JSON pointer of the claim that lists roles.
+    roles_claim: Spot<String>,
+    /// Clock difference allowed between the issuer and this machine; at most `5m`.
+    leeway: Spot<DurationText>,
+    /// What a route that says nothing about `auth` asks for. Without it each route must say.
+    default_auth: Option<AuthFile>,
+    /// This edge's name at the identity provider.
+    client_id: Option<Spot<String>>,
+    /// This edge's secret at the identity provider, best as `"${NAME}"`.
+    client_secret: Option<SecretText>,
+}
+
+impl Default for GateFile {
+    fn default() -> Self {
+        Self {
+            issuer: None,
+            audience: None,
+            jwks: None,
+            roles_claim: text("/roles"),
+            // two machines with NTP differ by far less; what OpenID providers' own libraries allow
+            leeway: Spot {
+                value: DurationText(Duration::from_secs(30)),
+                span: 0..0,
+            },
+            default_auth: None,
+            client_id: None,
+            client_secret: None,
+        }
+    }
+}
+
+/// Whether a route wants to know who someone is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub(super) enum AuthFile {
+    /// Nobody looks.
+    None,
+    /// Whoever brings a credential must bring a valid one; others pass unnamed.
+    Optional,
+    /// Nobody passes without.
+    Required,
+}
+
+impl From<AuthFile> for Auth {
+    fn from(auth: AuthFile) -> Self {
+        match auth {
+            AuthFile::None => Self::None,
+            AuthFile::Optional => Self::Optional,
+            AuthFile::Required => Self::Required,
+        }
+    }
+}
+
+impl GateFile {
+    /// Judges the table. `None` when something needed is missing; then the report says so.
+    pub(super) fn settle(gate: &Spot<Self>, folder: &Path, report: &mut Report) -> Option<GateSettings> {
+        let (file, table) = (&gate.value, &gate.span);
+        let issuer = file.issuer(table, report);
+        let audiences = file.audiences(table, report);
+        if !file.roles_claim.value.starts_with('/') {
+            let pointer = format!("/{}", file.roles_claim.value.replace('.', "/"));
+            report
+                .error(
+                    "bad-pointer",
+                    file.roles_claim.span.clone(),
+                    "`roles_claim` is not a JSON pointer",
+                )
+                .hint(format!("it starts with a slash, such as `{pointer}`"));
+        }
+        if file.leeway.value.0 > LEEWAY_MAX {
+            report
+                .error(
+                    "out-of-range",
+                    file.leeway.span.clone(),
+                    "`leeway` is longer than five minutes",
+                )
+                .hint("set the machines' clocks (NTP); a token that has ended should not live on");
+        }
+        let issuer = issuer?;
+        Some(GateSettings {
+            keys: file.keys(&issuer, folder, report)?,
+            issuer,
+            audiences: audiences?,
+            roles_claim: file.roles_claim.value.clone(),
+            leeway: file.leeway.value.0,
+            default_auth: file.default_auth.map(Auth::from),
+        })
+    }
+
+    fn issuer(&self, table: &Range<usize>, report: &mut Report) -> Option<String> {
+        let Some(issuer) = &self.issuer else {
+            report.missing(
+                table,
+                "issuer",
+                "write the identity provider's address, as its tokens say it under `iss`",
+            );
+            return None;
+        };
+        address(issuer, "issuer", report)
+    }
+
+    fn audiences(&self, table: &Range<usize>, report: &mut Report) -> Option<Vec<String>> {
+        let written: Vec<String> = match (&self.audience, &self.client_id) {
+            (Some(audience), _) => audience.value.0.iter().map(|text| text.value.clone()).collect(),
+            (None, Some(client)) => vec![client.value.clone()],
+            (None, None) => {
+                report.missing(
+                    table,
+                    "audience",
+                    "name what tokens for this site bear under `aud`, or a `client_id`",
+                );
+                return None;
+            }
+        };
+        if written.is_empty() || written.iter().any(String::is_empty) {
+            let span = self.audience.as_ref().map(|audience| audience.span.clone());
+            let span = span.or_else(|| self.client_id.as_ref().map(|client| client.span.clone()));
+            report
+                .error(
+                    "bad-audience",
+                    span.unwrap_or_else(|| table.clone()),
+                    "an audience can't be empty",
+                )
+                .hint("without one, tokens made for other sites would be let in");
+            return None;
+        }
+        Some(written)
+    }
+
+    fn keys(&self, issuer: &str, folder: &Path, report: &mut Report) -> Option<KeySource> {
+        let Some(jwks) = &self.jwks else {
+            return Some(KeySource::Url(format!(
+                "{}{DISCOVERY}",
+                issuer.trim_end_matches('/')
+            )));
+        };
+        if jwks.value.contains("://") {
+            return address(jwks, "jwks", report).map(KeySource::Url);
+        }
+        if jwks.value.is_empty() {
+            report
+                .error("bad-address", jwks.span.clone(), "`jwks` can't be empty")
+                .hint("name a file or an address");
+            return None;
+        }
+        Some(KeySource::File(folder.join(&jwks.value)))
+    }
+}
+
+fn address(text: &Spot<String>, key: &str, report: &mut Report) -> Option<String> {
+    let uri = text.value.parse::<Uri>().ok();
+    let good = uri.is_some_and(|uri| {
+        matches!(uri.scheme_str(), Some("http" | "https")) && uri.host().is_some_and(|host| !host.is_empty())
+    });
+    if good {
+        return Some(text.value.clone());
+    }
+    report
+        .error(
+            "bad-address",
+            text.span.clone(),
+            format!("`{key}` is not an http or https address: `{}`", text.value),
+        )
+        .hint("write it in full, such as `https://iam.example.com/realms/main`");
+    None
+}
+
+/// Where an OpenID provider says the address of its keys (OpenID Connect Discovery 1.0, section 4).
+pub(super) const DISCOVERY: &str = "/.well-known/openid-configuration";
+
+const LEEWAY_MAX: Duration = Duration::from_secs(300);

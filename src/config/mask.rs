@@ -1,0 +1,134 @@
+//! Blots literal secrets out of a file's text, so that a quoted line never shows one.
+
+use std::sync::Arc;
+
+/// `text` with the string behind every key that looks like a secret's name replaced by stars, byte for byte.
+///
+/// A value that is only a `${VARIABLE}` stays: the name is what the reader needs, and the value isn't in the file.
+pub(super) fn mask_secrets(text: &Arc<str>) -> Arc<str> {
+    mask_values(&mask_users(text))
+}
+
+/// `://user:password@` in an address.
+fn mask_users(text: &Arc<str>) -> Arc<str> {
+    let mut out = String::new();
+    let mut kept = 0;
+    for (at, found) in text.match_indices("://") {
+        let start = at + found.len();
+        let rest = text.get(start..).unwrap_or_default();
+        let length = rest.find(['/', '"', '\'', '\n', ' ']).unwrap_or(rest.len());
+        let user = rest
+            .get(..length)
+            .and_then(|authority| authority.rfind('@'))
+            .unwrap_or(0);
+        if user > 0 && start >= kept {
+            out.push_str(text.get(kept..start).unwrap_or_default());
+            out.push_str(&"*".repeat(user));
+            kept = start + user;
+        }
+    }
+    if kept == 0 {
+        return Arc::clone(text);
+    }
+    out.push_str(text.get(kept..).unwrap_or_default());
+    Arc::from(out)
+}
+
+fn mask_values(text: &Arc<str>) -> Arc<str> {
+    let mut out = String::new();
+    let mut kept = 0;
+    let mut from = 0;
+    while let Some(equals) = text
+        .get(from..)
+        .and_then(|rest| rest.find('='))
+        .map(|at| at + from)
+    {
+        from = equals + 1;
+        if !names_a_secret(key_before(text, equals)) {
+            continue;
+        }
+        let Some((start, end)) = string_after(text, equals + 1) else {
+            continue;
+        };
+        let value = text.get(start..end).unwrap_or_default();
+        if !is_variable(value) {
+            out.push_str(text.get(kept..start).unwrap_or_default());
+            out.extend(value.chars().flat_map(|c| match c {
+                '\n' | '\r' => std::iter::repeat_n(c, 1),
+                other => std::iter::repeat_n('*', other.len_utf8()),
+            }));
+            kept = end;
+        }
+        from = end;
+    }
+    if kept == 0 {
+        return Arc::clone(text);
+    }
+    out.push_str(text.get(kept..).unwrap_or_default());
+    Arc::from(out)
+}
+
+fn key_before(text: &str, equals: usize) -> &str {
+    let before = text
+        .get(..equals)
+        .unwrap_or_default()
+        .trim_end_matches([' ', '\t', '"', '\'']);
+    let start = before
+        .rfind(|c: char| !(c.is_ascii_alphanumeric() || matches!(c, '_' | '-')))
+        .map_or(0, |at| {
+            at + before
+                .get(at..)
+                .and_then(|rest| rest.chars().next())
+                .map_or(1, char::len_utf8)
+        });
+    before.get(start..).unwrap_or_default()
+}
+
+/// Also a misspelt one: its line is quoted as an unknown key.
+fn names_a_secret(key: &str) -> bool {
+    let key = key.to_ascii_lowercase();
+    ["secret", "password", "passwd", "private_key", "token"]
+        .iter()
+        .any(|word| key.contains(word))
+        || ["secret", "client_secret"]
+            .iter()
+            .any(|word| strsim::osa_distance(word, &key) <= 2)
+}
+
+/// Inside of the quotes; a string that never ends goes to the end of its line.
+fn string_after(text: &str, from: usize) -> Option<(usize, usize)> {
+    let rest = text.get(from..)?;
+    let start = from + (rest.len() - rest.trim_start_matches([' ', '\t']).len());
+    let value = text.get(start..)?;
+    let quote = ["\"\"\"", "'''", "\"", "'"]
+        .into_iter()
+        .find(|quote| value.starts_with(quote))?;
+    let inside = start + quote.len();
+    let body = text.get(inside..)?;
+    let stop = if quote.len() == 3 {
+        body.len()
+    } else {
+        body.find('\n').unwrap_or(body.len())
+    };
+    let mut at = 0;
+    while at < stop {
+        let here = body.get(at..stop)?;
+        if here.starts_with(quote) {
+            return Some((inside, inside + at));
+        }
+        let escaped = quote.starts_with('"') && here.starts_with('\\');
+        at += here
+            .chars()
+            .take(if escaped { 2 } else { 1 })
+            .map(char::len_utf8)
+            .sum::<usize>();
+    }
+    Some((inside, inside + stop))
+}
+
+fn is_variable(value: &str) -> bool {
+    value
+        .strip_prefix("${")
+        .and_then(|rest| rest.strip_suffix('}'))
+        .is_some_and(|name| name.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'_'))
+}

@@ -1,0 +1,100 @@
+//! Files as people write them; the only module that knows TOML.
+//!
+//! Texts become `*File` structs, those become [`settings::Settings`], and whatever is wrong on the way becomes
+//! [`Problems`]: all of them, of every file, each with its place. In reading order:
+//! - [`Sources`]: the texts, read once. Everything after is free of disks.
+//! - [`load_sources`] judges them whole; [`isolate`] keeps the last good version of what is broken.
+//! - `document`, with `substitute` and `fault`: TOML to a `*File` struct.
+//! - `operator` (with `listen`, `limits`, `gate`), `routes` (with `backends`, `examples`), `flags`, `flag_sets`: one kind of file
+//!   each, what it may say and what that means. `values`: shapes that they share.
+//! - `site`: all files put together; `cross`, with `claims`: what no file can know alone.
+//! - [`Problem`], [`Problems`], and how they are shown: `render`.
+//! - [`schema`] and [`reference_markdown`]: the same structs for editors and readers.
+
+mod backends;
+mod claims;
+mod cross;
+mod document;
+mod examples;
+mod fault;
+mod flag_sets;
+mod flags;
+mod gate;
+mod isolate;
+mod limits;
+mod lines;
+mod listen;
+mod mask;
+mod operator;
+mod problem;
+mod reference;
+mod render;
+mod report;
+mod routes;
+mod schema;
+pub mod settings;
+mod site;
+mod sources;
+mod substitute;
+#[cfg(test)]
+mod table_tests;
+mod target;
+#[cfg(test)]
+mod tests;
+mod values;
+
+use std::{collections::BTreeMap, path::Path};
+
+use self::settings::Settings;
+pub use self::{
+    isolate::{Isolated, isolate},
+    problem::{Problem, Problems, Related, Severity},
+    reference::reference_markdown,
+    schema::{SchemaKind, schema, schemas},
+    sources::{FILE_BYTES_MAX, FILES_MAX, OPERATOR_FILE, Sources, Unreadable},
+};
+
+/// Looks up a variable of the environment.
+pub type Env<'e> = dyn Fn(&str) -> Option<String> + 'e;
+
+/// What became of a site's files.
+#[derive(Debug)]
+pub struct Loaded {
+    /// The site, if no file has an error.
+    pub settings: Option<Settings>,
+    /// Everything that is wrong, warnings too.
+    pub problems: Problems,
+    /// Each file that was looked at.
+    pub files: BTreeMap<String, FileStatus>,
+}
+
+/// What became of one file.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum FileStatus {
+    /// Nothing is wrong with it.
+    Good,
+    /// There are warnings.
+    Warned,
+    /// There are errors.
+    Broken,
+}
+
+/// Reads and judges a site whole.
+///
+/// `path` is `banyan.toml` or the folder that it is in. A file that can't be read is a problem like any other.
+#[must_use]
+pub fn load_folder(path: &Path, env: &Env<'_>) -> Loaded {
+    load_sources(&Sources::read(path), env)
+}
+
+/// Judges a site whole, from texts.
+#[must_use]
+pub fn load_sources(sources: &Sources, env: &Env<'_>) -> Loaded {
+    site::Site::read(sources, env).settle(sources)
+}
+
+/// The environment of this process.
+#[must_use]
+pub fn process_env(name: &str) -> Option<String> {
+    std::env::var(name).ok()
+}

@@ -1,0 +1,472 @@
+//! `routes/<squad>.toml` as squads write it, and what it means on its own.
+
+use std::{collections::BTreeMap, ops::Range, path::Path, sync::Arc};
+
+use http::{HeaderName, Method};
+use schemars::JsonSchema;
+use serde::Deserialize;
+
+use super::{
+    backends::{self, BackendFile},
+    claims,
+    examples::{self, TestFile},
+    gate::AuthFile,
+    operator::hosts,
+    report::{Report, nearest, suggest},
+    settings::{RouteSettings, RouteTest},
+    target::{self, Target},
+    values::{Spot, ValueTestFile},
+};
+use crate::{
+    backend::BackendSettings,
+    gate::{Auth, Requirement},
+    name::SquadName,
+    route::{Claim, Conditions, PathRule, ValueTest},
+};
+
+/// `routes/<squad>.toml`: a squad's file.
+#[derive(Debug, Default, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub(super) struct RoutesFile {
+    /// The squad's name; the same as the file's.
+    #[schemars(required, extend("x-required" = true))]
+    squad: Option<Spot<String>>,
+    /// Groups of servers, by names that no other file uses.
+    backends: BTreeMap<Spot<String>, Spot<BackendFile>>,
+    /// Paths and where they lead.
+    routes: Vec<Spot<RouteFile>>,
+    /// Requests with what must become of them; `banyan check` tries them.
+    tests: Vec<Spot<TestFile>>,
+}
+
+/// `[[routes]]`: a path with conditions, and everything that happens on it.
+#[derive(Debug, Default, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+struct RouteFile {
+    /// `{name}` is one segment; a last `/*` is the rest of the path, also nothing. This or `pattern`.
+    path: Option<Spot<String>>,
+    /// CloudFront's wildcards: `*` crosses slashes, `?` is one character. Needs an `order`.
+    pattern: Option<Spot<String>>,
+    /// Routes with an order are tried before all others, the lowest first; the first match wins.
+    order: Option<i32>,
+    /// Which of the edge's names it is for. Empty: all of them.
+    hosts: Vec<Spot<String>>,
+    /// Any of these methods; `GET` also takes `HEAD`. Empty: all of them.
+    methods: Vec<Spot<String>>,
+    /// Header fields, by name, with what each must be.
+    headers: BTreeMap<Spot<String>, ValueTestFile>,
+    /// Query parameters, by name, with what each must be.
+    query: BTreeMap<Spot<String>, ValueTestFile>,
+    /// Cookies, by name, with what each must be.
+    cookies: BTreeMap<Spot<String>, ValueTestFile>,
+    /// The backend that it always leads to. This, or `flag` with `backends`.
+    backend: Option<Spot<String>>,
+    /// The flag whose variant picks the backend.
+    flag: Option<Spot<String>>,
+    /// A backend for each variant of `flag`.
+    backends: Option<Spot<BTreeMap<Spot<String>, Spot<String>>>>,
+    /// Further flags whose variants the backend is told.
+    flags: Vec<Spot<String>>,
+    /// Whether someone must be signed in. Without `[gate]`: `none`.
+    auth: Option<Spot<AuthFile>>,
+    /// Any of these roles lets someone in. Only with `auth = "required"`.
+    roles: Option<Spot<Vec<String>>>,
+    /// Lets paths with `%2F` or `%5C` through as they are, instead of answering 400.
+    allow_encoded_slash: bool,
+}
+
+/// What a squad's file says, with the places that later judgements point at.
+#[derive(Debug)]
+pub(super) struct SquadPart {
+    pub(super) file: Arc<str>,
+    /// Where the squad's name is written.
+    pub(super) squad: Range<usize>,
+    pub(super) name: SquadName,
+    pub(super) backends: Vec<BackendSettings>,
+    /// Names and places of all backends, also of those that can't be used.
+    pub(super) declared: Vec<Spot<String>>,
+    pub(super) routes: Vec<RoutePart>,
+    pub(super) tests: Vec<RouteTest>,
+}
+
+/// A route and where its parts are written.
+#[derive(Debug)]
+pub(super) struct RoutePart {
+    pub(super) settings: RouteSettings,
+    /// The path or pattern.
+    pub(super) path: Range<usize>,
+    /// Names of backends, by variant or alone.
+    pub(super) backends: Vec<Range<usize>>,
+    /// Names of variants, in the order of the target's list.
+    pub(super) variants: Vec<Range<usize>>,
+    /// The table `backends`.
+    pub(super) table: Range<usize>,
+    /// The flag that picks the backend.
+    pub(super) flag: Option<Range<usize>>,
+    /// Further flags.
+    pub(super) flags: Vec<Range<usize>>,
+}
+
+/// What a squad's file is judged against.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Around<'e> {
+    pub(super) folder: &'e Path,
+    /// Host names of the edge; empty: any.
+    pub(super) hosts: &'e [String],
+    pub(super) gate: GateState,
+}
+
+/// Whether there is a gate, and what it asks of a route that says nothing.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum GateState {
+    /// No `[gate]`.
+    Absent,
+    /// A `[gate]` that can't be used: nothing is said about it again.
+    Broken,
+    /// A `[gate]` with its `default_auth`.
+    Present(Option<Auth>),
+}
+
+impl RoutesFile {
+    /// Judges the file on its own. `None` when even the squad is unknown.
+    pub(super) fn settle(&self, stem: &str, around: Around<'_>, report: &mut Report) -> Option<SquadPart> {
+        let name = SquadName::new(stem);
+        if let Err(reason) = &name {
+            report
+                .whole("bad-name", format!("`{stem}` can't name a squad: {reason}"))
+                .hint("rename the file");
+        }
+        match &self.squad {
+            None => report.missing(
+                &(0..0),
+                "squad",
+                &format!("write `squad = \"{stem}\"` on the first line"),
+            ),
+            Some(squad) if squad.value != stem => {
+                let what = format!("this file is `{stem}.toml`, but its squad is `{}`", squad.value);
+                report
+                    .error("squad-mismatch", squad.span.clone(), what)
+                    .hint(format!("write `squad = \"{stem}\"`, or rename the file"));
+            }
+            Some(_) => {}
+        }
+        let name = name.ok()?;
+        let backends = self
+            .backends
+            .iter()
+            .filter_map(|(key, file)| backends::backend(key, file, &name, around.folder, report))
+            .collect();
+        let routes = self
+            .routes
+            .iter()
+            .filter_map(|route| route.value.settle(&route.span, &name, around, report));
+        let routes = routes.collect();
+        let tests = self
+            .tests
+            .iter()
+            .filter_map(|test| examples::test(test, &name, report))
+            .collect();
+        Some(SquadPart {
+            file: Arc::clone(&report.file),
+            squad: self.squad.as_ref().map_or(0..0, |squad| squad.span.clone()),
+            name,
+            backends,
+            declared: self.backends.keys().cloned().collect(),
+            routes,
+            tests,
+        })
+    }
+}
+
+impl RouteFile {
+    fn settle(
+        &self,
+        table: &Range<usize>,
+        squad: &SquadName,
+        around: Around<'_>,
+        report: &mut Report,
+    ) -> Option<RoutePart> {
+        let path = self.path_rule(table, report);
+        let hosts = self.hosts(around, report);
+        let conditions = self.conditions(report);
+        let target = self.target(table, report);
+        let flags = self
+            .flags
+            .iter()
+            .filter_map(|flag| target::flag_key(flag, report))
+            .collect();
+        let requirement = self.requirement(table, around.gate, report);
+        let (path, span) = path?;
+        let Target {
+            settings: target,
+            backends,
+            variants,
+        } = target?;
+        let of = |spot: &Spot<String>| spot.span.clone();
+        Some(RoutePart {
+            path: span.clone(),
+            backends,
+            variants,
+            table: self
+                .backends
+                .as_ref()
+                .map_or_else(|| table.clone(), |backends| backends.span.clone()),
+            flag: self.flag.as_ref().map(of),
+            flags: self.flags.iter().map(of).collect(),
+            settings: RouteSettings {
+                claim: Claim {
+                    place: report.place(&span),
+                    squad: squad.clone(),
+                    hosts,
+                    path,
+                    order: self.order,
+                    conditions,
+                },
+                target,
+                flags,
+                requirement,
+                allow_encoded_slash: self.allow_encoded_slash,
+            },
+        })
+    }
+
+    fn path_rule(&self, table: &Range<usize>, report: &mut Report) -> Option<(PathRule, Range<usize>)> {
+        let (rule, spot) = match (&self.path, &self.pattern) {
+            (Some(path), Some(pattern)) => {
+                let file = report.file.to_string();
+                report
+                    .error(
+                        "path-and-pattern",
+                        pattern.span.clone(),
+                        "a route has a `path` or a `pattern`, not both",
+                    )
+                    .related(&file, path.span.clone(), "the path")
+                    .hint("make two routes of it");
+                return None;
+            }
+            (None, None) => {
+                if !report.was_removed(table, "pattern") {
+                    report.missing(
+                        table,
+                        "path",
+                        "write `path = \"/…\"`, or a `pattern` with an `order`",
+                    );
+                }
+                return None;
+            }
+            (Some(path), None) => (PathRule::Template(path.value.clone()), path),
+            (None, Some(pattern)) => (PathRule::Pattern(pattern.value.clone()), pattern),
+        };
+        if matches!(rule, PathRule::Pattern(_)) && self.order.is_none() && !report.was_removed(table, "order")
+        {
+            report
+                .error("missing-order", spot.span.clone(), "a `pattern` needs an `order`")
+                .hint("write `order = 10`: of the patterns that match, the lowest wins");
+        }
+        if let Err(reason) = claims::check(&rule) {
+            let (kind, noun) = match rule {
+                PathRule::Template(_) => ("bad-path", "path"),
+                PathRule::Pattern(_) => ("bad-pattern", "pattern"),
+            };
+            report.error(
+                kind,
+                spot.span.clone(),
+                format!("`{}` is not a {noun}: {reason}", spot.value),
+            );
+            return None;
+        }
+        if spot.value.trim_start_matches('/').starts_with(RESERVED) {
+            report
+                .error(
+                    "reserved-path",
+                    spot.span.clone(),
+                    "paths under `/.banyan/` are Banyan's own",
+                )
+                .hint("choose another path");
+        }
+        Some((rule, spot.span.clone()))
+    }
+
+    fn hosts(&self, around: Around<'_>, report: &mut Report) -> Vec<String> {
+        let all = around.hosts;
+        for host in &self.hosts {
+            let name = host.value.to_ascii_lowercase();
+            let wild = || name.split_once('.').map(|(_, rest)| format!("*.{rest}"));
+            let known =
+                all.is_empty() || all.contains(&name) || wild().is_some_and(|wild| all.contains(&wild));
+            if !known {
+                report
+                    .error(
+                        "unknown-host",
+                        host.span.clone(),
+                        format!("this edge does not answer for `{name}`"),
+                    )
+                    .hint_if(suggest(&name, all.iter().map(String::as_str)));
+            }
+        }
+        hosts(&self.hosts, report)
+    }
+
+    fn conditions(&self, report: &mut Report) -> Conditions {
+        let headers = self.headers.iter().filter_map(|(name, test)| {
+            let parsed = HeaderName::from_bytes(name.value.as_bytes());
+            if parsed.is_err() {
+                let what = format!("`{}` can't be the name of a header field", name.value);
+                report
+                    .error("bad-header", name.span.clone(), what)
+                    .hint("letters, digits and `-`");
+            }
+            Some((parsed.ok()?, test.settle()))
+        });
+        let headers = headers.collect();
+        let named = |table: &BTreeMap<Spot<String>, ValueTestFile>| -> Vec<(String, ValueTest)> {
+            table
+                .iter()
+                .map(|(name, test)| (name.value.clone(), test.settle()))
+                .collect()
+        };
+        Conditions {
+            methods: self
+                .methods
+                .iter()
+                .filter_map(|method| method_of(method, report))
+                .collect(),
+            headers,
+            query: named(&self.query),
+            cookies: named(&self.cookies),
+        }
+    }
+
+    fn target(&self, table: &Range<usize>, report: &mut Report) -> Option<Target> {
+        match (&self.backend, &self.flag, &self.backends) {
+            (Some(backend), None, None) => target::always(backend, report),
+            (None, Some(flag), Some(backends)) => target::by_flag(flag, &backends.value, report),
+            _ => {
+                self.no_target(table, report);
+                None
+            }
+        }
+    }
+
+    /// Says why there is no target, unless what is missing was there and has been reported.
+    fn no_target(&self, table: &Range<usize>, report: &mut Report) {
+        match (&self.backend, &self.flag, &self.backends) {
+            (Some(backend), ..) => {
+                let what = "a route leads to a `backend` or where its `flag` says, not both";
+                report
+                    .error("two-targets", backend.span.clone(), what)
+                    .hint("take `backend` out, or `flag` and `backends`");
+            }
+            (None, Some(flag), _) if !report.was_removed(table, "backends") => {
+                report
+                    .error("missing-key", flag.span.clone(), "`flag` needs `backends`, one for each variant")
+                    .hint("write `backends = { legacy = \"…\", new = \"…\" }`, or put a flag that only informs under `flags`");
+            }
+            (None, None, Some(backends)) if !report.was_removed(table, "flag") => {
+                report
+                    .error(
+                        "missing-key",
+                        backends.span.clone(),
+                        "`backends` needs a `flag` that picks one",
+                    )
+                    .hint("write `flag = \"…\"`, or one `backend`");
+            }
+            (None, None, None)
+                if !["flag", "backends"]
+                    .iter()
+                    .any(|key| report.was_removed(table, key)) =>
+            {
+                report.missing(
+                    table,
+                    "backend",
+                    "write `backend = \"…\"`, or `flag` with `backends`",
+                );
+            }
+            _ => {}
+        }
+    }
+
+    fn requirement(&self, table: &Range<usize>, gate: GateState, report: &mut Report) -> Requirement {
+        let written = self.auth.as_ref().map(|auth| Auth::from(auth.value));
+        let unsaid = match gate {
+            GateState::Absent | GateState::Broken => Auth::None,
+            GateState::Present(Some(default)) => default,
+            GateState::Present(None) => {
+                if written.is_none() && !report.was_removed(table, "auth") {
+                    report
+                        .error("missing-auth", table.clone(), "this route does not say whether someone must be signed in")
+                        .hint("write `auth = \"none\"`, `\"optional\"` or `\"required\"`, or set `default_auth` under `[gate]`");
+                }
+                Auth::None
+            }
+        };
+        let auth = written.unwrap_or(unsaid);
+        if let (GateState::Absent, Some(spot), true) = (gate, &self.auth, auth != Auth::None) {
+            report
+                .error(
+                    "no-gate",
+                    spot.span.clone(),
+                    "this route asks who someone is, but there is no `[gate]`",
+                )
+                .hint("the operator adds `[gate]` to `banyan.toml`");
+        }
+        Requirement {
+            auth,
+            roles: self.roles(table, auth, report),
+        }
+    }
+
+    fn roles(&self, table: &Range<usize>, auth: Auth, report: &mut Report) -> Vec<String> {
+        let Some(roles) = &self.roles else {
+            return Vec::new();
+        };
+        if roles.value.is_empty() {
+            report
+                .error(
+                    "empty-roles",
+                    roles.span.clone(),
+                    "an empty list of roles would let nobody in, or everybody",
+                )
+                .hint("name the roles, or take `roles` out");
+        } else if auth != Auth::Required && !report.was_removed(table, "auth") {
+            report
+                .error(
+                    "roles-without-auth",
+                    roles.span.clone(),
+                    "`roles` needs `auth = \"required\"`",
+                )
+                .hint("someone who isn't signed in has no roles; write `auth = \"required\"`");
+        }
+        roles.value.clone()
+    }
+}
+
+fn method_of(method: &Spot<String>, report: &mut Report) -> Option<Method> {
+    let parsed = Method::from_bytes(method.value.as_bytes()).ok();
+    let good = parsed.filter(|method| !method.as_str().bytes().any(|b| b.is_ascii_lowercase()));
+    if good.is_none() {
+        report
+            .error(
+                "bad-method",
+                method.span.clone(),
+                format!("`{}` is not a method", method.value),
+            )
+            .hint_if(suggest(&method.value, METHODS));
+    } else if let Some(meant) = nearest(&method.value, METHODS).filter(|meant| *meant != method.value) {
+        report
+            .warning(
+                "odd-method",
+                method.span.clone(),
+                format!("`{}` is not a usual method", method.value),
+            )
+            .hint(format!("did you mean `{meant}`?"));
+    }
+    good
+}
+
+const METHODS: [&str; 8] = [
+    "GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "QUERY",
+];
+
+/// What Banyan answers itself on every public host.
+const RESERVED: &str = ".banyan/";

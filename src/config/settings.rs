@@ -1,0 +1,189 @@
+//! The settings after every check: typed, complete, nothing left to decide. `snapshot` compiles them.
+
+use std::{net::SocketAddr, path::PathBuf, time::Duration};
+
+use ipnet::IpNet;
+
+use crate::{
+    backend::BackendSettings,
+    flag::FlagSettings,
+    gate::{GateSettings, Requirement},
+    limits::Limits,
+    name::{BackendName, FlagKey, Place, SquadName, VariantName},
+    route::Claim,
+    visitor::VisitorSettings,
+};
+
+/// Everything that the files of one site say.
+#[derive(Debug, Clone)]
+pub struct Settings {
+    /// The folder of `banyan.toml`, absolute.
+    pub folder: PathBuf,
+    /// The operator's part.
+    pub edge: EdgeSettings,
+    /// Backends of all squads, by name.
+    pub backends: Vec<BackendSettings>,
+    /// Routes of all squads, in file order.
+    pub routes: Vec<RouteSettings>,
+    /// Flags, by key.
+    pub flags: Vec<FlagSettings>,
+    /// The squads' `[[tests]]`.
+    pub tests: Vec<RouteTest>,
+}
+
+/// `banyan.toml`.
+#[derive(Debug, Clone)]
+pub struct EdgeSettings {
+    /// Names this edge answers for, lower case; empty: any.
+    pub hosts: Vec<String>,
+    /// Sockets.
+    pub listen: ListenSettings,
+    /// Peers whose `Forwarded` and `X-Forwarded-*` are believed.
+    pub trusted_proxies: Vec<IpNet>,
+    /// Where certificates are, absolute.
+    pub certs: PathBuf,
+    /// Where Banyan keeps what it makes itself (development CA, keys), absolute.
+    pub state: PathBuf,
+    /// Cores to use; 0: all of them.
+    pub cores: usize,
+    /// Bounds.
+    pub limits: Limits,
+    /// The access log.
+    pub log: LogSettings,
+    /// The visitor cookie. `None`: a key is made and kept in `state`.
+    pub visitor: Option<VisitorSettings>,
+    /// The gate, if there is one.
+    pub gate: Option<GateSettings>,
+    /// Squads and what they may claim.
+    pub squads: Vec<SquadSettings>,
+}
+
+/// `[listen]`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ListenSettings {
+    /// TLS.
+    pub https: Vec<SocketAddr>,
+    /// Redirects to https.
+    pub http: Vec<SocketAddr>,
+    /// Calls between backends, no TLS.
+    pub private: Vec<SocketAddr>,
+    /// Page, API, metrics, health.
+    pub admin: Option<SocketAddr>,
+}
+
+/// `[log]`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct LogSettings {
+    /// What a line looks like.
+    pub format: LogFormat,
+    /// Where lines go.
+    pub to: LogTarget,
+}
+
+/// What an access-log line looks like.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum LogFormat {
+    /// One flat JSON object.
+    Json,
+    /// NCSA combined.
+    Combined,
+}
+
+/// Where access-log lines go.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum LogTarget {
+    /// Nowhere.
+    Off,
+    /// Standard output.
+    Stdout,
+    /// A file, absolute; opened for appending, again on SIGUSR1.
+    File(PathBuf),
+}
+
+/// `[squads.<name>]`.
+#[derive(Debug, Clone)]
+pub struct SquadSettings {
+    /// Its name.
+    pub name: SquadName,
+    /// Where it is written.
+    pub place: Place,
+    /// Path prefixes (`/courses/*`) or templates that it may claim. Empty: anything.
+    pub paths: Vec<String>,
+}
+
+/// One `[[routes]]` table.
+#[derive(Debug, Clone)]
+pub struct RouteSettings {
+    /// What it wants; squad and place are in it.
+    pub claim: Claim,
+    /// Where it leads.
+    pub target: TargetSettings,
+    /// Further flags whose decisions its backend is told.
+    pub flags: Vec<FlagKey>,
+    /// What it asks of a visitor.
+    pub requirement: Requirement,
+    /// Ambiguous paths (`%2F`, `%5C`) are let through as they are.
+    pub allow_encoded_slash: bool,
+}
+
+/// Where a route leads.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum TargetSettings {
+    /// Always here.
+    Backend(BackendName),
+    /// Where the flag's variant says. Every variant of the flag is listed.
+    Flag {
+        /// Which flag.
+        flag: FlagKey,
+        /// Variant to backend.
+        backends: Vec<(VariantName, BackendName)>,
+    },
+}
+
+/// One `[[tests]]` table.
+#[derive(Debug, Clone)]
+pub struct RouteTest {
+    /// Where it is written.
+    pub place: Place,
+    /// Whose it is.
+    pub squad: SquadName,
+    /// `GET`, …
+    pub method: http::Method,
+    /// Host asked, if the test says one.
+    pub host: Option<String>,
+    /// Path and query.
+    pub target: String,
+    /// Header fields sent.
+    pub headers: Vec<(http::HeaderName, http::HeaderValue)>,
+    /// Signed-in user, if any, with roles.
+    pub user: Option<TestUser>,
+    /// What must come out; `None` is not looked at.
+    pub expect: Expectation,
+}
+
+/// The identity that a test pretends.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct TestUser {
+    /// Subject.
+    pub id: String,
+    /// Roles.
+    pub roles: Vec<String>,
+}
+
+/// What a test expects.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Expectation {
+    /// The route's path or pattern as written.
+    pub route: Option<String>,
+    /// The backend's name.
+    pub backend: Option<String>,
+    /// The squad's name.
+    pub squad: Option<String>,
+    /// The variant of the route's flag.
+    pub variant: Option<String>,
+    /// The status when Banyan answers itself (400, 401, 403, 404).
+    pub status: Option<u16>,
+}
+
+/// Time that a saved file may rest before it is read, so that an editor's two writes are one change.
+pub const SETTLE: Duration = Duration::from_millis(50);

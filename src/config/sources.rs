@@ -1,0 +1,245 @@
+//! The texts of a site's files, read once, so that everything after is free of disks.
+
+use std::{
+    collections::BTreeMap,
+    fs,
+    io::{self, Read},
+    os::unix::fs::OpenOptionsExt,
+    path::{Path, PathBuf},
+    sync::Arc,
+};
+
+/// Longest file that is read, in bytes: 10,000 routes take two.
+pub const FILE_BYTES_MAX: u64 = 16 * 1024 * 1024;
+
+/// Most files that are read from one folder.
+pub const FILES_MAX: usize = 10_000;
+
+/// The name of the operator's file, unless another is given.
+pub const OPERATOR_FILE: &str = "banyan.toml";
+
+/// The texts of `banyan.toml`, `routes/*.toml`, `flags/*.toml` and `flags/*.json`, by path relative to their folder.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Sources {
+    /// The folder that relative paths in the files start from, absolute.
+    pub folder: PathBuf,
+    /// The operator's file, almost always `banyan.toml`.
+    pub main: String,
+    files: BTreeMap<String, Arc<str>>,
+    unreadable: BTreeMap<String, Unreadable>,
+}
+
+/// Why a file has no text.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Unreadable {
+    /// It isn't there.
+    Missing,
+    /// It holds bytes that are no UTF-8, from this offset on.
+    NotText(usize),
+    /// It is longer than [`FILE_BYTES_MAX`].
+    TooLong(u64),
+    /// There are more than [`FILES_MAX`] beside it.
+    TooMany,
+    /// The system says no.
+    Refused(String),
+}
+
+/// What a file of the site is, by its path.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum FileKind {
+    /// `banyan.toml`.
+    Operator,
+    /// `routes/<squad>.toml`.
+    Squad,
+    /// `flags/<key>.toml`.
+    Flag,
+    /// `flags/<name>.json`, a flagd flag set.
+    FlagSet,
+}
+
+impl Sources {
+    /// No files, in `folder`.
+    #[must_use]
+    pub fn empty(folder: impl Into<PathBuf>) -> Self {
+        Self {
+            folder: folder.into(),
+            main: OPERATOR_FILE.to_owned(),
+            files: BTreeMap::new(),
+            unreadable: BTreeMap::new(),
+        }
+    }
+
+    /// Reads the files of a site.
+    ///
+    /// `path` is `banyan.toml` (or whatever it is called) or the folder that it is in. What can't be read becomes a
+    /// problem when the sources are loaded; nothing is skipped in silence but hidden files and other endings.
+    #[must_use]
+    pub fn read(path: &Path) -> Self {
+        let absolute = std::path::absolute(path).unwrap_or_else(|_| path.to_owned());
+        let is_file = absolute.extension().is_some_and(|ending| ending == "toml") && !absolute.is_dir();
+        let (folder, main) = match (is_file, absolute.parent(), absolute.file_name()) {
+            (true, Some(folder), Some(name)) => (folder.to_owned(), name.to_string_lossy().into_owned()),
+            _ => (absolute, OPERATOR_FILE.to_owned()),
+        };
+        let mut sources = Self {
+            main: main.clone(),
+            ..Self::empty(folder)
+        };
+        sources.read_file(&main);
+        sources.read_folder("routes", &["toml"]);
+        sources.read_folder("flags", &["toml", "json"]);
+        sources
+    }
+
+    /// Adds or replaces a text.
+    pub fn insert(&mut self, file: &str, text: impl Into<Arc<str>>) {
+        self.unreadable.remove(file);
+        self.files.insert(file.to_owned(), text.into());
+    }
+
+    /// The same sources with one more text; reads well in tests.
+    #[must_use]
+    pub fn with(mut self, file: &str, text: &str) -> Self {
+        self.insert(file, text);
+        self
+    }
+
+    /// Takes a file away.
+    pub fn remove(&mut self, file: &str) {
+        self.files.remove(file);
+        self.unreadable.remove(file);
+    }
+
+    /// The text of a file.
+    #[must_use]
+    pub fn get(&self, file: &str) -> Option<&Arc<str>> {
+        self.files.get(file)
+    }
+
+    /// All texts, by path.
+    pub fn iter(&self) -> impl Iterator<Item = (&str, &Arc<str>)> {
+        self.files.iter().map(|(file, text)| (file.as_str(), text))
+    }
+
+    /// Files without a text, and why.
+    pub fn unreadable(&self) -> impl Iterator<Item = (&str, &Unreadable)> {
+        self.unreadable
+            .iter()
+            .map(|(file, reason)| (file.as_str(), reason))
+    }
+
+    /// Whether there is no file at all.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.files.is_empty() && self.unreadable.is_empty()
+    }
+
+    /// Makes `file` what it is in `other`: the same text, or not there.
+    pub(super) fn take_from(&mut self, other: &Self, file: &str) {
+        self.remove(file);
+        if let Some(text) = other.files.get(file) {
+            self.insert(file, Arc::clone(text));
+        }
+    }
+
+    /// Files that differ between the two, also those that only one has.
+    pub(super) fn changed_since(&self, other: &Self) -> Vec<String> {
+        let names = |sources: &Self| -> Vec<String> {
+            sources
+                .files
+                .keys()
+                .chain(sources.unreadable.keys())
+                .cloned()
+                .collect()
+        };
+        let mut all = names(self);
+        all.extend(names(other));
+        all.sort_unstable();
+        all.dedup();
+        all.retain(|file| {
+            self.files.get(file) != other.files.get(file)
+                || self.unreadable.get(file) != other.unreadable.get(file)
+        });
+        all
+    }
+
+    /// What kind of file a path is; `None`: not one of ours.
+    pub(super) fn kind(&self, file: &str) -> Option<FileKind> {
+        if file == self.main {
+            return Some(FileKind::Operator);
+        }
+        match file.split_once('/')? {
+            ("routes", name) if name.ends_with(".toml") => Some(FileKind::Squad),
+            ("flags", name) if name.ends_with(".toml") => Some(FileKind::Flag),
+            ("flags", name) if name.ends_with(".json") => Some(FileKind::FlagSet),
+            _ => None,
+        }
+    }
+
+    fn read_folder(&mut self, name: &str, endings: &[&str]) {
+        let entries = match fs::read_dir(self.folder.join(name)) {
+            Ok(entries) => entries,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return,
+            Err(error) => {
+                self.unreadable
+                    .insert(name.to_owned(), Unreadable::Refused(error.to_string()));
+                return;
+            }
+        };
+        for (count, entry) in entries.flatten().enumerate() {
+            if count >= FILES_MAX {
+                self.unreadable.insert(name.to_owned(), Unreadable::TooMany);
+                return;
+            }
+            let file = entry.file_name().to_string_lossy().into_owned();
+            let ours = endings
+                .iter()
+                .any(|ending| file.strip_suffix(ending).is_some_and(|stem| stem.ends_with('.')));
+            if ours && !file.starts_with('.') {
+                self.read_file(&format!("{name}/{file}"));
+            }
+        }
+    }
+
+    fn read_file(&mut self, file: &str) {
+        match read_text(&self.folder.join(file)) {
+            Ok(text) => self.insert(file, text),
+            Err(reason) => _ = self.unreadable.insert(file.to_owned(), reason),
+        }
+    }
+}
+
+/// Linux on every architecture that this program is built for.
+const O_NONBLOCK: i32 = 0o4000;
+
+fn read_text(path: &Path) -> Result<String, Unreadable> {
+    let refused = |error: io::Error| match error.kind() {
+        io::ErrorKind::NotFound => Unreadable::Missing,
+        _ => Unreadable::Refused(error.to_string()),
+    };
+    // Opened without waiting: a pipe would hold the control plane until somebody writes into it.
+    let file = fs::OpenOptions::new()
+        .read(true)
+        .custom_flags(O_NONBLOCK)
+        .open(path)
+        .map_err(refused)?;
+    let about = file.metadata().map_err(refused)?;
+    if !about.is_file() {
+        return Err(Unreadable::Refused("it is no regular file".to_owned()));
+    }
+    if about.len() > FILE_BYTES_MAX {
+        return Err(Unreadable::TooLong(about.len()));
+    }
+    let mut bytes = Vec::with_capacity(usize::try_from(about.len()).unwrap_or_default());
+    file.take(FILE_BYTES_MAX + 1)
+        .read_to_end(&mut bytes)
+        .map_err(refused)?;
+    if bytes.len() as u64 > FILE_BYTES_MAX {
+        return Err(Unreadable::TooLong(bytes.len() as u64));
+    }
+    String::from_utf8(bytes).map_err(|error| Unreadable::NotText(error.utf8_error().valid_up_to()))
+}
+
+#[cfg(test)]
+#[path = "sources_tests.rs"]
+mod tests;
