@@ -1,0 +1,355 @@
+//! What an access-log line looks like: flat JSON, or NCSA combined.
+
+use std::{io::Write, net::IpAddr, time::Duration};
+
+use http::HeaderValue;
+
+use super::{
+    Format,
+    stamp::{write_ncsa_time, write_rfc3339, write_six_digits},
+};
+use crate::observe::record::{FlagFacts, Outcome, Record};
+
+/// Writes lines in one format. It remembers the second that it wrote last, since most lines share it.
+#[derive(Debug)]
+pub struct Lines {
+    format: Format,
+    second: u64,
+    stamp: Vec<u8>,
+}
+
+impl Lines {
+    /// A writer of lines.
+    #[must_use]
+    pub fn new(format: Format) -> Self {
+        Self {
+            format,
+            second: u64::MAX,
+            stamp: Vec::with_capacity(32),
+        }
+    }
+
+    /// Appends the line of one exchange, with its newline.
+    pub fn write(&mut self, record: &Record, to: &mut Vec<u8>) {
+        let second = record.began_at_us / 1_000_000;
+        if second != self.second {
+            self.stamp.clear();
+            match self.format {
+                Format::Json => write_rfc3339(second, &mut self.stamp),
+                Format::Combined => write_ncsa_time(second, &mut self.stamp),
+            }
+            self.second = second;
+        }
+        match self.format {
+            Format::Json => write_json(record, &self.stamp, to),
+            Format::Combined => write_combined(record, &self.stamp, to),
+        }
+    }
+}
+
+/// A member's name with its comma, quotes and colon: one copy instead of three.
+macro_rules! key {
+    ($name:literal) => {
+        concat!(",\"", $name, "\":")
+    };
+}
+
+/// One flat object. What a reader always asks for is there even when it is unknown, as `null`; all else only when known.
+fn write_json(record: &Record, stamp: &[u8], to: &mut Vec<u8>) {
+    to.extend_from_slice(b"{\"time\":\"");
+    to.extend_from_slice(stamp);
+    to.push(b'.');
+    write_six_digits(record.began_at_us % 1_000_000, to);
+    to.extend_from_slice(b"Z\"");
+    let mut object = Object { to };
+    object.ascii(key!("request_id"), record.request_id.as_ref());
+    if let Some((trace, span)) = &record.trace {
+        object.verbatim(key!("trace_id"), &trace.hex());
+        object.verbatim(key!("span_id"), &span.hex());
+    } else {
+        object.null(key!("trace_id"));
+    }
+    json_request(record, &mut object);
+    json_decision(record, &mut object);
+    json_answer(record, &mut object);
+    object.to.extend_from_slice(b"}\n");
+}
+
+fn json_request(record: &Record, object: &mut Object<'_>) {
+    object.word(key!("listener"), record.listener.as_str());
+    object.word(key!("protocol"), record.protocol());
+    if let Some(tls) = &record.tls {
+        object.word(key!("tls"), tls.version);
+        object.text(key!("sni"), tls.server_name.as_deref());
+    }
+    object.name(key!("client"));
+    object.to.push(b'"');
+    write_address(record.client, object.to);
+    object.to.push(b'"');
+    object.verbatim(key!("method"), record.method.as_str().as_bytes()); // a token, RFC 9110 section 9.1
+    object.ascii(key!("host"), record.host.as_ref());
+    object.text(key!("path"), record.target.as_ref().map(|target| target.path()));
+    object.text(
+        key!("query"),
+        record.target.as_ref().and_then(|target| target.query()),
+    );
+}
+
+fn json_decision(record: &Record, object: &mut Object<'_>) {
+    object.text_or_null(key!("route"), record.route.as_deref());
+    object.text_or_null(key!("squad"), record.squad.as_deref());
+    match &record.flag {
+        Some(flag) => {
+            object.text(key!("flag"), Some(&flag.flag));
+            object.text(key!("variant"), Some(&flag.variant));
+            object.word(key!("flag_reason"), flag.reason);
+        }
+        None => {
+            object.null(key!("flag"));
+            object.null(key!("variant"));
+            object.null(key!("flag_reason"));
+        }
+    }
+    if !record.flags.is_empty() {
+        object.flags(key!("flags"), &record.flags);
+    }
+    object.text(key!("visitor"), record.visitor);
+    object.text(key!("gate"), record.gate);
+    object.text(key!("user"), record.user.as_deref());
+    object.text_or_null(key!("backend"), record.backend.as_deref());
+    object.text_or_null(key!("server"), record.server.as_deref());
+    object.number(key!("attempts"), u64::from(record.attempts));
+}
+
+fn json_answer(record: &Record, object: &mut Object<'_>) {
+    match record.status {
+        Some(status) => object.number(key!("status"), u64::from(status.as_u16())),
+        None => object.null(key!("status")),
+    }
+    object.word(key!("outcome"), record.outcome.as_str());
+    object.text_or_null(key!("reason"), record.outcome.reason());
+    object.text(key!("side"), record.outcome.side().map(|side| side.as_str()));
+    object.text(key!("details"), record.details);
+    if let Outcome::Malformed(what) = record.outcome {
+        object.text(key!("malformed"), Some(what));
+    }
+    object.text(key!("aborted"), record.aborted.map(|side| side.as_str()));
+    let timings = &record.timings;
+    object.micros(key!("decide_us"), timings.decide);
+    object.micros(key!("queue_us"), timings.queue);
+    object.micros(key!("connect_us"), timings.connect);
+    object.micros(key!("first_byte_us"), timings.first_byte);
+    object.micros(key!("total_us"), Some(timings.total));
+    object.number(key!("bytes_in"), record.bytes_in);
+    object.number(key!("bytes_out"), record.bytes_out);
+    object.ascii(key!("user_agent"), record.user_agent.as_ref());
+    object.ascii(key!("referer"), record.referer.as_ref());
+}
+
+/// A JSON object that has its first member already.
+struct Object<'a> {
+    to: &'a mut Vec<u8>,
+}
+
+impl Object<'_> {
+    fn name(&mut self, name: &str) {
+        self.to.extend_from_slice(name.as_bytes());
+    }
+
+    /// A value that needs no escaping.
+    fn verbatim(&mut self, name: &str, value: &[u8]) {
+        self.name(name);
+        self.to.push(b'"');
+        self.to.extend_from_slice(value);
+        self.to.push(b'"');
+    }
+
+    /// A word from our own sources.
+    fn word(&mut self, name: &str, value: &'static str) {
+        self.verbatim(name, value.as_bytes());
+    }
+
+    fn text(&mut self, name: &str, value: Option<&str>) {
+        if let Some(value) = value {
+            self.name(name);
+            self.to.push(b'"');
+            escape_json(value.as_bytes(), self.to);
+            self.to.push(b'"');
+        }
+    }
+
+    fn text_or_null(&mut self, name: &str, value: Option<&str>) {
+        match value {
+            Some(_) => self.text(name, value),
+            None => self.null(name),
+        }
+    }
+
+    /// A field's value, which should be ASCII but need not be text at all: what is not UTF-8 becomes U+FFFD.
+    fn ascii(&mut self, name: &str, value: Option<&HeaderValue>) {
+        let Some(value) = value else { return };
+        self.name(name);
+        self.to.push(b'"');
+        if value.as_bytes().is_ascii() {
+            escape_json(value.as_bytes(), self.to);
+        } else {
+            for chunk in value.as_bytes().utf8_chunks() {
+                escape_json(chunk.valid().as_bytes(), self.to);
+                if !chunk.invalid().is_empty() {
+                    self.to.extend_from_slice("\u{fffd}".as_bytes());
+                }
+            }
+        }
+        self.to.push(b'"');
+    }
+
+    fn flags(&mut self, name: &str, flags: &[FlagFacts]) {
+        self.name(name);
+        self.to.push(b'"');
+        for (at, flag) in flags.iter().enumerate() {
+            if at > 0 {
+                self.to.extend_from_slice(b", ");
+            }
+            escape_json(flag.flag.as_bytes(), self.to);
+            self.to.push(b'=');
+            escape_json(flag.variant.as_bytes(), self.to);
+        }
+        self.to.push(b'"');
+    }
+
+    fn number(&mut self, name: &str, value: u64) {
+        self.name(name);
+        write_number(value, self.to);
+    }
+
+    fn micros(&mut self, name: &str, value: Option<Duration>) {
+        if let Some(value) = value {
+            self.number(name, u64::try_from(value.as_micros()).unwrap_or(u64::MAX));
+        }
+    }
+
+    fn null(&mut self, name: &str) {
+        self.name(name);
+        self.to.extend_from_slice(b"null");
+    }
+}
+
+/// Quotes, backslashes and control characters escaped (RFC 8259 section 7); clean stretches are copied whole.
+fn escape_json(text: &[u8], to: &mut Vec<u8>) {
+    const fn is_odd(byte: u8) -> bool {
+        byte < 0x20 || matches!(byte, b'"' | b'\\' | 0x7f)
+    }
+    // Without an early end the compiler looks at sixteen bytes at once, and nearly every text is clean.
+    if !text.iter().fold(false, |odd, byte| odd | is_odd(*byte)) {
+        to.extend_from_slice(text);
+        return;
+    }
+    let mut rest = text;
+    while let Some(at) = rest.iter().position(|byte| is_odd(*byte)) {
+        let (clean, odd) = rest.split_at(at);
+        to.extend_from_slice(clean);
+        let Some((byte, after)) = odd.split_first() else {
+            return;
+        };
+        match byte {
+            b'"' => to.extend_from_slice(b"\\\""),
+            b'\\' => to.extend_from_slice(b"\\\\"),
+            b'\n' => to.extend_from_slice(b"\\n"),
+            b'\r' => to.extend_from_slice(b"\\r"),
+            b'\t' => to.extend_from_slice(b"\\t"),
+            _ => {
+                to.extend_from_slice(b"\\u00");
+                write_hex(*byte, to);
+            }
+        }
+        rest = after;
+    }
+    to.extend_from_slice(rest);
+}
+
+/// `client - user [time] "request" status bytes "referer" "agent"`, as Apache documents it.
+fn write_combined(record: &Record, stamp: &[u8], to: &mut Vec<u8>) {
+    write_address(record.client, to);
+    to.extend_from_slice(b" - ");
+    quoted_ncsa(record.user.as_deref().map(str::as_bytes), to);
+    to.extend_from_slice(b" [");
+    to.extend_from_slice(stamp);
+    to.extend_from_slice(b"] \"");
+    if let Some(target) = &record.target {
+        escape_ncsa(record.method.as_str().as_bytes(), to);
+        to.push(b' ');
+        escape_ncsa(target.as_str().as_bytes(), to);
+        to.push(b' ');
+        let protocol = match record.protocol() {
+            "HTTP/2" => "HTTP/2.0", // what Apache and nginx write, and log readers expect
+            "HTTP/3" => "HTTP/3.0",
+            other => other,
+        };
+        to.extend_from_slice(protocol.as_bytes());
+    } else {
+        to.push(b'-');
+    }
+    to.extend_from_slice(b"\" ");
+    match record.status {
+        Some(status) => to.extend_from_slice(status.as_str().as_bytes()),
+        None => to.extend_from_slice(b"499"), // nginx's word for a client that did not wait
+    }
+    to.push(b' ');
+    match record.bytes_out {
+        0 => to.push(b'-'),
+        bytes => write_number(bytes, to),
+    }
+    for field in [&record.referer, &record.user_agent] {
+        to.extend_from_slice(b" \"");
+        quoted_ncsa(field.as_ref().map(HeaderValue::as_bytes), to);
+        to.push(b'"');
+    }
+    to.push(b'\n');
+}
+
+fn quoted_ncsa(text: Option<&[u8]>, to: &mut Vec<u8>) {
+    match text {
+        Some(text) if !text.is_empty() => escape_ncsa(text, to),
+        _ => to.push(b'-'),
+    }
+}
+
+/// Quotes, backslashes and all that is not printable ASCII as `\xHH`: nginx's escaping, which GoAccess and others read.
+fn escape_ncsa(text: &[u8], to: &mut Vec<u8>) {
+    for byte in text {
+        if matches!(byte, b' '..=b'~') && !matches!(byte, b'"' | b'\\') {
+            to.push(*byte);
+        } else {
+            to.extend_from_slice(b"\\x");
+            write_hex(*byte, to);
+        }
+    }
+}
+
+fn write_hex(byte: u8, to: &mut Vec<u8>) {
+    for nibble in [byte >> 4, byte & 15] {
+        to.push(if nibble < 10 {
+            b'0' + nibble
+        } else {
+            b'A' + nibble - 10
+        });
+    }
+}
+
+/// As `Display` writes it; most are IPv4, and this is four times as fast.
+fn write_address(address: IpAddr, to: &mut Vec<u8>) {
+    let IpAddr::V4(address) = address else {
+        let _ = write!(to, "{address}");
+        return;
+    };
+    for (at, part) in address.octets().into_iter().enumerate() {
+        if at > 0 {
+            to.push(b'.');
+        }
+        write_number(u64::from(part), to);
+    }
+}
+
+fn write_number(value: u64, to: &mut Vec<u8>) {
+    to.extend_from_slice(itoa::Buffer::new().format(value).as_bytes());
+}

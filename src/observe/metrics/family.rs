@@ -1,0 +1,144 @@
+//! Every metric that Banyan has: its name, kind, labels and meaning, side by side.
+
+/// What kind of number it is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Kind {
+    /// It only grows.
+    Counter,
+    /// It goes up and down.
+    Gauge,
+    /// It counts durations by size.
+    Histogram,
+}
+
+/// A metric's name and meaning.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Description {
+    /// The whole name, as a query has it.
+    pub name: &'static str,
+    /// What kind of number.
+    pub kind: Kind,
+    /// Names of its labels, in the order of a series' values.
+    pub labels: &'static [&'static str],
+    /// What it means, in a sentence.
+    pub help: &'static str,
+}
+
+macro_rules! families {
+    ($($variant:ident $kind:ident $name:literal [$($label:literal),*] $help:literal;)+) => {
+        /// A metric. Its labels' values come from settings or from fixed sets, never from a client.
+        #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+        pub enum Family {
+            $(#[doc = $help] $variant,)+
+        }
+
+        impl Family {
+            /// All of them, in the order in which they are shown.
+            pub const ALL: &'static [Self] = &[$(Self::$variant,)+];
+
+            /// Name, kind, labels and meaning.
+            #[must_use]
+            pub const fn describe(self) -> Description {
+                match self {
+                    $(Self::$variant => Description {
+                        name: $name,
+                        kind: Kind::$kind,
+                        labels: &[$($label),*],
+                        help: $help,
+                    },)+
+                }
+            }
+        }
+    };
+}
+
+families! {
+    // The data plane's, one tally for each core.
+    RequestDuration Histogram "http_server_request_duration_seconds"
+        ["http_request_method", "http_response_status_code", "http_route", "url_scheme"]
+        "Time from the first byte of a request to the last byte of its answer, or to an open tunnel.";
+    BackendRequestDuration Histogram "banyan_backend_request_duration_seconds" ["backend", "server"]
+        "Time from the choice of a server to the head of its answer, connecting included.";
+    RequestsInFlight Gauge "banyan_requests_in_flight" ["listener"]
+        "Exchanges under way.";
+    BackendRequestsInFlight Gauge "banyan_backend_requests_in_flight" ["backend"]
+        "Exchanges under way with a backend.";
+    BackendConnections Gauge "banyan_backend_connections" ["backend", "state"]
+        "Connections to a backend's servers, by what they do: idle or busy.";
+    BackendRetries Counter "banyan_backend_retries_total" ["backend"]
+        "Servers tried after the first one failed.";
+    FlagDecisions Counter "banyan_flag_decisions_total" ["flag", "variant", "reason"]
+        "Decisions of a flag.";
+    Refusals Counter "banyan_refusals_total" ["reason", "side"]
+        "Requests that Banyan answered itself because it could or would not pass them on (RFC 9209 error types).";
+    Malformed Counter "banyan_malformed_messages_total" ["what"]
+        "Messages that were not HTTP, or had more than one reading.";
+    VisitorCookies Counter "banyan_visitor_cookies_total" ["state"]
+        "Requests by the state of their visitor cookie.";
+    GateChecks Counter "banyan_gate_checks_total" ["outcome"]
+        "Requests by what the gate said.";
+    Aborted Counter "banyan_exchanges_aborted_total" ["side"]
+        "Exchanges cut short, by who went away.";
+    Received Counter "banyan_received_bytes_total" ["listener"]
+        "Bytes of request bodies.";
+    Sent Counter "banyan_sent_bytes_total" ["listener"]
+        "Bytes of answers' bodies.";
+    Connections Counter "banyan_connections_total" ["listener", "protocol"]
+        "Connections taken, by the protocol agreed on.";
+    ConnectionsOpen Gauge "banyan_connections_open" ["listener", "protocol"]
+        "Connections open now.";
+    ConnectionFailures Counter "banyan_connection_failures_total" ["listener", "stage"]
+        "Connections that ended badly, by stage: accept, handshake, head, body, write.";
+    Timeouts Counter "banyan_timeouts_total" ["listener", "stage"]
+        "Limits of time that a client reached: handshake, head, body, write, idle.";
+    TlsHandshakes Counter "banyan_tls_handshakes_total" ["version", "resumed"]
+        "TLS handshakes that succeeded.";
+    TunnelsOpen Gauge "banyan_tunnels_open" ["protocol"]
+        "WebSockets and other tunnels open now.";
+    LogLinesDropped Counter "banyan_access_log_lines_dropped_total" ["cause"]
+        "Access-log lines that were not written: queue_full or write_error.";
+    Panics Counter "banyan_panics_total" []
+        "Exchanges that ended in a fault of Banyan itself.";
+
+    // The control plane's.
+    ConfigLastReloadSuccessful Gauge "banyan_config_last_reload_successful" []
+        "Whether the last change of settings was taken whole: 1 or 0.";
+    ConfigLastReloadTimestamp Gauge "banyan_config_last_reload_timestamp_seconds" []
+        "When settings were last taken.";
+    ConfigVersion Gauge "banyan_config_version" []
+        "Number of the snapshot that serves.";
+    ConfigReloads Counter "banyan_config_reloads_total" ["result"]
+        "Changes of settings, by result: applied, partial, refused or unchanged.";
+    SquadFileStale Gauge "banyan_squad_file_stale" ["squad"]
+        "Whether a squad is served by its last good file because the present one is broken: 1 or 0.";
+    CertNotAfter Gauge "banyan_cert_not_after_timestamp_seconds" ["name"]
+        "When a certificate ends.";
+    ServerHealthy Gauge "banyan_server_healthy" ["backend", "server"]
+        "Whether a server takes traffic: 1 or 0.";
+    SnapshotAge Gauge "banyan_snapshot_age_seconds" []
+        "Time since the snapshot that serves was published.";
+    Cores Gauge "banyan_cores" []
+        "Cores that serve traffic.";
+    CoresSilent Gauge "banyan_cores_silent" []
+        "Cores whose numbers are older than this scrape, since they did not answer in time.";
+    BuildInfo Gauge "banyan_build_info" ["version"]
+        "Always 1; the version is the label.";
+
+    // The process's.
+    Sockets Gauge "banyan_sockets" ["state"]
+        "TCP sockets of this process, by state; many in close_wait are a leak.";
+    ProcessCpu Counter "process_cpu_seconds_total" []
+        "Time that all threads spent on a processor, user and system.";
+    ProcessResident Gauge "process_resident_memory_bytes" []
+        "Memory resident.";
+    ProcessVirtual Gauge "process_virtual_memory_bytes" []
+        "Memory mapped.";
+    ProcessFdsOpen Gauge "process_open_fds" []
+        "File descriptors open.";
+    ProcessFdsMax Gauge "process_max_fds" []
+        "File descriptors that may be open.";
+    ProcessStart Gauge "process_start_time_seconds" []
+        "When the process started.";
+    ProcessThreads Gauge "process_threads" []
+        "Threads of the process.";
+}

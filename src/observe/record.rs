@@ -1,0 +1,332 @@
+//! The facts of one exchange, filled in stage by stage, and read once by log and metrics.
+
+use std::{
+    net::IpAddr,
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use http::{HeaderValue, Method, StatusCode, Version, uri::PathAndQuery};
+use smallvec::SmallVec;
+
+use super::trace::{SpanId, TraceId};
+
+/// Which kind of listener took the request.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum Listener {
+    /// TLS, from the public.
+    Https,
+    /// Plain, from the public.
+    Http,
+    /// Plain, from backends inside the network.
+    Private,
+}
+
+impl Listener {
+    /// As settings, metrics and log write it.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Https => "https",
+            Self::Http => "http",
+            Self::Private => "private",
+        }
+    }
+
+    /// The scheme that its clients speak (`url.scheme` in OpenTelemetry's words).
+    #[must_use]
+    pub const fn scheme(self) -> &'static str {
+        match self {
+            Self::Https => "https",
+            Self::Http | Self::Private => "http",
+        }
+    }
+}
+
+/// Who is to blame for what ended an exchange.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum Side {
+    /// Who asked.
+    Client,
+    /// Who should have answered.
+    Backend,
+    /// Banyan itself: its limits, its settings, its faults.
+    Banyan,
+}
+
+impl Side {
+    /// As metrics and log write it.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Client => "client",
+            Self::Backend => "backend",
+            Self::Banyan => "banyan",
+        }
+    }
+}
+
+/// How an exchange came out.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Outcome {
+    /// A backend's answer was passed on.
+    Forwarded,
+    /// Both sides agreed on another protocol, and a tunnel was open until the end.
+    Tunnelled,
+    /// Banyan answered on purpose: a redirect, `/.banyan/…`.
+    Answered,
+    /// Banyan answered because it could or would not pass the request on.
+    Refused {
+        /// An error type of RFC 9209 section 2.3, or Banyan's own word where that has none.
+        reason: &'static str,
+        /// Who is to blame.
+        side: Side,
+    },
+    /// The message was not HTTP, or not only one reading of it: a few words from a fixed set.
+    Malformed(&'static str),
+    /// The client went away before there was an answer.
+    Abandoned,
+}
+
+impl Outcome {
+    /// As the log writes it.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Forwarded => "forwarded",
+            Self::Tunnelled => "tunnelled",
+            Self::Answered => "answered",
+            Self::Refused { .. } => "refused",
+            Self::Malformed(_) => "malformed",
+            Self::Abandoned => "abandoned",
+        }
+    }
+
+    /// Why Banyan answered itself, if it did: one word for log, metric and `Proxy-Status`.
+    #[must_use]
+    pub const fn reason(self) -> Option<&'static str> {
+        match self {
+            Self::Refused { reason, .. } => Some(reason),
+            Self::Malformed(_) => Some("http_request_error"), // RFC 9209 section 2.3.16
+            Self::Forwarded | Self::Tunnelled | Self::Answered | Self::Abandoned => None,
+        }
+    }
+
+    /// Who is to blame for a refusal.
+    #[must_use]
+    pub const fn side(self) -> Option<Side> {
+        match self {
+            Self::Refused { side, .. } => Some(side),
+            Self::Malformed(_) | Self::Abandoned => Some(Side::Client),
+            Self::Forwarded | Self::Tunnelled | Self::Answered => None,
+        }
+    }
+}
+
+/// What TLS agreed on.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct TlsFacts {
+    /// `TLSv1.2` or `TLSv1.3`.
+    pub version: &'static str,
+    /// The name that the client asked for.
+    pub server_name: Option<Arc<str>>,
+    /// Whether an earlier session was resumed.
+    pub resumed: bool,
+}
+
+/// What one flag decided.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct FlagFacts {
+    /// Its key.
+    pub flag: Arc<str>,
+    /// The variant that it gave.
+    pub variant: Arc<str>,
+    /// Why, from a fixed set (`TARGETING_MATCH`, `SPLIT`, …).
+    pub reason: &'static str,
+}
+
+/// Where the time went. Each is measured from the end of the stage before; absent when the stage was not reached.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Timings {
+    /// From the whole head to the decision.
+    pub decide: Option<Duration>,
+    /// Waiting for a seat at the backend.
+    pub queue: Option<Duration>,
+    /// Opening a connection, TLS included; absent when one was kept.
+    pub connect: Option<Duration>,
+    /// From the request's head on its way to the answer's head.
+    pub first_byte: Option<Duration>,
+    /// From the first byte of the request's head to the last byte of the answer.
+    pub total: Duration,
+}
+
+/// The facts of one exchange.
+///
+/// It is filled by whoever learns a fact, and read once, by [`Core::finish`](super::Core::finish). Texts are shared with the
+/// snapshot or with the request's own buffer, so that filling it copies almost nothing.
+#[derive(Debug, Clone)]
+pub struct Record {
+    /// The steady clock when the request's head began.
+    pub began: Instant,
+    /// The wall clock then, in microseconds since 1970.
+    pub began_at_us: u64,
+    /// Which listener.
+    pub listener: Listener,
+    /// What the client spoke.
+    pub version: Version,
+    /// What TLS agreed on, if there was any.
+    pub tls: Option<TlsFacts>,
+    /// Who asked: the peer, or whom a trusted peer named.
+    pub client: IpAddr,
+    /// The request's method.
+    pub method: Method,
+    /// The host asked for, as it came.
+    pub host: Option<HeaderValue>,
+    /// Path and query as they came. Absent when the message was malformed before.
+    pub target: Option<PathAndQuery>,
+    /// `X-Request-Id`, the client's or ours.
+    pub request_id: Option<HeaderValue>,
+    /// The trace and our span in it.
+    pub trace: Option<(TraceId, SpanId)>,
+    /// The route's path or pattern as written.
+    pub route: Option<Arc<str>>,
+    /// Who owns it.
+    pub squad: Option<Arc<str>>,
+    /// What the flag on the route decided: it picked the backend.
+    pub flag: Option<FlagFacts>,
+    /// What further flags of the route decided.
+    pub flags: SmallVec<[FlagFacts; 1]>,
+    /// State of the visitor cookie, a fixed word (`known`, `new`, `forged`, …).
+    pub visitor: Option<&'static str>,
+    /// What the gate said, a fixed word (`open`, `passed`, `denied`, …).
+    pub gate: Option<&'static str>,
+    /// Who is signed in. Fill it only when the operator asked for it in the log.
+    pub user: Option<Arc<str>>,
+    /// The backend chosen.
+    pub backend: Option<Arc<str>>,
+    /// The server of it that answered, or was tried last.
+    pub server: Option<Arc<str>>,
+    /// How many servers were tried.
+    pub attempts: u32,
+    /// What the client was told. Absent when it went away before.
+    pub status: Option<StatusCode>,
+    /// How it came out.
+    pub outcome: Outcome,
+    /// What exactly was wrong with a refused request, a few words from a fixed set.
+    pub details: Option<&'static str>,
+    /// Who cut the exchange short after the answer's head, if anyone.
+    pub aborted: Option<Side>,
+    /// Where the time went.
+    pub timings: Timings,
+    /// Bytes of the request's body.
+    pub bytes_in: u64,
+    /// Bytes of the answer's body.
+    pub bytes_out: u64,
+    /// `User-Agent`.
+    pub user_agent: Option<HeaderValue>,
+    /// `Referer`.
+    pub referer: Option<HeaderValue>,
+}
+
+impl Record {
+    /// A record of which nothing but the beginning is known.
+    #[must_use]
+    pub fn begin(began: Instant, began_at_us: u64, listener: Listener, client: IpAddr) -> Self {
+        Self {
+            began,
+            began_at_us,
+            listener,
+            version: Version::HTTP_11,
+            tls: None,
+            client,
+            method: Method::GET,
+            host: None,
+            target: None,
+            request_id: None,
+            trace: None,
+            route: None,
+            squad: None,
+            flag: None,
+            flags: SmallVec::new(),
+            visitor: None,
+            gate: None,
+            user: None,
+            backend: None,
+            server: None,
+            attempts: 0,
+            status: None,
+            details: None,
+            outcome: Outcome::Abandoned, // until someone knows better
+            aborted: None,
+            timings: Timings::default(),
+            bytes_in: 0,
+            bytes_out: 0,
+            user_agent: None,
+            referer: None,
+        }
+    }
+
+    /// Takes what the head of a request says: method, version, target, host, agent and referer.
+    pub fn note_head(&mut self, head: &http::request::Parts) {
+        self.method = head.method.clone();
+        self.version = head.version;
+        self.target = head.uri.path_and_query().cloned();
+        self.host = head.headers.get(http::header::HOST).cloned();
+        self.user_agent = head.headers.get(http::header::USER_AGENT).cloned();
+        self.referer = head.headers.get(http::header::REFERER).cloned();
+    }
+
+    /// The exchange ended now.
+    pub fn close(&mut self, now: Instant) {
+        self.timings.total = now.saturating_duration_since(self.began);
+    }
+
+    /// How long the client waited: to the last byte, or, where a tunnel was opened, until it was open. A tunnel's life is no waiting.
+    #[must_use]
+    pub fn answer_time(&self) -> Duration {
+        if self.outcome != Outcome::Tunnelled {
+            return self.timings.total;
+        }
+        let stages = [
+            self.timings.decide,
+            self.timings.queue,
+            self.timings.connect,
+            self.timings.first_byte,
+        ];
+        stages.into_iter().flatten().sum()
+    }
+
+    /// The method as metrics write it: one of RFC 9110 and RFC 5789, `_OTHER` for all else, so that a client cannot make labels.
+    #[must_use]
+    pub fn method_class(&self) -> &'static str {
+        method_class(&self.method)
+    }
+
+    /// The protocol as the log writes it.
+    #[must_use]
+    pub fn protocol(&self) -> &'static str {
+        match self.version {
+            Version::HTTP_09 => "HTTP/0.9",
+            Version::HTTP_10 => "HTTP/1.0",
+            Version::HTTP_2 => "HTTP/2",
+            Version::HTTP_3 => "HTTP/3",
+            _ => "HTTP/1.1",
+        }
+    }
+}
+
+/// OpenTelemetry's `http.request.method`: known names, and `_OTHER`.
+fn method_class(method: &Method) -> &'static str {
+    match *method {
+        Method::GET => "GET",
+        Method::HEAD => "HEAD",
+        Method::POST => "POST",
+        Method::PUT => "PUT",
+        Method::DELETE => "DELETE",
+        Method::OPTIONS => "OPTIONS",
+        Method::PATCH => "PATCH",
+        Method::CONNECT => "CONNECT",
+        Method::TRACE => "TRACE",
+        _ => "_OTHER",
+    }
+}
