@@ -1,0 +1,284 @@
+//! Settings to snapshot. What a request needs is looked up here once, so that no request has to.
+
+use std::{collections::HashMap, path::Path, sync::Arc};
+
+use arc_swap::ArcSwap;
+
+use super::{BackendId, GateAtWork, Rule, Snapshot, Target};
+use crate::{
+    backend::{Backend, BackendSettings, Scheme, Server, ServerAddress, server::TlsClient},
+    config::settings::{RouteSettings, Settings, TargetSettings},
+    flag::{Flag, FlagId, Flags},
+    gate::{Gate, GateSettings, KeySet},
+    name::{BackendName, FlagKey, Place, VariantName},
+    route::{Claim, Table},
+    visitor::{self, VisitorSettings},
+};
+
+/// Makes the TLS side of an https backend from the file of its certificate authorities; `None`: the system's.
+pub type MakeTls<'a> = dyn Fn(Option<&Path>) -> Result<Arc<rustls::ClientConfig>, String> + 'a;
+
+/// What a snapshot is made with beside the settings.
+pub struct Means<'a> {
+    /// The snapshot in force, whose servers and keys are carried over.
+    pub previous: Option<&'a Snapshot>,
+    /// Signs visitor cookies when the settings name no key.
+    pub visitors: &'a VisitorSettings,
+    /// Makes the TLS side of https backends: certificate authorities come from files.
+    pub tls: &'a MakeTls<'a>,
+}
+
+impl std::fmt::Debug for Means<'_> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Means").finish_non_exhaustive()
+    }
+}
+
+/// Why settings that are well-formed still can't be served.
+#[derive(Debug, thiserror::Error)]
+#[error("{place}: {what}")]
+pub struct CompileProblem {
+    /// Where it is written.
+    pub place: Place,
+    /// What is wrong.
+    pub what: String,
+}
+
+/// Compiles `settings` into snapshot number `version`.
+///
+/// # Errors
+/// Every problem found; `config` has refused nearly all of them before.
+pub fn compile(
+    settings: &Settings,
+    version: u64,
+    means: &Means<'_>,
+) -> Result<Snapshot, Vec<CompileProblem>> {
+    let mut problems = Vec::new();
+    let flags = flags(settings, &mut problems);
+    let backends = backends(settings, means, &mut problems);
+    let names = Names {
+        flags: &flags,
+        backends: &by_name(&backends),
+    };
+    let rules: Vec<Rule> = settings
+        .routes
+        .iter()
+        .filter_map(|route| rule(route, &names, &mut problems))
+        .collect();
+    let claims: Vec<Claim> = rules.iter().map(|rule| rule.claim.clone()).collect();
+    let (table, _) = Table::build(&claims);
+    let visitors = visitor::Keys::new(&visitor_settings(settings, means));
+    let visitors = visitors
+        .map_err(|error| problems.push(at_operator(error.to_string())))
+        .ok();
+    let (true, Some(visitors)) = (problems.is_empty(), visitors) else {
+        return Err(problems);
+    };
+    Ok(Snapshot {
+        version,
+        hosts: settings.edge.hosts.clone(),
+        table,
+        rules,
+        flags,
+        backends,
+        visitors,
+        gate: settings
+            .edge
+            .gate
+            .as_ref()
+            .map(|gate| gate_at_work(gate, means.previous)),
+        limits: Arc::new(settings.edge.limits.clone()),
+        trusted_proxies: settings.edge.trusted_proxies.clone(),
+    })
+}
+
+/// The operator's keys; where `[visitor]` names none, Banyan's own with what else it says.
+fn visitor_settings(settings: &Settings, means: &Means<'_>) -> VisitorSettings {
+    let mut visitors = settings
+        .edge
+        .visitor
+        .clone()
+        .unwrap_or_else(|| means.visitors.clone());
+    if visitors.keys.is_empty() {
+        visitors.keys.clone_from(&means.visitors.keys);
+    }
+    visitors
+}
+
+fn at_operator(what: String) -> CompileProblem {
+    CompileProblem {
+        place: Place {
+            file: Arc::from("banyan.toml"),
+            line: 1,
+        },
+        what,
+    }
+}
+
+fn flags(settings: &Settings, problems: &mut Vec<CompileProblem>) -> Flags {
+    let mut compiled = Vec::with_capacity(settings.flags.len());
+    for flag in &settings.flags {
+        match Flag::compile(flag.clone()) {
+            Ok(flag) => compiled.push(flag),
+            Err(error) => problems.push(CompileProblem {
+                place: flag.place.clone(),
+                what: error.to_string(),
+            }),
+        }
+    }
+    Flags::build(compiled).unwrap_or_else(|error| {
+        problems.push(CompileProblem {
+            place: error.place.clone(),
+            what: error.to_string(),
+        });
+        Flags::default()
+    })
+}
+
+fn backends(settings: &Settings, means: &Means<'_>, problems: &mut Vec<CompileProblem>) -> Vec<Arc<Backend>> {
+    let mut compiled = Vec::with_capacity(settings.backends.len());
+    for backend in &settings.backends {
+        match compile_backend(backend, means) {
+            Ok(backend) => compiled.push(backend),
+            Err(what) => problems.push(CompileProblem {
+                place: backend.place.clone(),
+                what,
+            }),
+        }
+    }
+    compiled
+}
+
+/// A backend of the same name keeps its servers' state; one whose settings did not change at all stays the same object.
+fn compile_backend(settings: &BackendSettings, means: &Means<'_>) -> Result<Arc<Backend>, String> {
+    let known = means.previous.and_then(|previous| {
+        previous
+            .backends
+            .iter()
+            .find(|backend| backend.settings.name == settings.name)
+    });
+    if let Some(same) = known.filter(|known| known.settings == *settings) {
+        return Ok(Arc::clone(same));
+    }
+    let keep = |address: &ServerAddress| {
+        let mut servers = known.into_iter().flat_map(|backend| &backend.servers);
+        servers.find(|server| server.address == *address).cloned()
+    };
+    let servers = settings
+        .servers
+        .iter()
+        .map(|address| keep(address).unwrap_or_else(|| Arc::new(Server::new(address.clone()))));
+    let secure = settings
+        .servers
+        .iter()
+        .any(|server| server.scheme == Scheme::Https);
+    let tls = match secure {
+        true => Some(TlsClient((means.tls)(settings.ca.as_deref())?)),
+        false => None,
+    };
+    Ok(Arc::new(Backend {
+        servers: servers.collect(),
+        settings: settings.clone(),
+        tls,
+    }))
+}
+
+fn by_name(backends: &[Arc<Backend>]) -> HashMap<BackendName, BackendId> {
+    (0..)
+        .zip(backends)
+        .map(|(at, backend)| (backend.settings.name.clone(), BackendId(at)))
+        .collect()
+}
+
+struct Names<'a> {
+    flags: &'a Flags,
+    backends: &'a HashMap<BackendName, BackendId>,
+}
+
+impl Names<'_> {
+    fn backend(&self, name: &BackendName) -> Result<BackendId, String> {
+        self.backends
+            .get(name)
+            .copied()
+            .ok_or_else(|| format!("backend `{name}` is not defined"))
+    }
+
+    fn flag(&self, key: &FlagKey) -> Result<FlagId, String> {
+        self.flags
+            .by_key(key.as_str())
+            .ok_or_else(|| format!("flag `{key}` is not defined"))
+    }
+
+    fn target(&self, target: &TargetSettings) -> Result<(Target, Vec<FlagId>), String> {
+        match target {
+            TargetSettings::Backend(name) => Ok((Target::Backend(self.backend(name)?), Vec::new())),
+            TargetSettings::Flag { flag, backends } => {
+                let id = self.flag(flag)?;
+                Ok((self.variants(id, backends)?, vec![id]))
+            }
+        }
+    }
+
+    fn variants(&self, flag: FlagId, backends: &[(VariantName, BackendName)]) -> Result<Target, String> {
+        let flag = self.flags.get(flag).ok_or("the flag is not defined")?;
+        let of = |variant: &VariantName| {
+            let listed = backends.iter().find(|(name, _)| name == variant);
+            let missing = || format!("variant `{variant}` of flag `{}` has no backend", flag.key());
+            self.backend(&listed.ok_or_else(missing)?.1)
+        };
+        let by_variant = flag.variants().iter().map(of).collect::<Result<Vec<_>, _>>()?;
+        let default = flag.default_variant().and_then(|default| flag.variant(default));
+        let legacy = flag.variants().iter().find(|name| name.as_str() == "legacy");
+        let safe = default.or(legacy).or_else(|| flag.variants().first());
+        let otherwise = safe.map(of).transpose()?.ok_or("the flag has no variants")?;
+        Ok(Target::Variants {
+            by_variant,
+            otherwise,
+        })
+    }
+}
+
+fn rule(route: &RouteSettings, names: &Names<'_>, problems: &mut Vec<CompileProblem>) -> Option<Rule> {
+    let compiled = names.target(&route.target).and_then(|(target, mut flags)| {
+        for key in &route.flags {
+            let id = names.flag(key)?;
+            if !flags.contains(&id) {
+                flags.push(id);
+            }
+        }
+        Ok((target, flags))
+    });
+    match compiled {
+        Ok((target, flags)) => Some(Rule {
+            name: Arc::from(route.claim.path.as_str()),
+            squad: route.claim.squad.shared(),
+            claim: route.claim.clone(),
+            target,
+            flags,
+            requirement: route.requirement.clone(),
+            allow_encoded_slash: route.allow_encoded_slash,
+        }),
+        Err(what) => {
+            problems.push(CompileProblem {
+                place: route.claim.place.clone(),
+                what,
+            });
+            None
+        }
+    }
+}
+
+/// Keys that were fetched for the same source stay; a new source starts with none, so nobody passes until they are there.
+fn gate_at_work(settings: &GateSettings, previous: Option<&Snapshot>) -> GateAtWork {
+    let known = previous.and_then(|previous| previous.gate.as_ref());
+    let (keys, wanted) = match known.filter(|known| known.source == settings.keys) {
+        Some(known) => (Arc::clone(&known.keys), Arc::clone(&known.wanted)),
+        None => (Arc::new(ArcSwap::from_pointee(KeySet::none())), Arc::default()),
+    };
+    GateAtWork {
+        gate: Arc::new(Gate::new(settings)),
+        keys,
+        source: settings.keys.clone(),
+        wanted,
+    }
+}

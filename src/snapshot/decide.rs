@@ -1,0 +1,308 @@
+//! What happens to a request: one pure function for live traffic, `banyan explain`, the squads' tests and the admin API.
+
+use std::{borrow::Cow, sync::Arc};
+
+use http::{HeaderMap, Method};
+use smallvec::SmallVec;
+
+use super::{BackendId, GateAtWork, Rule, Snapshot, Target};
+use crate::{
+    clock::UnixTime,
+    flag::{self, Choice, Flag, FlagId, Person, Subject},
+    gate::{self, Auth, Denied, Identity, TokenMemory},
+    route::{
+        self, Probe, RouteId,
+        target::{self, Ambiguous, EncodedSlash},
+    },
+    visitor::{self, Seen, SeenState, Visitor},
+};
+
+/// What is asked: a request's head and where it came in.
+#[derive(Debug, Clone, Copy)]
+pub struct Ask<'h, 't> {
+    /// Where it came in.
+    pub entrance: Entrance,
+    /// Its method.
+    pub method: &'h Method,
+    /// The host it names: lower case, no port.
+    pub host: &'h str,
+    /// Path and query as received.
+    pub target: &'t str,
+    /// Its fields.
+    pub headers: &'h HeaderMap,
+    /// Who signed it.
+    pub credential: Credential<'h>,
+    /// 128 random bits for a visitor who has no cookie yet.
+    pub entropy: [u8; 16],
+}
+
+/// Where a request came in.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Entrance {
+    /// From a browser, over TLS: visitors get cookies.
+    Public,
+    /// From a backend, inside the network: cookies are read, never set; any host will do.
+    Private,
+}
+
+/// Who signed a request.
+#[derive(Debug, Clone, Copy)]
+pub enum Credential<'a> {
+    /// Its own fields tell; verified tokens are remembered here.
+    Fields(&'a TokenMemory),
+    /// Explain and tests: as if this identity had been verified, or nobody.
+    Pretend(Option<&'a Arc<Identity>>),
+}
+
+/// What happens to a request that is let through.
+#[derive(Debug)]
+pub struct Decision<'a> {
+    /// The path that was judged, and that is forwarded.
+    pub path: Cow<'a, str>,
+    /// The query as received, without `?`.
+    pub query: Option<&'a str>,
+    /// The route that takes it.
+    pub route: RouteId,
+    /// What its visitor cookie was.
+    pub seen: SeenState,
+    /// Who is asking, if known or just made known.
+    pub visitor: Option<Visitor>,
+    /// The answer sets the visitor's cookie.
+    pub set_cookie: bool,
+    /// Who is signed in.
+    pub identity: Option<Arc<Identity>>,
+    /// What each flag of the route says, the one that picks the backend first.
+    pub choices: Choices,
+    /// Where it goes.
+    pub backend: BackendId,
+}
+
+/// Flags of a route with what they say.
+pub type Choices = SmallVec<[(FlagId, Choice); 2]>;
+
+/// Why a request is not let through.
+#[derive(Debug)]
+pub enum Stop {
+    /// Its path can be read in two ways.
+    Ambiguous(Ambiguous),
+    /// Its host is none of ours.
+    UnknownHost,
+    /// No route takes it.
+    NoRoute,
+    /// The gate says no.
+    Denied {
+        /// The route that took it.
+        route: RouteId,
+        /// Why.
+        denied: Denied,
+    },
+}
+
+/// Who is told about each step. Live traffic tells nobody, at no cost; explain writes it down.
+pub trait Trail<'s>: route::Watch<'s> + flag::Watch {
+    /// The path as it was judged.
+    fn normalised(&mut self, _path: &str) {}
+    /// The route that takes it.
+    fn took(&mut self, _route: RouteId) {}
+    /// What the gate said.
+    fn passed_gate(&mut self, _identity: Option<&Identity>) {}
+    /// What the visitor cookie was.
+    fn saw(&mut self, _state: SeenState, _minted: bool) {}
+    /// A flag is about to be asked.
+    fn asks(&mut self, _flag: FlagId) {}
+    /// A flag has answered.
+    fn chose(&mut self, _flag: FlagId, _choice: &Choice) {}
+}
+
+/// Tells nobody.
+impl Trail<'_> for () {}
+
+/// Decides what happens to a request.
+///
+/// # Errors
+/// [`Stop`] says why it is not let through.
+pub fn decide<'s, 't, T: Trail<'s>>(
+    ask: &Ask<'_, 't>,
+    now: UnixTime,
+    at: &'s Snapshot,
+    trail: &mut T,
+) -> Result<Decision<'t>, Stop> {
+    let (path, query) = target::split_target(ask.target);
+    let judged = normalise(path, at)?;
+    trail.normalised(&judged.path);
+    if is_reserved(&judged.path) {
+        return Err(Stop::NoRoute);
+    }
+    let route = find(ask, query, &judged, at, trail)?;
+    let Some(rule) = at.rule(route) else {
+        return Err(Stop::NoRoute);
+    };
+    trail.took(route);
+    if let (Some(ambiguous), false) = (judged.only_lenient, rule.allow_encoded_slash) {
+        return Err(Stop::Ambiguous(ambiguous));
+    }
+    let identity =
+        pass_gate(ask, now, rule, at.gate.as_ref()).map_err(|denied| Stop::Denied { route, denied })?;
+    trail.passed_gate(identity.as_deref());
+    let (seen, visitor, set_cookie) = identify(ask, now, rule, at);
+    trail.saw(seen, set_cookie);
+    let subject = Subject {
+        visitor: visitor.as_ref().map(Visitor::id),
+        person: identity.as_deref().map(person),
+        host: ask.host,
+        path: &judged.path,
+        query,
+        method: ask.method,
+        headers: ask.headers,
+        now,
+    };
+    let choices = choose(rule, &subject, at, trail);
+    let backend = lead(&rule.target, choices.first());
+    Ok(Decision {
+        path: judged.path,
+        query,
+        route,
+        seen,
+        visitor,
+        set_cookie,
+        identity,
+        choices,
+        backend,
+    })
+}
+
+/// `/.banyan/…` is Banyan's own on every host: no route takes it, and what isn't there is not there.
+fn is_reserved(path: &str) -> bool {
+    path.strip_prefix("/.banyan")
+        .is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
+}
+
+/// A path in canonical form, and why it is only acceptable to a route that opts in, if so.
+struct Judged<'a> {
+    path: Cow<'a, str>,
+    only_lenient: Option<Ambiguous>,
+}
+
+/// Encoded slashes and backslashes are the one ambiguity that a route may opt into, so the path is read leniently if any route does.
+fn normalise<'a>(path: &'a str, at: &Snapshot) -> Result<Judged<'a>, Stop> {
+    match target::canonical(path, EncodedSlash::Refuse) {
+        Ok(path) => Ok(Judged {
+            path,
+            only_lenient: None,
+        }),
+        Err(ambiguous @ (Ambiguous::EncodedSlash | Ambiguous::EncodedBackslash))
+            if at.rules.iter().any(|rule| rule.allow_encoded_slash) =>
+        {
+            let path = target::canonical(path, EncodedSlash::Keep).map_err(Stop::Ambiguous)?;
+            Ok(Judged {
+                path,
+                only_lenient: Some(ambiguous),
+            })
+        }
+        Err(ambiguous) => Err(Stop::Ambiguous(ambiguous)),
+    }
+}
+
+fn find<'s, T: Trail<'s>>(
+    ask: &Ask<'_, '_>,
+    query: Option<&str>,
+    judged: &Judged<'_>,
+    at: &'s Snapshot,
+    trail: &mut T,
+) -> Result<RouteId, Stop> {
+    let host = match (at.answers_for(ask.host), ask.entrance) {
+        (true, _) => ask.host,
+        (false, Entrance::Private) => at.hosts.first().map_or(ask.host, String::as_str),
+        (false, Entrance::Public) => return Err(Stop::UnknownHost),
+    };
+    let probe = Probe {
+        host,
+        method: ask.method,
+        path: &judged.path,
+        query,
+        headers: ask.headers,
+    };
+    at.table
+        .find_watched(&probe, trail)
+        .map(|found| found.route)
+        .ok_or(Stop::NoRoute)
+}
+
+fn pass_gate(
+    ask: &Ask<'_, '_>,
+    now: UnixTime,
+    rule: &Rule,
+    gate: Option<&GateAtWork>,
+) -> Result<Option<Arc<Identity>>, Denied> {
+    match (ask.credential, gate) {
+        (Credential::Fields(memory), Some(at_work)) => {
+            let keys = at_work.keys.load();
+            at_work
+                .gate
+                .check(&rule.requirement, ask.headers, &keys, now, memory)
+        }
+        // `config` refuses a route that requires someone where there is no gate; if one came through, nobody passes.
+        (Credential::Fields(_), None) => gate::permit(&rule.requirement, None).map(|()| None),
+        (Credential::Pretend(identity), _) => {
+            let identity = identity.filter(|_| rule.requirement.auth != Auth::None);
+            gate::permit(&rule.requirement, identity.map(Arc::as_ref))?;
+            Ok(identity.cloned())
+        }
+    }
+}
+
+/// Who is asking. A visitor without a cookie gets one only where it decides something: a route with flags, on a page navigation.
+fn identify(
+    ask: &Ask<'_, '_>,
+    now: UnixTime,
+    rule: &Rule,
+    at: &Snapshot,
+) -> (SeenState, Option<Visitor>, bool) {
+    let Seen { visitor, state } = at.visitors.identify(ask.headers, now);
+    if visitor.is_some() {
+        let refresh = state == SeenState::ValidRefresh && ask.entrance == Entrance::Public;
+        return (state, visitor, refresh && !rule.flags.is_empty());
+    }
+    let mint = ask.entrance == Entrance::Public
+        && rule
+            .flags
+            .iter()
+            .any(|id| at.flags.get(*id).is_some_and(Flag::looks_at_visitor))
+        && visitor::may_mint(ask.method, ask.headers);
+    let minted = mint.then(|| at.visitors.mint(ask.entropy, now));
+    (state, minted, minted.is_some())
+}
+
+fn person(identity: &Identity) -> Person<'_> {
+    Person {
+        id: &identity.subject,
+        roles: &identity.roles,
+        claims: Some(&identity.claims),
+    }
+}
+
+fn choose<'s, T: Trail<'s>>(rule: &Rule, subject: &Subject<'_>, at: &Snapshot, trail: &mut T) -> Choices {
+    let mut choices = Choices::new();
+    for id in &rule.flags {
+        trail.asks(*id);
+        let choice = at.flags.decide(*id, subject, trail);
+        trail.chose(*id, &choice);
+        choices.push((*id, choice));
+    }
+    choices
+}
+
+fn lead(target: &Target, first: Option<&(FlagId, Choice)>) -> BackendId {
+    match target {
+        Target::Backend(backend) => *backend,
+        Target::Variants {
+            by_variant,
+            otherwise,
+        } => {
+            let variant = first.and_then(|(_, choice)| choice.variant);
+            variant
+                .and_then(|at| by_variant.get(at.get()).copied())
+                .unwrap_or(*otherwise)
+        }
+    }
+}

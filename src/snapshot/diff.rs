@@ -1,0 +1,172 @@
+//! What changed between two snapshots, for people: the log, the admin API, later the audit trail.
+
+use std::{collections::BTreeMap, fmt};
+
+use super::{Rule, Snapshot};
+
+/// Names that came, went or changed.
+#[derive(Debug, Clone, Default, PartialEq, Eq, serde::Serialize, schemars::JsonSchema)]
+pub struct Diff {
+    /// Routes, as `squad path`.
+    pub routes: Changes,
+    /// Flags, by key.
+    pub flags: Changes,
+    /// Backends, by name.
+    pub backends: Changes,
+}
+
+/// What came, went or changed among things of one kind.
+#[derive(Debug, Clone, Default, PartialEq, Eq, serde::Serialize, schemars::JsonSchema)]
+pub struct Changes {
+    /// New names.
+    pub added: Vec<String>,
+    /// Names that are gone.
+    pub removed: Vec<String>,
+    /// Names that stand for something else now.
+    pub changed: Vec<String>,
+}
+
+impl Diff {
+    /// Whether nothing changed.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        *self == Self::default()
+    }
+
+    /// What changed from `old` to `new`.
+    #[must_use]
+    pub fn between(old: &Snapshot, new: &Snapshot) -> Self {
+        Self {
+            routes: changes(&routes(old), &routes(new)),
+            flags: changes(&flags(old), &flags(new)),
+            backends: changes(&backends(old), &backends(new)),
+        }
+    }
+}
+
+/// Names of one kind that a log line shows; the admin API has them all.
+const NAMES_SHOWN_MAX: usize = 5;
+
+impl fmt::Display for Diff {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let parts = [
+            ("routes", &self.routes),
+            ("flags", &self.flags),
+            ("backends", &self.backends),
+        ];
+        let mut first = true;
+        for (what, changes) in parts {
+            for (sign, names) in [
+                ('+', &changes.added),
+                ('-', &changes.removed),
+                ('~', &changes.changed),
+            ] {
+                if names.is_empty() {
+                    continue;
+                }
+                let comma = if first { "" } else { "; " };
+                let shown = names
+                    .iter()
+                    .take(NAMES_SHOWN_MAX)
+                    .map(String::as_str)
+                    .collect::<Vec<_>>()
+                    .join(", ");
+                write!(f, "{comma}{what} {sign} {shown}")?;
+                if names.len() > NAMES_SHOWN_MAX {
+                    write!(f, " and {} more", names.len() - NAMES_SHOWN_MAX)?;
+                }
+                first = false;
+            }
+        }
+        if first {
+            f.write_str("nothing changed")
+        } else {
+            Ok(())
+        }
+    }
+}
+
+/// Everything of one kind, by name, with a text that differs when its meaning does.
+type Named = BTreeMap<String, String>;
+
+fn routes(snapshot: &Snapshot) -> Named {
+    let mut named = Named::new();
+    for rule in &snapshot.rules {
+        let meaning = meaning(rule, snapshot);
+        // Routes may share a path and differ in conditions: they are one entry here.
+        named
+            .entry(format!("{} {}", rule.squad, rule.name))
+            .or_default()
+            .push_str(&meaning);
+    }
+    named
+}
+
+fn meaning(rule: &Rule, snapshot: &Snapshot) -> String {
+    let backends: Vec<&str> = match &rule.target {
+        super::Target::Backend(id) => snapshot
+            .backend(*id)
+            .map(|backend| backend.settings.name.as_str())
+            .into_iter()
+            .collect(),
+        super::Target::Variants { by_variant, .. } => by_variant
+            .iter()
+            .filter_map(|id| snapshot.backend(*id))
+            .map(|backend| backend.settings.name.as_str())
+            .collect(),
+    };
+    let flags: Vec<&str> = rule
+        .flags
+        .iter()
+        .filter_map(|id| snapshot.flags.get(*id))
+        .map(|flag| flag.key().as_str())
+        .collect();
+    let claim = &rule.claim;
+    format!(
+        "{:?} {:?} {:?} {backends:?} {flags:?} {:?};",
+        claim.hosts, claim.order, claim.conditions, rule.requirement
+    )
+}
+
+fn flags(snapshot: &Snapshot) -> Named {
+    snapshot
+        .flags
+        .iter()
+        .map(|(_, flag)| (flag.key().to_string(), format!("{:?}", flag.settings())))
+        .collect()
+}
+
+fn backends(snapshot: &Snapshot) -> Named {
+    let settings = snapshot.backends.iter().map(|backend| &backend.settings);
+    settings
+        .map(|backend| {
+            let servers: Vec<String> = backend.servers.iter().map(ToString::to_string).collect();
+            let times = (
+                backend.connect_timeout,
+                backend.first_byte_timeout,
+                backend.between_bytes_timeout,
+            );
+            (
+                backend.name.to_string(),
+                format!(
+                    "{servers:?} {:?} {times:?} {:?}",
+                    backend.health, backend.connections_max
+                ),
+            )
+        })
+        .collect()
+}
+
+fn changes(old: &Named, new: &Named) -> Changes {
+    let named = |names: &mut dyn Iterator<Item = &String>| names.cloned().collect::<Vec<_>>();
+    Changes {
+        added: named(&mut new.keys().filter(|name| !old.contains_key(*name))),
+        removed: named(&mut old.keys().filter(|name| !new.contains_key(*name))),
+        changed: named(
+            &mut new
+                .iter()
+                .filter(|(name, meaning)| old.get(*name).is_some_and(|was| was != *meaning))
+                .map(|(name, _)| name),
+        ),
+    }
+}

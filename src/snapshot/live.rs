@@ -1,0 +1,72 @@
+//! The snapshot in force: published by the control plane, loaded by every core.
+
+use std::{cell::RefCell, ops::Deref, rc::Rc, sync::Arc};
+
+use arc_swap::ArcSwap;
+
+use super::Snapshot;
+
+/// The snapshot in force.
+#[derive(Debug)]
+pub struct Live(ArcSwap<Snapshot>);
+
+impl Live {
+    /// Starts with `first`.
+    #[must_use]
+    pub fn new(first: Arc<Snapshot>) -> Self {
+        Self(ArcSwap::new(first))
+    }
+
+    /// Puts `next` in force. Exchanges under way keep the one that they began with.
+    pub fn publish(&self, next: Arc<Snapshot>) {
+        self.0.store(next);
+    }
+
+    /// The one in force: for the control plane. Cores use a [`View`].
+    #[must_use]
+    pub fn current(&self) -> Arc<Snapshot> {
+        self.0.load_full()
+    }
+}
+
+/// A core's view of the snapshot in force.
+///
+/// Cores that each took an `Arc` for every exchange would write to one shared counter; here only a swap does, and an exchange
+/// takes an `Rc` that no other core sees.
+#[derive(Debug)]
+pub struct View {
+    live: Arc<Live>,
+    pinned: RefCell<Rc<Pinned>>,
+}
+
+/// A snapshot that a core holds on to.
+#[derive(Debug)]
+pub struct Pinned(Arc<Snapshot>);
+
+impl Deref for Pinned {
+    type Target = Snapshot;
+
+    fn deref(&self) -> &Snapshot {
+        &self.0
+    }
+}
+
+impl View {
+    /// A view of `live`.
+    #[must_use]
+    pub fn new(live: Arc<Live>) -> Self {
+        let pinned = RefCell::new(Rc::new(Pinned(live.current())));
+        Self { live, pinned }
+    }
+
+    /// The snapshot in force, to be kept for a whole exchange.
+    #[must_use]
+    pub fn load(&self) -> Rc<Pinned> {
+        let now = self.live.0.load();
+        let mut pinned = self.pinned.borrow_mut();
+        if !Arc::ptr_eq(&now, &pinned.0) {
+            *pinned = Rc::new(Pinned(Arc::clone(&now)));
+        }
+        Rc::clone(&pinned)
+    }
+}

@@ -1,0 +1,156 @@
+//! Everything a request needs, frozen.
+//!
+//! [`compile`] makes a snapshot from settings, [`decide`] answers what happens to a request (live traffic, `banyan explain`, the
+//! squads' tests and the admin API all ask it), [`explain`] writes down why, [`live`] publishes, [`diff`] tells two apart.
+//! A snapshot has no setter. State that changes (connections, breakers, health, the gate's keys) lives beside it and is
+//! carried over by name.
+
+pub mod compile;
+pub mod decide;
+pub mod diff;
+pub mod explain;
+pub mod live;
+pub mod prove;
+
+use std::{collections::HashSet, sync::Arc};
+
+use arc_swap::ArcSwap;
+use ipnet::IpNet;
+use tokio::sync::Notify;
+
+use crate::{
+    backend::Backend,
+    flag::{FlagId, Flags},
+    gate::{Gate, KeySet, KeySource, Requirement},
+    limits::Limits,
+    name::{Place, SquadName, VariantName},
+    route::{Claim, RouteId, Table, host_takes},
+    visitor,
+};
+
+/// One version of everything.
+#[derive(Debug)]
+pub struct Snapshot {
+    /// Counts up with each publication.
+    pub version: u64,
+    /// Hosts this edge answers for, lower case, `*.` in front of one means any single label; empty: any.
+    pub hosts: Vec<String>,
+    /// Which route takes a request.
+    pub table: Table,
+    /// What each route does, by [`RouteId`].
+    pub rules: Vec<Rule>,
+    /// All flags.
+    pub flags: Flags,
+    /// All backends, by [`BackendId`].
+    pub backends: Vec<Arc<Backend>>,
+    /// Signs and reads visitor cookies.
+    pub visitors: visitor::Keys,
+    /// The gate, if there is one.
+    pub gate: Option<GateAtWork>,
+    /// Bounds.
+    pub limits: Arc<Limits>,
+    /// Peers whose `X-Forwarded-*` is believed.
+    pub trusted_proxies: Vec<IpNet>,
+}
+
+/// The gate and the keys that it trusts just now.
+#[derive(Debug, Clone)]
+pub struct GateAtWork {
+    /// Checks requests.
+    pub gate: Arc<Gate>,
+    /// The issuer's keys: swapped by the control plane when they rotate, carried over while the source stays the same.
+    pub keys: Arc<ArcSwap<KeySet>>,
+    /// Where they come from.
+    pub source: KeySource,
+    /// Told when a token names a key that is not there: the control plane looks for newer ones.
+    pub wanted: Arc<Notify>,
+}
+
+/// A backend's place in [`Snapshot::backends`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct BackendId(pub u32);
+
+/// What a route does.
+#[derive(Debug)]
+pub struct Rule {
+    /// What it wants.
+    pub claim: Claim,
+    /// Its path or pattern as written: label, log, explain.
+    pub name: Arc<str>,
+    /// Whose it is, as a label.
+    pub squad: Arc<str>,
+    /// Where it leads.
+    pub target: Target,
+    /// The flags whose decisions its backend is told; the one that picks the backend comes first.
+    pub flags: Vec<FlagId>,
+    /// What it asks of a visitor.
+    pub requirement: Requirement,
+    /// Encoded slashes pass.
+    pub allow_encoded_slash: bool,
+}
+
+/// Where a route leads.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Target {
+    /// Always here.
+    Backend(BackendId),
+    /// Where the first flag's variant says: backends in the order of the flag's variants.
+    Variants {
+        /// By the variant's place in the flag.
+        by_variant: Vec<BackendId>,
+        /// Where a flag that gives no variant leads: its default's backend, or that of `legacy`, the safe side.
+        otherwise: BackendId,
+    },
+}
+
+impl Snapshot {
+    /// The rule of a route that [`Snapshot::table`] found.
+    #[must_use]
+    pub fn rule(&self, route: RouteId) -> Option<&Rule> {
+        self.rules.get(route.index())
+    }
+
+    /// A backend that a decision named.
+    #[must_use]
+    pub fn backend(&self, id: BackendId) -> Option<&Arc<Backend>> {
+        self.backends.get(id.0 as usize)
+    }
+
+    /// Every name that a metric may bear because of this snapshot.
+    #[must_use]
+    pub fn labels(&self) -> HashSet<Arc<str>> {
+        let mut labels = HashSet::new();
+        for rule in &self.rules {
+            labels.extend([Arc::clone(&rule.name), Arc::clone(&rule.squad)]);
+        }
+        for (_, flag) in self.flags.iter() {
+            labels.insert(flag.key().shared());
+            labels.extend(flag.variants().iter().map(VariantName::shared));
+        }
+        for backend in &self.backends {
+            labels.insert(backend.settings.name.shared());
+            labels.extend(backend.servers.iter().map(|server| Arc::clone(&server.label)));
+        }
+        labels
+    }
+
+    /// Whether the edge answers for `host` (lower case, no port).
+    #[must_use]
+    pub fn answers_for(&self, host: &str) -> bool {
+        self.hosts.is_empty() || self.hosts.iter().any(|own| host_takes(own, host))
+    }
+}
+
+impl Rule {
+    /// Where it is written.
+    #[must_use]
+    pub fn place(&self) -> &Place {
+        &self.claim.place
+    }
+
+    /// Whose it is.
+    #[must_use]
+    pub fn squad_name(&self) -> &SquadName {
+        &self.claim.squad
+    }
+}

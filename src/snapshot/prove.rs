@@ -1,0 +1,103 @@
+//! Runs the squads' `[[tests]]` with the function that decides live traffic.
+
+use std::sync::Arc;
+
+use http::HeaderMap;
+
+use super::{
+    Snapshot,
+    decide::{Ask, Credential, Entrance},
+    explain::{Explanation, explain},
+};
+use crate::{
+    clock::UnixTime,
+    config::settings::{Expectation, RouteTest, TestUser},
+    gate::Identity,
+    name::Place,
+};
+
+/// Tests decide at this time, so that they come out the same on every day: 2026-01-01.
+const NOW: UnixTime = UnixTime::from_secs(1_767_225_600);
+
+/// A test that came out otherwise.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Failure {
+    /// Where the test is written.
+    pub place: Place,
+    /// What was expected and what came.
+    pub what: String,
+    /// The trail of the decision.
+    pub hint: String,
+    /// The flag that picks the backend is switched off: the test is about what happens when it is on, so nobody's file is wrong.
+    pub switched_off: bool,
+}
+
+/// Runs all tests; what comes back failed.
+#[must_use]
+pub fn run(tests: &[RouteTest], at: &Snapshot) -> Vec<Failure> {
+    tests.iter().filter_map(|test| one(test, at)).collect()
+}
+
+fn one(test: &RouteTest, at: &Snapshot) -> Option<Failure> {
+    let headers: HeaderMap = test.headers.iter().cloned().collect();
+    let identity = test.user.as_ref().map(identity).map(Arc::new);
+    let own_host = at.hosts.first().map_or("localhost", String::as_str);
+    let ask = Ask {
+        entrance: Entrance::Public,
+        method: &test.method,
+        host: test.host.as_deref().unwrap_or(own_host),
+        target: &test.target,
+        headers: &headers,
+        credential: Credential::Pretend(identity.as_ref()),
+        entropy: [0; 16],
+    };
+    let explanation = explain(&ask, NOW, at);
+    let wrong = differences(&test.expect, &explanation);
+    (!wrong.is_empty()).then(|| Failure {
+        place: test.place.clone(),
+        what: format!("{} {}: {}", test.method, test.target, wrong.join(", ")),
+        hint: explanation.to_string(),
+        switched_off: explanation
+            .flags
+            .iter()
+            .any(|said| said.picks_backend && said.state == "disabled"),
+    })
+}
+
+/// The identity that a test pretends, with no claims beside its roles.
+#[must_use]
+pub fn identity(user: &TestUser) -> Identity {
+    Identity {
+        subject: user.id.clone(),
+        roles: user.roles.clone(),
+        claims: serde_json::json!({ "sub": user.id, "roles": user.roles }),
+        expires: UnixTime { millis: u64::MAX },
+    }
+}
+
+fn differences(expect: &Expectation, got: &Explanation) -> Vec<String> {
+    let served = got.refused.is_none();
+    let route = got.route.as_ref().filter(|_| served).map(|won| won.route.clone());
+    let squad = got.route.as_ref().filter(|_| served).map(|won| won.squad.clone());
+    let backend = got.backend.as_ref().map(|goes| goes.backend.clone());
+    let variant = got
+        .flags
+        .iter()
+        .find(|said| said.picks_backend)
+        .and_then(|said| said.variant.clone());
+    let status = got.refused.as_ref().map(|refused| refused.status.to_string());
+    [
+        ("route", expect.route.clone(), route),
+        ("squad", expect.squad.clone(), squad),
+        ("backend", expect.backend.clone(), backend),
+        ("variant", expect.variant.clone(), variant),
+        ("status", expect.status.map(|status| status.to_string()), status),
+    ]
+    .into_iter()
+    .filter_map(|(what, wanted, got)| {
+        let wanted = wanted?;
+        let got = got.unwrap_or_else(|| "none".to_owned());
+        (wanted != got).then(|| format!("expected {what} `{wanted}`, got `{got}`"))
+    })
+    .collect()
+}
