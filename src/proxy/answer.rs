@@ -1,0 +1,183 @@
+//! Every answer that Banyan makes itself: status beside text, HTML for browsers, problem JSON (RFC 9457) for others.
+
+use http::{HeaderMap, HeaderName, HeaderValue, Response, StatusCode, header};
+
+use super::refusal::Refusal;
+use crate::body::Body;
+
+/// `Proxy-Status` (RFC 9209).
+pub const PROXY_STATUS: HeaderName = HeaderName::from_static("proxy-status");
+
+/// Makes the answer to a refused request. `request` is what the client sent (its `Accept` chooses the form), `request_id`
+/// is what it can quote to an operator.
+#[must_use]
+pub fn for_refusal(refusal: &Refusal, request: &HeaderMap, request_id: &str) -> Response<Body> {
+    let (kind, text) = if wants_html(request) {
+        ("text/html; charset=utf-8", html(refusal.status, request_id))
+    } else {
+        ("application/problem+json", problem(refusal, request_id))
+    };
+    let mut response = Response::new(Body::full(text));
+    *response.status_mut() = refusal.status;
+    let headers = response.headers_mut();
+    headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(kind));
+    headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    headers.insert(PROXY_STATUS, proxy_status(refusal));
+    if let Some(challenge) = &refusal.challenge {
+        headers.insert(header::WWW_AUTHENTICATE, challenge.clone());
+    }
+    if refusal.status == StatusCode::SERVICE_UNAVAILABLE {
+        headers.insert(header::RETRY_AFTER, HeaderValue::from_static("5"));
+    }
+    if refusal.status == StatusCode::METHOD_NOT_ALLOWED {
+        let known = "GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS";
+        headers.insert(header::ALLOW, HeaderValue::from_static(known));
+    }
+    response
+}
+
+fn proxy_status(refusal: &Refusal) -> HeaderValue {
+    let next_hop = refusal
+        .backend
+        .as_deref()
+        .map(|name| format!("; next-hop=\"{name}\""))
+        .unwrap_or_default();
+    let text = format!(
+        "banyan; error={}; details=\"{}\"{next_hop}",
+        refusal.reason, refusal.details
+    );
+    HeaderValue::from_str(&text).unwrap_or(HeaderValue::from_static("banyan"))
+}
+
+/// Whether the client is a browser that shows what it gets: `text/html` by name in `Accept`, and no fetch by a script.
+fn wants_html(request: &HeaderMap) -> bool {
+    let mode = request.get("sec-fetch-mode").map(HeaderValue::as_bytes);
+    if mode.is_some_and(|mode| mode != b"navigate") {
+        return false;
+    }
+    let accepts = request
+        .get_all(header::ACCEPT)
+        .iter()
+        .filter_map(|value| value.to_str().ok());
+    accepts.flat_map(|value| value.split(',')).any(|part| {
+        let mut parts = part.split(';');
+        let html = parts
+            .next()
+            .is_some_and(|kind| kind.trim().eq_ignore_ascii_case("text/html"));
+        html && !parts.any(|parameter| matches!(parameter.trim(), "q=0" | "q=0.0" | "q=0.00" | "q=0.000"))
+    })
+}
+
+fn problem(refusal: &Refusal, request_id: &str) -> String {
+    let (title, detail) = words(refusal.status);
+    serde_json::json!({
+        "type": "about:blank",
+        "title": title,
+        "status": refusal.status.as_u16(),
+        "detail": detail,
+        "reason": refusal.reason,
+        "details": refusal.details,
+        "request_id": request_id,
+    })
+    .to_string()
+}
+
+fn html(status: StatusCode, request_id: &str) -> String {
+    let (title, detail) = words(status);
+    let code = status.as_u16();
+    // `request_id` is made of visible ASCII without markup characters: `observe::trace` takes no other.
+    format!(
+        "<!doctype html><html lang=\"en\"><meta charset=\"utf-8\">\
+         <meta name=\"viewport\" content=\"width=device-width,initial-scale=1\"><title>{title}</title><style>{STYLE}</style>\
+         <main><p class=\"code\">{code}</p><h1>{title}</h1><p>{detail}</p><p class=\"id\">Request {request_id}</p></main></html>\n"
+    )
+}
+
+const STYLE: &str = ":root{color-scheme:light dark}body{margin:0;min-height:100vh;display:grid;place-items:center;\
+    font:16px/1.6 system-ui,sans-serif;background:light-dark(#f6f7f5,#151815);color:light-dark(#1d2420,#e6ebe6)}\
+    main{max-width:34rem;padding:2rem}h1{font-size:1.6rem;margin:.2rem 0 .6rem}.code{font-size:1rem;margin:0;\
+    color:light-dark(#3d6b4f,#8fc7a3);font-weight:600;letter-spacing:.05em}.id{font-size:.8rem;opacity:.65;\
+    font-family:ui-monospace,monospace;overflow-wrap:anywhere}";
+
+/// Title and sentence for a person who can't know what a status is.
+fn words(status: StatusCode) -> (&'static str, &'static str) {
+    match status.as_u16() {
+        400 => (
+            "That request can't be read",
+            "Something in the address or the request is not valid.",
+        ),
+        401 => ("Please sign in", "This page is for people who are signed in."),
+        403 => (
+            "Not for you",
+            "You are signed in, but this page asks for a right that you don't have.",
+        ),
+        404 => ("Nothing here", "There is no page at this address."),
+        405 => ("That can't be done here", "This method is not served."),
+        408 => (
+            "That took too long",
+            "The request did not arrive in time. Please try again.",
+        ),
+        413 | 414 | 431 => (
+            "That is too large",
+            "The request is larger than this site accepts.",
+        ),
+        417 => (
+            "That can't be promised",
+            "The request expects something that this site doesn't do.",
+        ),
+        421 => ("Wrong door", "This server doesn't answer for that name."),
+        501 | 505 => (
+            "Not spoken here",
+            "The request uses a part of the protocol that this site doesn't speak.",
+        ),
+        503 => ("Too busy just now", "Please try again in a few seconds."),
+        504 => (
+            "No answer in time",
+            "The page behind this address took too long. Please try again.",
+        ),
+        508 => (
+            "Going round in circles",
+            "The request came back to where it started.",
+        ),
+        500 | 502 => (
+            "Something broke",
+            "The page behind this address could not be reached. Please try again.",
+        ),
+        _ => ("That didn't work", "The request could not be served."),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use http::{HeaderMap, HeaderValue, StatusCode};
+
+    use super::{PROXY_STATUS, for_refusal};
+    use crate::proxy::refusal::Refusal;
+
+    #[track_caller]
+    fn check(accept: Option<&'static str>, mode: Option<&'static str>, expected: &str) {
+        let mut request = HeaderMap::new();
+        accept.map(|value| request.insert("accept", HeaderValue::from_static(value)));
+        mode.map(|value| request.insert("sec-fetch-mode", HeaderValue::from_static(value)));
+        let answer = for_refusal(&Refusal::no_route(), &request, "r1");
+        assert_eq!(answer.headers()["content-type"], expected);
+        assert_eq!(answer.status(), StatusCode::NOT_FOUND);
+        assert_eq!(
+            answer.headers()[PROXY_STATUS],
+            "banyan; error=destination_not_found; details=\"no-route\""
+        );
+    }
+
+    #[test]
+    fn browsers_get_html_and_others_problem_json() {
+        let json = "application/problem+json";
+        let html = "text/html; charset=utf-8";
+        check(None, None, json);
+        check(Some("*/*"), None, json);
+        check(Some("application/json"), None, json);
+        check(Some("text/html,application/xhtml+xml"), None, html);
+        check(Some("text/html"), Some("navigate"), html);
+        check(Some("text/html"), Some("cors"), json);
+        check(Some("text/html;q=0, application/json"), None, json);
+    }
+}

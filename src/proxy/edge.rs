@@ -1,0 +1,144 @@
+//! What one core keeps: its view of the snapshot, its connections, its counters. Nothing of it is shared with another core.
+
+use std::{
+    cell::Cell,
+    collections::HashSet,
+    net::{IpAddr, SocketAddr},
+    rc::Rc,
+    sync::Arc,
+};
+
+use crate::{
+    backend::{Backend, pool::Pools},
+    clock,
+    gate::{TokenMemory, assertion},
+    observe::{
+        self,
+        metrics::{Family, Label},
+        record::{Listener, TlsFacts},
+    },
+    snapshot::live::View,
+    wire::Drain,
+};
+
+/// A core.
+#[derive(Debug)]
+pub struct Edge {
+    /// The snapshot in force.
+    pub view: View,
+    /// Connections to servers.
+    pub pools: Pools,
+    /// Tokens that were verified before.
+    pub tokens: TokenMemory,
+    /// Counters and log lines.
+    pub observe: Rc<observe::Core>,
+    /// Signs identities for backends.
+    pub signer: Arc<assertion::Signer>,
+    /// Identities that were signed lately.
+    pub signed: assertion::AssertionMemory,
+    /// When to stop.
+    pub drain: Drain,
+    /// The port that redirects name; `None`: the one that `https` means by itself.
+    pub https_port: Option<u16>,
+    /// The snapshot whose servers and labels are all that is kept.
+    tidied: Cell<u64>,
+}
+
+/// What a core is made of.
+#[derive(Debug)]
+pub struct Parts {
+    /// The snapshot in force.
+    pub view: View,
+    /// Counters and log lines.
+    pub observe: Rc<observe::Core>,
+    /// Signs identities for backends.
+    pub signer: Arc<assertion::Signer>,
+    /// When to stop.
+    pub drain: Drain,
+    /// The port that redirects name.
+    pub https_port: Option<u16>,
+}
+
+/// The far end of a client's connection.
+#[derive(Debug, Clone)]
+pub struct Peer {
+    /// Which listener took it.
+    pub listener: Listener,
+    /// Its address.
+    pub address: SocketAddr,
+    /// The port that it connected to.
+    pub port: u16,
+    /// What TLS agreed on.
+    pub tls: Option<TlsFacts>,
+}
+
+impl Peer {
+    /// Its address, an IPv4 one in its own form.
+    #[must_use]
+    pub fn ip(&self) -> IpAddr {
+        self.address.ip().to_canonical()
+    }
+}
+
+impl Edge {
+    /// A core that has served nothing yet.
+    #[must_use]
+    pub fn new(parts: Parts) -> Self {
+        Self {
+            view: parts.view,
+            pools: Pools::default(),
+            tokens: TokenMemory::default(),
+            observe: parts.observe,
+            signer: parts.signer,
+            signed: assertion::AssertionMemory::new(),
+            drain: parts.drain,
+            https_port: parts.https_port,
+            tidied: Cell::new(0),
+        }
+    }
+
+    /// 128 random bits.
+    #[must_use]
+    pub fn random16(&self) -> [u8; 16] {
+        self.observe.random16()
+    }
+
+    /// 64 random bits.
+    #[must_use]
+    pub fn random8(&self) -> [u8; 8] {
+        self.observe.random8()
+    }
+
+    /// Once a second: drops connections that nobody needs and pools of servers that are gone.
+    pub fn tidy_up(&self) {
+        let snapshot = self.view.load();
+        if self.tidied.replace(snapshot.version) != snapshot.version {
+            let servers = snapshot.backends.iter().flat_map(|backend| &backend.servers);
+            let live: HashSet<u64> = servers.map(|server| server.id).collect();
+            self.pools.keep_only(&live);
+            self.observe.keep(&snapshot.labels());
+        }
+        self.pools.sweep(clock::steady());
+        for backend in &snapshot.backends {
+            self.count_connections(backend);
+        }
+    }
+
+    fn count_connections(&self, backend: &Backend) {
+        let (mut idle, mut busy) = (0, 0);
+        for server in &backend.servers {
+            let counts = self.pools.counts(server.id);
+            idle += counts.idle;
+            busy += counts.busy;
+        }
+        let name = backend.settings.name.shared();
+        for (state, count) in [("idle", idle), ("busy", busy)] {
+            let labels = [Label::Name(&name), Label::Word(state)];
+            self.observe.set(
+                Family::BackendConnections,
+                &labels,
+                i64::try_from(count).unwrap_or(i64::MAX),
+            );
+        }
+    }
+}

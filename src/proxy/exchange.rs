@@ -1,0 +1,470 @@
+//! The story of one request: identify, route, gate, flags, backend, forward, record.
+
+use std::{borrow::Cow, panic::AssertUnwindSafe, rc::Rc, sync::Arc};
+
+use futures_util::FutureExt;
+use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Response, StatusCode, header};
+
+use super::{
+    answer,
+    edge::{Edge, Peer},
+    follow::Following,
+    forward::{self, Outgoing},
+    headers::{self, names},
+    refusal::Refusal,
+};
+use crate::{
+    body::Body,
+    clock,
+    flag::{Choice, FlagId},
+    gate::{BadToken, Denied},
+    name::VariantName,
+    observe::{
+        metrics::{Family, Label},
+        record::{FlagFacts, Listener, Outcome, Record},
+        trace::{self, Trace},
+    },
+    snapshot::{
+        Rule, Snapshot,
+        decide::{Ask, Choices, Credential, Decision, Entrance, Stop, decide},
+    },
+    wire::{Interim, Malformed, Service, Upgrade},
+};
+
+/// Answers the requests of one connection.
+#[derive(Debug)]
+pub struct Exchanges {
+    /// The core.
+    pub edge: Rc<Edge>,
+    /// Who asks.
+    pub peer: Peer,
+}
+
+impl Service for Exchanges {
+    async fn call(&self, request: Request<Body>, interim: &mut dyn Interim) -> Response<Body> {
+        handle(request, &self.peer, &self.edge, interim).await
+    }
+
+    fn refuse(&self, malformed: Malformed) -> Response<Body> {
+        refuse(malformed, &self.peer, &self.edge)
+    }
+}
+
+/// What happens to a request, from its head to the head of its answer.
+pub async fn handle(
+    request: Request<Body>,
+    peer: &Peer,
+    edge: &Rc<Edge>,
+    interim: &mut dyn Interim,
+) -> Response<Body> {
+    let snapshot = edge.view.load(); // one version for the whole exchange
+    let mut following = begin(&request, peer, edge);
+    let asked_for = Form::of(&request);
+    let passing = pass_through(request, peer, edge, &snapshot, &mut following, interim);
+    let passed = AssertUnwindSafe(passing).catch_unwind().await;
+    let passed = passed.unwrap_or_else(|_| {
+        edge.observe.count(Family::Panics, &[], 1);
+        Err(Refusal::internal("panic"))
+    });
+    let (mut response, under_way) = match passed {
+        Ok(answer) => answer,
+        Err(refusal) => {
+            note_refusal(&refusal, &mut following.record);
+            (
+                answer::for_refusal(&refusal, &asked_for.into_fields(), request_id(&following.record)),
+                None,
+            )
+        }
+    };
+    following.record.status = Some(response.status());
+    if let Some(id) = &following.record.request_id {
+        response.headers_mut().insert(names::X_REQUEST_ID, id.clone());
+    }
+    response.map(|body| following.follow(body, under_way))
+}
+
+type Passed = (Response<Body>, Option<crate::backend::pool::UnderWay>);
+
+async fn pass_through(
+    request: Request<Body>,
+    peer: &Peer,
+    edge: &Rc<Edge>,
+    at: &Snapshot,
+    following: &mut Following,
+    interim: &mut dyn Interim,
+) -> Result<Passed, Refusal> {
+    let (mut head, body) = request.into_parts();
+    if answers_itself(&head) {
+        following.record.outcome = Outcome::Answered;
+        return Ok((about_itself(), None));
+    }
+    let target = head.uri.path_and_query().cloned();
+    let target = target.as_ref().map_or("/", |target| target.as_str());
+    let host = host_of(&head.headers);
+    let ask = Ask {
+        entrance: entrance(peer),
+        method: matched_method(&head),
+        host: &host,
+        target,
+        headers: &head.headers,
+        credential: Credential::Fields(&edge.tokens),
+        entropy: edge.random16(),
+    };
+    let decided = decide(&ask, clock::wall(), at, &mut ());
+    following.record.timings.decide = Some(clock::steady().saturating_duration_since(following.record.began));
+    let decision = decided.map_err(|stop| stopped(stop, at, &mut following.record))?;
+    let Some(rule) = at.rule(decision.route) else {
+        return Err(Refusal::no_route());
+    };
+    note_decision(&decision, rule, at, &mut following.record);
+    let over_http2 = matches!(head.extensions.get::<Upgrade>(), Some(Upgrade::Http2(_)));
+    rewrite(&mut head, &decision, peer, edge, at, following)?;
+    let outgoing = Outgoing {
+        head,
+        body: following.count_in(body),
+        backend: decision.backend,
+    };
+    let (mut response, under_way) = forward::send(outgoing, edge, at, &mut following.record, interim).await?;
+    following.record.outcome = match response.body() {
+        Body::Tunnel(_) => Outcome::Tunnelled,
+        _ => Outcome::Forwarded,
+    };
+    if over_http2 && following.record.outcome == Outcome::Tunnelled {
+        *response.status_mut() = StatusCode::OK; // RFC 8441 section 5: where HTTP/1.1 says 101
+    }
+    headers::strip_hop_by_hop(response.headers_mut());
+    headers::strip_own_cookies(response.headers_mut());
+    if let (true, Some(visitor)) = (decision.set_cookie, &decision.visitor) {
+        let cookie = at.visitors.set_cookie(visitor, clock::wall());
+        response.headers_mut().append(header::SET_COOKIE, cookie);
+    }
+    Ok((response, Some(under_way)))
+}
+
+/// Begins the record of a request.
+pub fn begin(request: &Request<Body>, peer: &Peer, edge: &Rc<Edge>) -> Following {
+    let fields = request.headers();
+    let at = edge.view.load();
+    let client = headers::client_address(fields, peer.ip(), &at.trusted_proxies);
+    let mut record = Record::begin(
+        clock::steady(),
+        clock::wall().millis * 1000,
+        peer.listener,
+        client,
+    );
+    record.version = request.version();
+    record.tls.clone_from(&peer.tls);
+    record.method = request.method().clone();
+    record.host = fields.get(header::HOST).cloned();
+    record.target = request.uri().path_and_query().cloned();
+    record.user_agent = fields.get(header::USER_AGENT).cloned();
+    record.referer = fields.get(header::REFERER).cloned();
+    let trusted = headers::is_trusted(peer.ip(), &at.trusted_proxies);
+    let known = if trusted { trace::request_id(fields) } else { None };
+    record.request_id = Some(known.unwrap_or_else(|| trace::mint_request_id(edge.random16())));
+    let trace = Trace::follow(fields, || edge.random16(), edge.random8());
+    record.trace = Some((trace.id, trace.span));
+    let mut following = Following::new(record, edge);
+    following.trace = Some(trace);
+    following
+}
+
+/// The answer to what never became a request, counted.
+pub fn refuse(malformed: Malformed, peer: &Peer, edge: &Rc<Edge>) -> Response<Body> {
+    let mut record = Record::begin(
+        clock::steady(),
+        clock::wall().millis * 1000,
+        peer.listener,
+        peer.ip(),
+    );
+    record.tls.clone_from(&peer.tls);
+    record.request_id = Some(trace::mint_request_id(edge.random16()));
+    record.outcome = Outcome::Malformed(malformed.what);
+    record.status = Some(malformed.status);
+    if malformed.status == StatusCode::REQUEST_TIMEOUT {
+        let stage = if malformed.what.contains("body") {
+            "body"
+        } else {
+            "head"
+        };
+        edge.observe.count(
+            Family::Timeouts,
+            &[Label::Word(peer.listener.as_str()), Label::Word(stage)],
+            1,
+        );
+    }
+    let refusal = Refusal::from(malformed);
+    let mut response = answer::for_refusal(&refusal, &HeaderMap::new(), request_id(&record));
+    if let Some(id) = &record.request_id {
+        response.headers_mut().insert(names::X_REQUEST_ID, id.clone());
+    }
+    let following = Following::new(record, edge);
+    response.map(|body| following.follow(body, None))
+}
+
+/// The request's number as text.
+#[must_use]
+pub fn request_id(record: &Record) -> &str {
+    record
+        .request_id
+        .as_ref()
+        .and_then(|id| id.to_str().ok())
+        .unwrap_or_default()
+}
+
+/// The host that a request names: lower case, no port, no brackets.
+#[must_use]
+pub fn host_of(fields: &HeaderMap) -> Cow<'_, str> {
+    let text = fields
+        .get(header::HOST)
+        .and_then(|host| host.to_str().ok())
+        .unwrap_or_default();
+    let name = match text.strip_prefix('[') {
+        Some(rest) => rest.split(']').next().unwrap_or_default(),
+        None => text.split(':').next().unwrap_or_default(),
+    };
+    let name = name.strip_suffix('.').unwrap_or(name); // "example.com." is the same name, said in full
+    if name.bytes().any(|b| b.is_ascii_uppercase()) {
+        Cow::Owned(name.to_ascii_lowercase())
+    } else {
+        Cow::Borrowed(name)
+    }
+}
+
+/// How a refusal ends the record.
+#[must_use]
+pub const fn outcome_of(refusal: &Refusal) -> Outcome {
+    Outcome::Refused {
+        reason: refusal.reason,
+        side: refusal.side,
+    }
+}
+
+/// The fields that choose an answer's form, kept while the rest of the request travels on.
+struct Form([Option<HeaderValue>; 2]);
+
+impl Form {
+    const NAMES: [HeaderName; 2] = [header::ACCEPT, HeaderName::from_static("sec-fetch-mode")];
+
+    fn of(request: &Request<Body>) -> Self {
+        Self(Self::NAMES.map(|name| request.headers().get(name).cloned()))
+    }
+
+    fn into_fields(self) -> HeaderMap {
+        let told = Self::NAMES.into_iter().zip(self.0);
+        told.filter_map(|(name, value)| Some((name, value?))).collect()
+    }
+}
+
+fn entrance(peer: &Peer) -> Entrance {
+    match peer.listener {
+        Listener::Https | Listener::Http => Entrance::Public,
+        Listener::Private => Entrance::Private,
+    }
+}
+
+/// A WebSocket over HTTP/2 is a CONNECT on the wire and a GET to everyone who writes a route (RFC 8441 section 5).
+fn matched_method(head: &http::request::Parts) -> &Method {
+    match head.extensions.get::<Upgrade>() {
+        Some(Upgrade::Http2(_)) => &Method::GET,
+        _ => &head.method,
+    }
+}
+
+/// `OPTIONS *` asks about the server itself; so does an OPTIONS that may not travel on (RFC 9110 sections 9.3.7 and 7.6.2).
+fn answers_itself(head: &http::request::Parts) -> bool {
+    let last_hop = || {
+        head.headers
+            .get(header::MAX_FORWARDS)
+            .is_some_and(|value| value.as_bytes() == b"0")
+    };
+    head.method == Method::OPTIONS && (head.uri.path() == "*" || last_hop())
+}
+
+fn about_itself() -> Response<Body> {
+    let mut response = Response::new(Body::Empty);
+    *response.status_mut() = StatusCode::NO_CONTENT;
+    let known = "GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS";
+    response
+        .headers_mut()
+        .insert(header::ALLOW, HeaderValue::from_static(known));
+    response
+}
+
+fn stopped(stop: Stop, at: &Snapshot, record: &mut Record) -> Refusal {
+    match stop {
+        Stop::Ambiguous(ambiguous) => ambiguous.into(),
+        Stop::UnknownHost => Refusal::unknown_host(),
+        Stop::NoRoute => Refusal::no_route(),
+        Stop::Denied { route, denied } => {
+            if let Some(rule) = at.rule(route) {
+                note_rule(rule, record);
+            }
+            record.gate = Some(denied.as_str());
+            if let (Denied::NoKeys | Denied::BadToken(BadToken::UnknownKey), Some(gate)) = (&denied, &at.gate)
+            {
+                gate.wanted.notify_one();
+            }
+            denied.into()
+        }
+    }
+}
+
+fn note_rule(rule: &Rule, record: &mut Record) {
+    record.route = Some(Arc::clone(&rule.name));
+    record.squad = Some(Arc::clone(&rule.squad));
+}
+
+fn note_decision(decision: &Decision<'_>, rule: &Rule, at: &Snapshot, record: &mut Record) {
+    note_rule(rule, record);
+    record.visitor = Some(decision.seen.as_str());
+    record.gate = Some(if decision.identity.is_some() {
+        "passed"
+    } else {
+        "open"
+    });
+    record.backend = at
+        .backend(decision.backend)
+        .map(|backend| backend.settings.name.shared());
+    for (at_place, (id, choice)) in decision.choices.iter().enumerate() {
+        let Some(facts) = facts(*id, choice, at) else {
+            continue;
+        };
+        match at_place {
+            0 if matches!(rule.target, crate::snapshot::Target::Variants { .. }) => record.flag = Some(facts),
+            _ => record.flags.push(facts),
+        }
+    }
+}
+
+fn facts(id: FlagId, choice: &Choice, at: &Snapshot) -> Option<FlagFacts> {
+    let flag = at.flags.get(id)?;
+    let variant = choice.variant.and_then(|at| flag.variant(at));
+    Some(FlagFacts {
+        flag: flag.key().shared(),
+        variant: variant.map_or_else(|| Arc::from("none"), VariantName::shared),
+        reason: choice.reason.as_str(),
+    })
+}
+
+fn note_refusal(refusal: &Refusal, record: &mut Record) {
+    record.outcome = outcome_of(refusal);
+    record.details = Some(refusal.details);
+    if refusal.backend.is_some() {
+        record.backend.clone_from(&refusal.backend);
+    }
+    if let Some(cause) = &refusal.cause {
+        let id = request_id(record);
+        tracing::debug!(request_id = id, reason = refusal.reason, details = refusal.details, %cause, "refused");
+    }
+}
+
+/// Turns the client's head into the one that the backend gets.
+fn rewrite(
+    head: &mut http::request::Parts,
+    decision: &Decision<'_>,
+    peer: &Peer,
+    edge: &Edge,
+    at: &Snapshot,
+    following: &Following,
+) -> Result<(), Refusal> {
+    set_target(head, decision)?;
+    let fields = &mut head.headers;
+    let trailers = wants_trailers(fields);
+    if head.method == Method::OPTIONS {
+        headers::count_forward(fields);
+    }
+    headers::strip_hop_by_hop(fields);
+    headers::strip_reserved(fields);
+    headers::strip_twins(fields);
+    if !headers::is_trusted(peer.ip(), &at.trusted_proxies) {
+        headers::strip_forwarding(fields);
+    }
+    crate::visitor::remove_own_cookies(fields);
+    if trailers {
+        fields.insert(header::TE, HeaderValue::from_static("trailers"));
+    }
+    headers::add_via(fields, head.version).map_err(|_| Refusal::looping())?;
+    let host = fields.get(header::HOST).cloned();
+    let arrival = headers::Arrival {
+        peer: peer.ip(),
+        port: peer.port,
+        secure: peer.tls.is_some(),
+        host: host
+            .as_ref()
+            .and_then(|host| host.to_str().ok())
+            .unwrap_or_default(),
+    };
+    headers::set_forwarded(fields, &arrival, &at.trusted_proxies);
+    if let Some(id) = &following.record.request_id {
+        fields.insert(names::X_REQUEST_ID, id.clone());
+    }
+    if let Some(trace) = &following.trace {
+        let state = trace.tracestate(fields);
+        fields.insert(names::TRACEPARENT, trace.traceparent());
+        match state {
+            Some(state) => fields.insert(names::TRACESTATE, state),
+            None => fields.remove(names::TRACESTATE),
+        };
+    }
+    if let Some(flags) = flags_field(&decision.choices, at) {
+        fields.insert(names::BANYAN_FLAGS, flags);
+    }
+    if let (Some(identity), Some(backend)) = (&decision.identity, at.backend(decision.backend)) {
+        edge.signer.announce(
+            fields,
+            identity,
+            &backend.settings.name,
+            clock::wall(),
+            &edge.signed,
+        );
+    }
+    Ok(())
+}
+
+/// What was judged is what is forwarded.
+fn set_target(head: &mut http::request::Parts, decision: &Decision<'_>) -> Result<(), Refusal> {
+    if matches!(decision.path, Cow::Borrowed(_)) {
+        return Ok(());
+    }
+    let target = match decision.query {
+        Some(query) => format!("{}?{query}", decision.path),
+        None => decision.path.to_string(),
+    };
+    head.uri = target
+        .try_into()
+        .map_err(|_| Refusal::client(StatusCode::BAD_REQUEST, "target"))?;
+    Ok(())
+}
+
+fn wants_trailers(fields: &HeaderMap) -> bool {
+    let values = fields
+        .get_all(header::TE)
+        .iter()
+        .filter_map(|value| value.to_str().ok());
+    values
+        .flat_map(|value| value.split(','))
+        .any(|coding| coding.trim().eq_ignore_ascii_case("trailers"))
+}
+
+/// `Banyan-Flags: course-reviews=new, search=legacy`: a dictionary as RFC 9651 section 3.2 writes it.
+fn flags_field(choices: &Choices, at: &Snapshot) -> Option<HeaderValue> {
+    let mut text = String::new();
+    for (id, choice) in choices {
+        let Some(flag) = at.flags.get(*id) else { continue };
+        let Some(variant) = choice.variant.and_then(|at| flag.variant(at)) else {
+            continue;
+        };
+        if !text.is_empty() {
+            text.push_str(", ");
+        }
+        text.push_str(flag.key().as_str());
+        text.push('=');
+        text.push_str(variant.as_str());
+    }
+    if text.is_empty() {
+        None
+    } else {
+        HeaderValue::try_from(text).ok()
+    }
+}

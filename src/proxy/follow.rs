@@ -1,0 +1,248 @@
+//! Watches an exchange to its end: counts the bytes of both bodies and writes the record when the last one has left, or on drop.
+
+use std::{
+    cell::Cell,
+    pin::Pin,
+    rc::Rc,
+    task::{Context, Poll},
+};
+
+use bytes::Bytes;
+use http_body::{Frame, SizeHint};
+
+use super::{edge::Edge, headers};
+use crate::{
+    backend::pool::UnderWay,
+    body::{Body, BodyError},
+    clock,
+    observe::{
+        Held,
+        metrics::{Family, Label},
+        record::{Record, Side},
+        trace::Trace,
+    },
+    tunnel::{Tunnel, TunnelReport},
+};
+
+/// The record of an exchange that is under way. Dropping it finishes the record with what is known by then.
+#[derive(Debug)]
+pub struct Following {
+    /// What is known so far.
+    pub record: Box<Record>,
+    edge: Rc<Edge>,
+    /// Counts a request's body, if there is one.
+    bytes_in: Option<Rc<Cell<u64>>>,
+    /// Where it stands in its trace.
+    pub trace: Option<Trace>,
+    _in_flight: Held,
+}
+
+impl Following {
+    /// Follows the exchange that `record` begins.
+    #[must_use]
+    pub fn new(record: Record, edge: &Rc<Edge>) -> Self {
+        let listener = Label::Word(record.listener.as_str());
+        let _in_flight = edge.observe.hold(Family::RequestsInFlight, &[listener]);
+        Self {
+            record: Box::new(record),
+            edge: Rc::clone(edge),
+            bytes_in: None,
+            trace: None,
+            _in_flight,
+        }
+    }
+
+    /// Counts the bytes of the request's body on their way.
+    #[must_use]
+    pub fn count_in(&mut self, body: Body) -> Body {
+        if matches!(body, Body::Empty) {
+            return body;
+        }
+        Body::Wrapped(Box::pin(Counted {
+            inner: body,
+            bytes: Rc::clone(self.bytes_in.get_or_insert_default()),
+        }))
+    }
+
+    /// Hands the record to the answer's body, which finishes it. `under_way` is given back at the same time.
+    #[must_use]
+    pub fn follow(self, body: Body, under_way: Option<UnderWay>) -> Body {
+        match body {
+            Body::Tunnel(tunnel) => Body::Tunnel(self.follow_tunnel(tunnel, under_way)),
+            Body::Empty => Body::Empty,
+            inner => Body::Wrapped(Box::pin(Followed {
+                inner,
+                following: self,
+                _under_way: under_way,
+                ended: false,
+            })),
+        }
+    }
+
+    fn follow_tunnel(mut self, mut tunnel: Box<Tunnel>, under_way: Option<UnderWay>) -> Box<Tunnel> {
+        let open = self
+            .edge
+            .observe
+            .hold(Family::TunnelsOpen, &[Label::Word(tunnel_word(&tunnel))]);
+        tunnel.on_end(move |report: TunnelReport| {
+            self.bytes_in = None;
+            self.record.bytes_in = report.bytes_up;
+            self.record.bytes_out = report.bytes_down;
+            drop((open, under_way));
+        });
+        tunnel
+    }
+}
+
+/// Protocols that a metric tells apart: a client names them, so they come from a fixed set.
+fn tunnel_word(tunnel: &Tunnel) -> &'static str {
+    if tunnel.protocol() == "websocket" {
+        "websocket"
+    } else {
+        "other"
+    }
+}
+
+impl Drop for Following {
+    fn drop(&mut self) {
+        if let Some(counted) = &self.bytes_in {
+            self.record.bytes_in = counted.get();
+        }
+        self.record.timings.total = clock::steady().saturating_duration_since(self.record.began);
+        self.edge.observe.finish(&self.record);
+    }
+}
+
+/// A request's body that is counted.
+struct Counted {
+    inner: Body,
+    bytes: Rc<Cell<u64>>,
+}
+
+impl http_body::Body for Counted {
+    type Data = Bytes;
+    type Error = BodyError;
+
+    fn poll_frame(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
+        let this = self.get_mut();
+        Pin::new(&mut this.inner).poll_frame(cx).map_ok(|frame| {
+            let data = frame.data_ref().map_or(0, Bytes::len);
+            this.bytes.set(this.bytes.get() + data as u64);
+            without_forged(frame)
+        })
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.inner.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.inner.size_hint()
+    }
+}
+
+/// Trailers are fields too: what only Banyan may say is taken out of them as it is out of heads.
+fn without_forged(frame: Frame<Bytes>) -> Frame<Bytes> {
+    match frame.into_trailers() {
+        Ok(mut trailers) => {
+            headers::strip_from_trailers(&mut trailers);
+            Frame::trailers(trailers)
+        }
+        Err(frame) => frame,
+    }
+}
+
+/// An answer's body that is followed.
+struct Followed {
+    inner: Body,
+    following: Following,
+    _under_way: Option<UnderWay>,
+    ended: bool,
+}
+
+impl http_body::Body for Followed {
+    type Data = Bytes;
+    type Error = BodyError;
+
+    fn poll_frame(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
+        let this = self.get_mut();
+        let polled = Pin::new(&mut this.inner).poll_frame(cx);
+        match &polled {
+            Poll::Ready(Some(Ok(frame))) => {
+                let data = frame.data_ref().map_or(0, Bytes::len);
+                this.following.record.bytes_out += data as u64;
+                this.ended |= this.inner.is_end_stream();
+            }
+            Poll::Ready(Some(Err(_))) => {
+                this.following.record.aborted = Some(Side::Backend);
+                this.ended = true;
+            }
+            Poll::Ready(None) => this.ended = true,
+            Poll::Pending => {}
+        }
+        polled
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.inner.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.inner.size_hint()
+    }
+}
+
+impl Drop for Followed {
+    fn drop(&mut self) {
+        if !self.ended && !http_body::Body::is_end_stream(&self.inner) {
+            self.following.record.aborted = Some(Side::Client);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use bytes::Bytes;
+    use http::{HeaderMap, HeaderValue};
+    use http_body::Frame;
+
+    use super::without_forged;
+
+    #[test]
+    fn trailers_can_not_say_what_heads_can_not() {
+        let mut trailers = HeaderMap::new();
+        let forged = [
+            "banyan-user",
+            "banyan_roles",
+            "banyan.flags",
+            "proxy",
+            "x-forwarded-for",
+            "forwarded",
+            "via",
+        ];
+        let framing = [
+            "content-length",
+            "transfer_encoding",
+            "authorization",
+            "cookie",
+            "te",
+            "x-request-id",
+        ];
+        for name in forged.into_iter().chain(framing).chain(["x-checksum"]) {
+            trailers.insert(name, HeaderValue::from_static("forged"));
+        }
+        let kept = without_forged(Frame::trailers(trailers)).into_trailers().unwrap();
+        assert_eq!(
+            kept.keys().map(http::HeaderName::as_str).collect::<Vec<_>>(),
+            ["x-checksum"]
+        );
+        let data = without_forged(Frame::data(Bytes::from_static(b"banyan-user")));
+        assert_eq!(data.into_data().unwrap(), "banyan-user");
+    }
+}

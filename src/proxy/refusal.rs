@@ -1,0 +1,216 @@
+//! Why Banyan answered itself: one word for the answer, the metric and the log.
+
+use http::{HeaderValue, StatusCode};
+
+use crate::{
+    backend::connect::ConnectError,
+    body::BodyError,
+    gate::Denied,
+    observe::record::Side,
+    route::target::Ambiguous,
+    wire::{Malformed, SendCause},
+};
+
+/// An exchange that ended in an answer of Banyan's own.
+#[derive(Debug)]
+pub struct Refusal {
+    /// What the client is told.
+    pub status: StatusCode,
+    /// An error type of RFC 9209 section 2.3.
+    pub reason: &'static str,
+    /// What exactly, in a few words from a fixed set; shown as `details` and never holding a client's or server's bytes.
+    pub details: &'static str,
+    /// Whose doing it was.
+    pub side: Side,
+    /// Whether another server may be asked.
+    pub retry: Retry,
+    /// The cause, for the log alone.
+    pub cause: Option<Box<dyn std::error::Error>>,
+    /// `WWW-Authenticate`, where the gate said no.
+    pub challenge: Option<HeaderValue>,
+    /// The backend that was meant, if it came that far.
+    pub backend: Option<std::sync::Arc<str>>,
+}
+
+/// Whether an exchange may be tried again.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Retry {
+    /// No.
+    Never,
+    /// Nothing has reached a server: any request may.
+    Unsent,
+    /// Something may have reached a server: only an idempotent request may (RFC 9110 section 9.2.2).
+    IfIdempotent,
+}
+
+impl Refusal {
+    /// A refusal by the client's doing.
+    #[must_use]
+    pub const fn client(status: StatusCode, details: &'static str) -> Self {
+        Self::new(status, "http_request_error", details, Side::Client)
+    }
+
+    const fn new(status: StatusCode, reason: &'static str, details: &'static str, side: Side) -> Self {
+        Self {
+            status,
+            reason,
+            details,
+            side,
+            retry: Retry::Never,
+            cause: None,
+            challenge: None,
+            backend: None,
+        }
+    }
+
+    /// No route takes the request.
+    #[must_use]
+    pub const fn no_route() -> Self {
+        Self::new(
+            StatusCode::NOT_FOUND,
+            "destination_not_found",
+            "no-route",
+            Side::Client,
+        )
+    }
+
+    /// The edge does not answer for this host (RFC 9110 section 15.5.20).
+    #[must_use]
+    pub const fn unknown_host() -> Self {
+        Self::new(
+            StatusCode::MISDIRECTED_REQUEST,
+            "http_request_error",
+            "unknown-host",
+            Side::Client,
+        )
+    }
+
+    /// Requests go round in circles through Banyan.
+    #[must_use]
+    pub const fn looping() -> Self {
+        Self::new(
+            StatusCode::LOOP_DETECTED,
+            "proxy_loop_detected",
+            "loop",
+            Side::Banyan,
+        )
+    }
+
+    /// The backend has no server at all that could be asked.
+    #[must_use]
+    pub const fn no_server() -> Self {
+        Self::new(
+            StatusCode::SERVICE_UNAVAILABLE,
+            "destination_unavailable",
+            "no-server",
+            Side::Backend,
+        )
+    }
+
+    /// A bug: it was caught, this exchange alone pays for it.
+    #[must_use]
+    pub const fn internal(details: &'static str) -> Self {
+        Self::new(
+            StatusCode::INTERNAL_SERVER_ERROR,
+            "proxy_internal_error",
+            details,
+            Side::Banyan,
+        )
+    }
+
+    /// The same with its cause.
+    #[must_use]
+    pub fn because(self, cause: impl Into<Box<dyn std::error::Error>>) -> Self {
+        Self {
+            cause: Some(cause.into()),
+            ..self
+        }
+    }
+
+    fn backend(status: StatusCode, reason: &'static str, details: &'static str) -> Self {
+        Self::new(status, reason, details, Side::Backend)
+    }
+}
+
+impl From<Malformed> for Refusal {
+    fn from(malformed: Malformed) -> Self {
+        Self::client(malformed.status, malformed.what)
+    }
+}
+
+impl From<Ambiguous> for Refusal {
+    fn from(ambiguous: Ambiguous) -> Self {
+        Self::client(StatusCode::BAD_REQUEST, ambiguous.as_str())
+    }
+}
+
+impl From<Denied> for Refusal {
+    fn from(denied: Denied) -> Self {
+        let refusal = Self::new(
+            denied.status(),
+            "http_request_denied",
+            denied.as_str(),
+            Side::Client,
+        );
+        Self {
+            challenge: Some(denied.www_authenticate()),
+            ..refusal
+        }
+    }
+}
+
+impl From<ConnectError> for Refusal {
+    fn from(error: ConnectError) -> Self {
+        let (status, reason) = match &error {
+            ConnectError::Dns(..) => (StatusCode::BAD_GATEWAY, "dns_error"),
+            ConnectError::Refused(_) => (StatusCode::BAD_GATEWAY, "connection_refused"),
+            ConnectError::TimedOut(_) => (StatusCode::GATEWAY_TIMEOUT, "connection_timeout"),
+            ConnectError::Tls(cause) => (StatusCode::BAD_GATEWAY, tls_reason(cause)),
+            ConnectError::Full(_) => (StatusCode::SERVICE_UNAVAILABLE, "connection_limit_reached"),
+            ConnectError::Io(_) => (StatusCode::BAD_GATEWAY, "destination_ip_unroutable"),
+            ConnectError::Http2(_) => (StatusCode::BAD_GATEWAY, "http_protocol_error"),
+        };
+        let refusal = Self::backend(status, reason, "connect");
+        Self {
+            retry: Retry::Unsent,
+            ..refusal
+        }
+        .because(error)
+    }
+}
+
+fn tls_reason(error: &std::io::Error) -> &'static str {
+    let inner = error
+        .get_ref()
+        .and_then(|inner| inner.downcast_ref::<rustls::Error>());
+    match inner {
+        Some(rustls::Error::InvalidCertificate(_)) => "tls_certificate_error",
+        Some(rustls::Error::AlertReceived(_)) => "tls_alert_received",
+        _ => "tls_protocol_error",
+    }
+}
+
+impl From<SendCause> for Refusal {
+    fn from(cause: SendCause) -> Self {
+        let bad = StatusCode::BAD_GATEWAY;
+        let refusal = match &cause {
+            SendCause::Closed(_) => Self::backend(bad, "connection_terminated", "closed-early"),
+            SendCause::FirstByteTimeout => {
+                Self::backend(StatusCode::GATEWAY_TIMEOUT, "http_response_timeout", "first-byte")
+            }
+            SendCause::Malformed(what) => Self::backend(bad, "http_protocol_error", what),
+            SendCause::HeadTooLarge => Self::backend(
+                bad,
+                "http_response_header_section_size",
+                "response-head-too-large",
+            ),
+            SendCause::Unsupported(what) => Self::backend(bad, "http_upgrade_failed", what),
+            SendCause::RequestBody(BodyError::TimedOut) => {
+                Self::client(StatusCode::REQUEST_TIMEOUT, "request-body-timeout")
+            }
+            SendCause::RequestBody(_) => Self::client(StatusCode::BAD_REQUEST, "request-body"),
+            SendCause::Http2(_) => Self::backend(bad, "http_protocol_error", "http2"),
+        };
+        refusal.because(cause)
+    }
+}
