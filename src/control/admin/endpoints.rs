@@ -1,0 +1,344 @@
+//! Everything that can be asked, in one table: the router and the OpenAPI document are both made from it.
+
+use axum::{
+    RequestPartsExt, Router,
+    extract::{Query, RawPathParams, Request, State},
+    middleware,
+    response::{IntoResponse, Response},
+    routing::get,
+};
+use http::{HeaderMap, StatusCode, header};
+use schemars::{Schema, SchemaGenerator};
+use std::sync::atomic::Ordering;
+
+use super::{
+    answer::{Answer, CSS, HTML, JSON, SCRIPT, SVG, TEXT},
+    api, assets, door, openapi, page,
+    refusal::Refusal,
+};
+use crate::{control::plane::View, observe::metrics::Exposition, snapshot::explain::Explanation};
+
+/// One thing that can be asked.
+#[derive(Debug)]
+pub(super) struct Endpoint {
+    /// Path; `{key}` is one segment.
+    pub(super) path: &'static str,
+    /// What one gets, in a sentence.
+    pub(super) summary: &'static str,
+    /// What one may say with it.
+    pub(super) parameters: &'static [Parameter],
+    /// Media type of the answer.
+    pub(super) media: &'static str,
+    /// What JSON looks like.
+    pub(super) schema: Option<fn(&mut SchemaGenerator) -> Schema>,
+    /// Other statuses, and when.
+    pub(super) otherwise: &'static [(u16, &'static str)],
+    does: Does,
+}
+
+/// A parameter of the query, or of the path if the path names it.
+#[derive(Debug)]
+pub(super) struct Parameter {
+    pub(super) name: &'static str,
+    pub(super) summary: &'static str,
+    pub(super) needed: Needed,
+}
+
+/// How often a parameter is given.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Needed {
+    Once,
+    Maybe,
+    AnyNumber,
+}
+
+/// How an answer is made.
+#[derive(Debug, Clone, Copy)]
+enum Does {
+    /// From what is at hand.
+    Now(fn(&View, &Asked) -> Result<Answer, Refusal>),
+    /// By asking all cores.
+    Metrics,
+}
+
+/// What a request says beside its path.
+#[derive(Debug, Default)]
+pub(super) struct Asked {
+    /// The path's `{key}`, unescaped.
+    pub(super) key: String,
+    /// The query's parameters, unescaped, in order.
+    pub(super) query: Vec<(String, String)>,
+}
+
+impl Asked {
+    /// The first value of a parameter; an empty one, as forms send it, is none.
+    pub(super) fn one<'a>(&'a self, name: &'a str) -> Option<&'a str> {
+        self.all(name).next()
+    }
+
+    /// All values of a parameter.
+    pub(super) fn all<'a>(&'a self, name: &'a str) -> impl Iterator<Item = &'a str> {
+        let named = self.query.iter().filter(move |(given, _)| given == name);
+        named
+            .map(|(_, value)| value.trim())
+            .filter(|value| !value.is_empty())
+    }
+}
+
+const fn plain(path: &'static str, media: &'static str, summary: &'static str, does: Does) -> Endpoint {
+    Endpoint {
+        path,
+        summary,
+        parameters: &[],
+        media,
+        schema: None,
+        otherwise: &[],
+        does,
+    }
+}
+
+const fn json(
+    path: &'static str,
+    summary: &'static str,
+    schema: fn(&mut SchemaGenerator) -> Schema,
+    does: fn(&View, &Asked) -> Result<Answer, Refusal>,
+) -> Endpoint {
+    Endpoint {
+        path,
+        summary,
+        parameters: &[],
+        media: JSON,
+        schema: Some(schema),
+        otherwise: &[],
+        does: Does::Now(does),
+    }
+}
+
+fn of<T: schemars::JsonSchema>(generator: &mut SchemaGenerator) -> Schema {
+    generator.subschema_for::<T>()
+}
+
+fn any_object(_: &mut SchemaGenerator) -> Schema {
+    schemars::json_schema!({ "type": "object" })
+}
+
+const EXPLAIN: &[Parameter] = &[
+    Parameter {
+        name: "url",
+        summary: "The address as a browser has it, or only path and query.",
+        needed: Needed::Once,
+    },
+    Parameter {
+        name: "method",
+        summary: "The method; GET unless said otherwise.",
+        needed: Needed::Maybe,
+    },
+    Parameter {
+        name: "header",
+        summary: "A header field, `Name: value`.",
+        needed: Needed::AnyNumber,
+    },
+    Parameter {
+        name: "cookie",
+        summary: "A cookie, `name=value`.",
+        needed: Needed::AnyNumber,
+    },
+    Parameter {
+        name: "user",
+        summary: "As if this user were signed in.",
+        needed: Needed::Maybe,
+    },
+    Parameter {
+        name: "role",
+        summary: "With this role; several may also be joined by commas.",
+        needed: Needed::AnyNumber,
+    },
+    Parameter {
+        name: "visitor",
+        summary: "As if the visitor had this id (22 characters).",
+        needed: Needed::Maybe,
+    },
+    Parameter {
+        name: "private",
+        summary: "`true`: as on the private listener.",
+        needed: Needed::Maybe,
+    },
+];
+
+const PAGE: &[Parameter] = &[Parameter {
+    name: "find",
+    summary: "Shows only routes that hold each of these words in path, squad, source or target.",
+    needed: Needed::Maybe,
+}];
+
+/// All of them.
+pub(super) const ENDPOINTS: &[Endpoint] = &[
+    Endpoint {
+        parameters: PAGE,
+        ..plain(
+            "/",
+            HTML,
+            "The page, which takes what `/api/explain` takes as well.",
+            Does::Now(page::page),
+        )
+    },
+    plain(
+        "/assets/style.css",
+        CSS,
+        "How the page looks.",
+        Does::Now(|_, _| Ok(Answer::text(CSS, assets::STYLE))),
+    ),
+    plain(
+        "/assets/script.js",
+        SCRIPT,
+        "What keeps the page fresh.",
+        Does::Now(|_, _| Ok(Answer::text(SCRIPT, assets::SCRIPT))),
+    ),
+    plain(
+        "/assets/banyan.svg",
+        SVG,
+        "The mark.",
+        Does::Now(|_, _| Ok(Answer::text(SVG, assets::MARK))),
+    ),
+    plain(
+        "/healthz",
+        TEXT,
+        "Whether the program is alive.",
+        Does::Now(|_, _| Ok(Answer::text(TEXT, "ok\n"))),
+    ),
+    plain(
+        "/livez",
+        TEXT,
+        "The same.",
+        Does::Now(|_, _| Ok(Answer::text(TEXT, "ok\n"))),
+    ),
+    Endpoint {
+        otherwise: &[(503, "Draining: send new work elsewhere.")],
+        ..plain(
+            "/readyz",
+            TEXT,
+            "Whether new work is welcome.",
+            Does::Now(readiness),
+        )
+    },
+    plain(
+        "/metrics",
+        TEXT,
+        "Metrics in Prometheus' text format, or OpenMetrics for who accepts it.",
+        Does::Metrics,
+    ),
+    json(
+        "/api/status",
+        "What serves, and what the last change came to.",
+        of::<api::status::Status>,
+        api::status::answer,
+    ),
+    json(
+        "/api/routes",
+        "Effective routes in the order in which they are tried.",
+        of::<api::routes::Routes>,
+        api::routes::answer,
+    ),
+    json(
+        "/api/flags",
+        "Flags by key.",
+        of::<api::flags::Flags>,
+        api::flags::answer,
+    ),
+    Endpoint {
+        parameters: &[Parameter {
+            name: "key",
+            summary: "The flag's key.",
+            needed: Needed::Once,
+        }],
+        otherwise: &[(404, "There is no such flag.")],
+        ..json(
+            "/api/flags/{key}",
+            "One flag.",
+            of::<api::flags::Flag>,
+            api::flags::answer_one,
+        )
+    },
+    json(
+        "/api/backends",
+        "Backends with their servers and how those are.",
+        of::<api::backends::Backends>,
+        api::backends::answer,
+    ),
+    json(
+        "/api/squads",
+        "Who owns what, and whose last good file serves.",
+        of::<api::squads::Squads>,
+        api::squads::answer,
+    ),
+    Endpoint {
+        parameters: EXPLAIN,
+        otherwise: &[(400, "A parameter makes no sense.")],
+        ..json(
+            "/api/explain",
+            "What would happen to a request and why, decided as live traffic is.",
+            of::<Explanation>,
+            api::explain::answer,
+        )
+    },
+    json(
+        "/api/identity/jwks",
+        "The public key with which backends check `Banyan-Identity` (RFC 7517).",
+        of::<api::Jwks>,
+        api::jwks,
+    ),
+    json("/api/openapi.json", "This document.", any_object, |_, _| {
+        Answer::json(0, &openapi::document())
+    }),
+];
+
+/// Answers all of them, and nothing else.
+pub(super) fn router(view: View) -> Router {
+    let mut router = Router::new();
+    for endpoint in ENDPOINTS {
+        let answer = move |State(view): State<View>, request: Request| answer(endpoint, view, request);
+        router = router.route(endpoint.path, get(answer));
+    }
+    router
+        .fallback(|| async { Refusal::NotFound })
+        .layer(middleware::from_fn(door::pass))
+        .with_state(view)
+}
+
+async fn answer(endpoint: &'static Endpoint, view: View, request: Request) -> Response {
+    let (mut parts, _) = request.into_parts();
+    let asked = match endpoint.does {
+        Does::Metrics => return metrics(&view, &parts.headers).await,
+        Does::Now(does) => read(&mut parts).await.and_then(|asked| does(&view, &asked)),
+    };
+    asked.map_or_else(IntoResponse::into_response, |answer| answer.to(&parts.headers))
+}
+
+async fn read(parts: &mut http::request::Parts) -> Result<Asked, Refusal> {
+    let params = parts.extract::<RawPathParams>().await.ok();
+    let key = params.and_then(|params| params.iter().next().map(|(_, value)| value.to_owned()));
+    let Query(query) = parts
+        .extract::<Query<Vec<(String, String)>>>()
+        .await
+        .map_err(|error| Refusal::Parameter(format!("the query can't be read: {error}")))?;
+    Ok(Asked {
+        key: key.unwrap_or_default(),
+        query,
+    })
+}
+
+async fn metrics(view: &View, headers: &HeaderMap) -> Response {
+    let exposition = Exposition::asked(headers.get(header::ACCEPT));
+    let text = view.metrics.render(exposition).await;
+    Answer::text(exposition.content_type(), text).to(headers)
+}
+
+fn readiness(view: &View, _: &Asked) -> Result<Answer, Refusal> {
+    if view.ready.load(Ordering::Relaxed) {
+        return Ok(Answer::text(TEXT, "ok\n"));
+    }
+    Ok(Answer {
+        status: StatusCode::SERVICE_UNAVAILABLE,
+        ..Answer::text(TEXT, "draining\n")
+    })
+}

@@ -1,0 +1,89 @@
+//! The admin listener: health, metrics, the read side of the API, and one page. It never shares a port with traffic.
+//!
+//! A request passes `door` (may it ask at all), meets its row in `endpoints` (everything that can be asked, in one table, which
+//! is the router and the OpenAPI document alike), and leaves as an `answer`. `api` says what JSON looks like, `page` draws the
+//! same answers as HTML, `refusal` says no.
+
+mod answer;
+mod api;
+mod assets;
+mod door;
+mod endpoints;
+mod openapi;
+mod page;
+mod refusal;
+#[cfg(test)]
+mod tests;
+
+use std::{net::TcpListener, sync::Arc, time::Duration};
+
+use hyper::server::conn::http1;
+use hyper_util::{
+    rt::{TokioIo, TokioTimer},
+    service::TowerToHyperService,
+};
+use tokio::{net::TcpStream, sync::Semaphore};
+
+use super::plane::View;
+
+/// Connections that are served at once; more wait in the kernel's queue. Two Prometheus servers, probes and a team's browsers.
+const CONNECTIONS_MAX: usize = 64;
+/// Time for a request's head, and between two requests.
+const HEAD_TIMEOUT: Duration = Duration::from_secs(5);
+/// Age at which a connection is closed after its exchange: nobody holds one of the few for ever.
+const CONNECTION_AGE_MAX: Duration = Duration::from_secs(60);
+/// Time that the last exchange of a connection has after that, so that an answer nobody reads is given up.
+const LAST_EXCHANGE_TIMEOUT: Duration = Duration::from_secs(10);
+/// Bytes of a request's head.
+const HEAD_BYTES_MAX: usize = 32 * 1024;
+/// Pause after the system refused a connection, as it does when file descriptors run out.
+const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
+
+/// Answers on `listener` for as long as it is polled, inside a `LocalSet`.
+pub async fn serve(listener: TcpListener, view: View) {
+    let listener = match listener
+        .set_nonblocking(true)
+        .and_then(|()| tokio::net::TcpListener::from_std(listener))
+    {
+        Ok(listener) => listener,
+        Err(error) => return tracing::error!(%error, "the admin listener can't be used"),
+    };
+    let service = TowerToHyperService::new(endpoints::router(view));
+    let seats = Arc::new(Semaphore::new(CONNECTIONS_MAX));
+    loop {
+        let Ok(seat) = Arc::clone(&seats).acquire_owned().await else {
+            return;
+        };
+        match listener.accept().await {
+            Ok((stream, _)) => {
+                let service = service.clone();
+                tokio::task::spawn_local(async move {
+                    converse(stream, service).await;
+                    drop(seat);
+                });
+            }
+            Err(error) => {
+                tracing::warn!(%error, "an admin connection can't be accepted");
+                tokio::time::sleep(ACCEPT_PAUSE).await;
+            }
+        }
+    }
+}
+
+async fn converse(stream: TcpStream, service: TowerToHyperService<axum::Router>) {
+    let _ = stream.set_nodelay(true);
+    let connection = http1::Builder::new()
+        .timer(TokioTimer::new())
+        .header_read_timeout(HEAD_TIMEOUT)
+        .max_buf_size(HEAD_BYTES_MAX)
+        .serve_connection(TokioIo::new(stream), service);
+    let mut connection = std::pin::pin!(connection);
+    // What ends a connection early is the client's affair: it went away, was too slow, or spoke something else.
+    if tokio::time::timeout(CONNECTION_AGE_MAX, connection.as_mut())
+        .await
+        .is_err()
+    {
+        connection.as_mut().graceful_shutdown();
+        let _ = tokio::time::timeout(LAST_EXCHANGE_TIMEOUT, connection).await;
+    }
+}

@@ -1,0 +1,80 @@
+//! The OpenAPI 3.1 document: what [`ENDPOINTS`] says, in the words that client generators read.
+
+use schemars::{SchemaGenerator, generate::SchemaSettings};
+use serde_json::{Map, Value, json};
+
+use super::{
+    endpoints::{ENDPOINTS, Endpoint, Needed, Parameter},
+    refusal::Problem,
+};
+
+/// The document. OpenAPI 3.1's schemas are JSON Schema 2020-12, so those of the answers' own types stand in it as they are.
+pub(super) fn document() -> Value {
+    let settings = SchemaSettings::draft2020_12().for_serialize().with(|settings| {
+        settings.definitions_path = "/components/schemas".into();
+        settings.meta_schema = None;
+    });
+    let mut generator = settings.into_generator();
+    let paths: Map<String, Value> = ENDPOINTS
+        .iter()
+        .map(|endpoint| (endpoint.path.to_owned(), path(endpoint, &mut generator)))
+        .collect();
+    let problem = generator.subschema_for::<Problem>();
+    let refused = json!({ "description": "Why not.", "content": { "application/problem+json": { "schema": problem } } });
+    json!({
+        "openapi": "3.1.0",
+        "info": {
+            "title": "Banyan admin listener",
+            "version": env!("CARGO_PKG_VERSION"),
+            "description": "Read side: what serves, for whom, and why. Every answer bears an ETag where it makes sense.",
+        },
+        "paths": paths,
+        "components": { "schemas": generator.take_definitions(true), "responses": { "Refused": refused } },
+    })
+}
+
+fn path(endpoint: &Endpoint, generator: &mut SchemaGenerator) -> Value {
+    let schema = match endpoint.schema {
+        Some(schema) => schema(generator).to_value(),
+        None => json!({ "type": "string" }),
+    };
+    let mut responses = Map::new();
+    responses.insert(
+        "200".to_owned(),
+        json!({ "description": endpoint.summary, "content": { endpoint.media: { "schema": schema } } }),
+    );
+    if endpoint.schema.is_some() {
+        responses.insert(
+            "304".to_owned(),
+            json!({ "description": "It is what `If-None-Match` names." }),
+        );
+    }
+    for (status, when) in endpoint.otherwise {
+        responses.insert(status.to_string(), json!({ "description": when }));
+    }
+    responses.insert(
+        "4XX".to_owned(),
+        json!({ "$ref": "#/components/responses/Refused" }),
+    );
+    let parameters: Vec<Value> = endpoint
+        .parameters
+        .iter()
+        .map(|parameter| described(endpoint, parameter))
+        .collect();
+    json!({ "get": { "summary": endpoint.summary, "parameters": parameters, "responses": responses } })
+}
+
+fn described(endpoint: &Endpoint, parameter: &Parameter) -> Value {
+    let in_path = endpoint.path.contains(&format!("{{{}}}", parameter.name));
+    let schema = match parameter.needed {
+        Needed::AnyNumber => json!({ "type": "array", "items": { "type": "string" } }),
+        Needed::Once | Needed::Maybe => json!({ "type": "string" }),
+    };
+    json!({
+        "name": parameter.name,
+        "in": if in_path { "path" } else { "query" },
+        "description": parameter.summary,
+        "required": parameter.needed == Needed::Once,
+        "schema": schema,
+    })
+}

@@ -1,0 +1,304 @@
+//! Whatever a name, path or problem says, it stays text: the page's tags are the same as with harmless ones.
+
+use proptest::prelude::*;
+
+use super::{
+    Shown, draw,
+    html::{Html, ago, duration},
+};
+use crate::{
+    config::{Problem, Problems, Severity, Sources},
+    control::admin::{
+        api::{RouteName, backends, flags, routes, status},
+        endpoints::Asked,
+        refusal::Refusal,
+    },
+    snapshot::{diff, explain},
+};
+
+#[test]
+fn every_text_is_escaped_for_elements_and_attributes() {
+    let mut html = Html::default();
+    html.element("<b>", "<i>&'\"\u{1b}\u{0}", "</b>")
+        .attribute("title", "\" onclick=\"x");
+    let wanted = "<b>&lt;i&gt;&amp;&#39;&quot;\u{fffd}\u{fffd}</b> title=\"&quot; onclick=&quot;x\"";
+    assert_eq!(html.finish(), wanted);
+}
+
+#[test]
+fn times_are_told_in_the_unit_that_matters() {
+    let told = [0, 2, 59, 60, 3_599, 7_200, 86_400, 200_000].map(ago);
+    let wanted = [
+        "just now",
+        "2 s ago",
+        "59 s ago",
+        "1 min ago",
+        "59 min ago",
+        "2 h ago",
+        "1 day ago",
+        "2 days ago",
+    ];
+    assert_eq!(told, wanted);
+    let told = [0, 250, 1_000, 90_000, 120_000, 7_200_000].map(duration);
+    assert_eq!(told, ["0s", "250ms", "1s", "90s", "2m", "2h"]);
+}
+
+#[test]
+fn a_strange_route_is_shown_as_it_is_written() {
+    let page = page_of(r#"/a"><script>alert('1')</script>"#);
+    assert!(page.contains("/a&quot;&gt;&lt;script&gt;alert(&#39;1&#39;)&lt;/script&gt;"));
+}
+
+proptest! {
+    #[test]
+    fn no_text_can_become_a_tag(text in "[a-z<>\"'&/= \\x00-\\x1f\\u{80}-\\u{9f}é-]{0,16}") {
+        let (strange, plain) = (page_of(&format!("x{text}x")), page_of("x"));
+        prop_assert_eq!(tags(&strange), tags(&plain));
+        prop_assert!(!strange.contains(|c: char| c.is_control() && c != '\n' && c != '\t'));
+    }
+}
+
+/// A page's tags with the names of their attributes. Panics when a `<` opens no tag that this program writes.
+fn tags(html: &str) -> Vec<String> {
+    let mut tags = Vec::new();
+    for piece in html.split('<').skip(1) {
+        let mut tag = String::new();
+        let mut quoted = false;
+        let mut closed = false;
+        for c in piece.chars() {
+            match c {
+                '"' => quoted = !quoted,
+                '>' if !quoted => {
+                    closed = true;
+                    break;
+                }
+                c if !quoted => tag.push(c),
+                _ => {}
+            }
+        }
+        assert!(closed, "<{piece:?} is no tag");
+        tags.push(tag);
+    }
+    tags
+}
+
+/// A page on which everything that comes from elsewhere is `text`.
+fn page_of(text: &str) -> String {
+    let own = || text.to_owned();
+    let asked = ["user", "role", "visitor", "header", "cookie", "url"].map(|name| (name.to_owned(), own()));
+    let shown = Shown {
+        status: &status_of(text),
+        problems: &problems_of(text),
+        since_change: 3,
+        flags: &[flag_of(text)],
+        routes: &[route_of(text)],
+        backends: &[backend_of(text)],
+        asked: &Asked {
+            key: own(),
+            query: asked.into(),
+        },
+        explained: Some(Ok(explanation_of(text))),
+    };
+    let refused = Shown {
+        explained: Some(Err(Refusal::Parameter(own()))),
+        ..Shown { ..shown }
+    };
+    let page = draw(&refused);
+    draw(&Shown {
+        explained: Some(Ok(explanation_of(text))),
+        ..refused
+    }) + &page
+}
+
+fn problems_of(text: &str) -> Problems {
+    let mut problems = Problems::of(&Sources::empty("/site"));
+    for severity in [Severity::Error, Severity::Warning] {
+        let mut problem = Problem::new(severity, "kind", text, Some(0..1), text);
+        problem.hint(text).related(text, 0..1, text);
+        problems.push(problem);
+    }
+    problems
+}
+
+fn status_of(text: &str) -> status::Status {
+    let own = || text.to_owned();
+    let changes = || diff::Changes {
+        added: vec![own()],
+        removed: vec![own(), own()],
+        changed: vec![own()],
+    };
+    status::Status {
+        build: own(),
+        ready: true,
+        version: 1,
+        hosts: vec![own(), own()],
+        change: status::Change {
+            at: own(),
+            outcome: "partial".to_owned(),
+            took_ms: 1,
+            problems: serde_json::Value::Null,
+            stale: vec![own()],
+            left_out: vec![own()],
+            diff: diff::Diff {
+                routes: changes(),
+                flags: changes(),
+                backends: changes(),
+            },
+        },
+        counts: status::Counts {
+            servers_unhealthy: 1,
+            ..status::Counts::default()
+        },
+    }
+}
+
+fn name_of(text: &str) -> RouteName {
+    RouteName {
+        path: text.to_owned(),
+        squad: text.to_owned(),
+        place: text.to_owned(),
+    }
+}
+
+fn flag_of(text: &str) -> flags::Flag {
+    let own = || text.to_owned();
+    flags::Flag {
+        key: own(),
+        description: own(),
+        squad: Some(own()),
+        place: own(),
+        state: "enabled".to_owned(),
+        variants: vec![flags::Variant {
+            name: own(),
+            value: own().into(),
+            share: Some(30.0),
+        }],
+        default: Some(own()),
+        rules: vec![flags::FlagRule {
+            name: own(),
+            place: own(),
+            serve: own(),
+        }],
+        rollout_by: Some("visitor".to_owned()),
+        bucketing: own(),
+        targeting: None,
+        problem: Some(own()),
+        routes: vec![flags::FlagRoute {
+            route: name_of(text),
+            picks_backend: false,
+        }],
+    }
+}
+
+fn route_of(text: &str) -> routes::Route {
+    let own = || text.to_owned();
+    routes::Route {
+        trial: 1,
+        path: own(),
+        kind: "pattern".to_owned(),
+        order: Some(1),
+        hosts: vec![own()],
+        conditions: vec![own()],
+        squad: own(),
+        place: own(),
+        target: routes::Leads {
+            backend: own(),
+            flag: Some(own()),
+            variants: vec![routes::VariantLeads {
+                variant: own(),
+                backend: own(),
+            }],
+        },
+        auth: "required".to_owned(),
+        roles: vec![own()],
+        flags: vec!["told".to_owned()],
+        allow_encoded_slash: true,
+    }
+}
+
+fn backend_of(text: &str) -> backends::Backend {
+    let own = || text.to_owned();
+    let server = |health: &str| backends::Server {
+        address: own(),
+        health: health.to_owned(),
+        last_check: own(),
+        takes_traffic: true,
+        connections: 1,
+    };
+    backends::Backend {
+        name: own(),
+        squad: own(),
+        place: own(),
+        servers: vec![server("healthy"), server("unhealthy"), server("unknown")],
+        checks: Some(backends::Checks {
+            path: own(),
+            interval_ms: 1,
+            timeout_ms: 1,
+            healthy_after: 1,
+            unhealthy_after: 1,
+            status_from: 200,
+            status_to: 399,
+        }),
+        limits: backends::Limits {
+            connect_timeout_ms: 1,
+            first_byte_timeout_ms: 1,
+            between_bytes_timeout_ms: 1,
+            idle_timeout_ms: 1,
+            connections_max: 1,
+            idle_max: 1,
+        },
+        routes: vec![name_of(text)],
+    }
+}
+
+fn explanation_of(text: &str) -> explain::Explanation {
+    let own = || text.to_owned();
+    explain::Explanation {
+        version: 1,
+        method: own(),
+        host: own(),
+        target: "/".to_owned(),
+        path: Some(own()),
+        passed_over: vec![explain::Passed {
+            route: own(),
+            place: own(),
+            why: own(),
+        }],
+        route: Some(explain::Won {
+            route: own(),
+            squad: own(),
+            place: own(),
+            params: vec![(own(), own())],
+        }),
+        gate: Some(explain::Gate {
+            auth: "none".to_owned(),
+            roles: vec![own()],
+            user: None,
+            verdict: own(),
+        }),
+        visitor: Some(explain::Cookie {
+            state: own(),
+            id: Some(own()),
+            set: true,
+        }),
+        flags: vec![explain::Said {
+            flag: own(),
+            place: own(),
+            state: own(),
+            rules: vec![(own(), own())],
+            bucket_percent: Some(own()),
+            variant: Some(own()),
+            reason: own(),
+            picks_backend: false,
+        }],
+        backend: Some(explain::Goes {
+            backend: own(),
+            servers: vec![(own(), own())],
+        }),
+        headers: vec![(own(), own())],
+        refused: Some(explain::Refused {
+            status: 400,
+            why: own(),
+        }),
+    }
+}

@@ -1,0 +1,187 @@
+//! The OpenAPI document says what is served, and what is served is as the document says.
+
+use http::StatusCode;
+use serde_json::Value;
+
+use super::site::{get, view, view_after};
+use crate::control::admin::openapi::document;
+
+/// Every path that clients may rely on, with a request that it answers.
+const PROMISED: [(&str, &str); 17] = [
+    ("/", "/?find=x&url=/courses/rust"),
+    ("/assets/style.css", "/assets/style.css"),
+    ("/assets/script.js", "/assets/script.js"),
+    ("/assets/banyan.svg", "/assets/banyan.svg"),
+    ("/healthz", "/healthz"),
+    ("/livez", "/livez"),
+    ("/readyz", "/readyz"),
+    ("/metrics", "/metrics"),
+    ("/api/status", "/api/status"),
+    ("/api/routes", "/api/routes"),
+    ("/api/flags", "/api/flags"),
+    ("/api/flags/{key}", "/api/flags/course-reviews"),
+    ("/api/backends", "/api/backends"),
+    ("/api/squads", "/api/squads"),
+    (
+        "/api/explain",
+        "/api/explain?url=/courses/rust/reviews&user=mina&role=staff",
+    ),
+    ("/api/identity/jwks", "/api/identity/jwks"),
+    ("/api/openapi.json", "/api/openapi.json"),
+];
+
+#[tokio::test]
+async fn what_is_documented_is_served_and_the_other_way_round() {
+    let document = document();
+    let mut documented: Vec<&str> = document["paths"]
+        .as_object()
+        .unwrap()
+        .keys()
+        .map(String::as_str)
+        .collect();
+    let mut promised: Vec<&str> = PROMISED.iter().map(|(path, _)| *path).collect();
+    documented.sort_unstable();
+    promised.sort_unstable();
+    assert_eq!(documented, promised);
+    for (path, request) in PROMISED {
+        let told = get(&view(), request).await;
+        assert_eq!(told.status, StatusCode::OK, "{path}: {}", told.text);
+        let media = told.headers["content-type"].to_str().unwrap();
+        let content = &document["paths"][path]["get"]["responses"]["200"]["content"];
+        let listed = content
+            .as_object()
+            .unwrap()
+            .keys()
+            .any(|listed| media.split(';').next() == listed.split(';').next());
+        assert!(listed, "{path} is {media}");
+    }
+}
+
+#[tokio::test]
+async fn every_answer_has_the_shape_that_its_schema_promises() {
+    let document = document();
+    let broken = "squad = \"learn\"\n[[routes]]\npath = \"/x\"\nbackend = \"learn-wbe\"\n";
+    let mut checked = 0;
+    for view in [view(), view_after("routes/learn.toml", broken)] {
+        for (path, request) in PROMISED {
+            let schema =
+                &document["paths"][path]["get"]["responses"]["200"]["content"]["application/json"]["schema"];
+            if schema.is_null() {
+                continue;
+            }
+            let told: Value = serde_json::from_str(&get(&view, request).await.text).unwrap();
+            check(&told, schema, &document, path);
+            checked += 1;
+        }
+    }
+    assert_eq!(checked, 2 * 9);
+}
+
+#[tokio::test]
+async fn a_refusal_has_the_shape_that_is_promised() {
+    let document = document();
+    let schema =
+        &document["components"]["responses"]["Refused"]["content"]["application/problem+json"]["schema"];
+    for request in ["/nowhere", "/api/explain", "/api/flags/none"] {
+        let told: Value = serde_json::from_str(&get(&view(), request).await.text).unwrap();
+        check(&told, schema, &document, request);
+    }
+}
+
+#[test]
+#[should_panic(expected = "lacks `version`")]
+fn the_check_notices_what_is_missing() {
+    let document = document();
+    let schema =
+        &document["paths"]["/api/flags"]["get"]["responses"]["200"]["content"]["application/json"]["schema"];
+    check(
+        &serde_json::json!({ "flags": [] }),
+        schema,
+        &document,
+        "/api/flags",
+    );
+}
+
+#[test]
+#[should_panic(expected = "does not say `more`")]
+fn the_check_notices_what_is_not_documented() {
+    let document = document();
+    let schema =
+        &document["paths"]["/api/flags"]["get"]["responses"]["200"]["content"]["application/json"]["schema"];
+    check(
+        &serde_json::json!({ "flags": [], "version": 1, "more": 1 }),
+        schema,
+        &document,
+        "/api/flags",
+    );
+}
+
+/// As much of JSON Schema as the document uses.
+#[track_caller]
+fn check(value: &Value, schema: &Value, document: &Value, at: &str) {
+    if let Some(reference) = schema["$ref"].as_str() {
+        let target = document.pointer(reference.strip_prefix('#').unwrap());
+        return check(
+            value,
+            target.unwrap_or_else(|| panic!("{at}: {reference} leads nowhere")),
+            document,
+            at,
+        );
+    }
+    if let Some(any) = schema["anyOf"].as_array() {
+        let fitting = any
+            .iter()
+            .find(|schema| value.is_null() == (schema["type"] == "null"));
+        return check(
+            value,
+            fitting.unwrap_or_else(|| panic!("{at}: none fits {value}")),
+            document,
+            at,
+        );
+    }
+    check_type(value, &schema["type"], at);
+    if let (Some(object), Some(properties)) = (value.as_object(), schema["properties"].as_object()) {
+        for required in schema["required"]
+            .as_array()
+            .into_iter()
+            .flatten()
+            .filter_map(Value::as_str)
+        {
+            assert!(object.contains_key(required), "{at} lacks `{required}`");
+        }
+        for (name, inside) in object {
+            let schema = properties
+                .get(name)
+                .unwrap_or_else(|| panic!("{at}: the document does not say `{name}`"));
+            check(inside, schema, document, &format!("{at} {name}"));
+        }
+    }
+    let pairs = schema["prefixItems"].as_array();
+    for (place, inside) in value.as_array().into_iter().flatten().enumerate() {
+        let schema = pairs
+            .and_then(|pairs| pairs.get(place))
+            .unwrap_or_else(|| &schema["items"]);
+        if schema.is_object() {
+            check(inside, schema, document, &format!("{at} {place}"));
+        }
+    }
+}
+
+#[track_caller]
+fn check_type(value: &Value, wanted: &Value, at: &str) {
+    let own = match value {
+        Value::Null => "null",
+        Value::Bool(_) => "boolean",
+        Value::Number(_) => "number",
+        Value::String(_) => "string",
+        Value::Array(_) => "array",
+        Value::Object(_) => "object",
+    };
+    let fits = |wanted: &str| wanted == own || (wanted == "integer" && (value.is_u64() || value.is_i64()));
+    let fits = match wanted {
+        Value::String(wanted) => fits(wanted),
+        Value::Array(any) => any.iter().filter_map(Value::as_str).any(fits),
+        _ => true,
+    };
+    assert!(fits, "{at}: {value} is no {wanted}");
+}

@@ -1,0 +1,322 @@
+//! Runs the control plane: one thread that reloads, probes, fetches keys, answers the admin listener and winds everything down.
+
+use std::{
+    net::TcpListener,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::Duration,
+};
+
+use arc_swap::ArcSwap;
+use tokio::{
+    sync::{mpsc, oneshot},
+    task::JoinHandle,
+};
+
+use super::{
+    admin, jwks,
+    publish::{Publisher, Status},
+    watch::Watch,
+};
+use crate::{
+    backend::probe::Probes,
+    gate::{KeySource, SkippedKey, assertion::Signer},
+    observe::{Metrics, log::WriterHandle, metrics::Facts},
+    snapshot::{GateAtWork, live::Live},
+    wire::Phase,
+};
+
+/// How often things that have no event of their own are looked at: retired snapshots, certificates' ends, health for metrics.
+const HOUSEKEEPING: Duration = Duration::from_secs(1);
+
+/// What one may ask of the control plane.
+#[derive(Debug)]
+enum Order {
+    Reload(oneshot::Sender<Arc<Status>>),
+    Drain,
+    Stop,
+    ReopenLogs,
+    CoresEnded,
+}
+
+/// Asks things of the control plane.
+#[derive(Debug, Clone)]
+pub struct Handle {
+    orders: mpsc::Sender<Order>,
+    live: Arc<Live>,
+}
+
+impl Handle {
+    /// Reads all files again; returns what came of it. `None`: the control plane has ended.
+    #[must_use]
+    pub fn reload(&self) -> Option<Arc<Status>> {
+        let (sender, receiver) = oneshot::channel();
+        self.orders.blocking_send(Order::Reload(sender)).ok()?;
+        receiver.blocking_recv().ok()
+    }
+
+    /// Finishes what is under way, takes nothing new, ends.
+    pub fn drain(&self) {
+        let _ = self.orders.blocking_send(Order::Drain);
+    }
+
+    /// Ends at once.
+    pub fn stop(&self) {
+        let _ = self.orders.blocking_send(Order::Stop);
+    }
+
+    /// Opens the access log again, after it was moved away.
+    pub fn reopen_logs(&self) {
+        let _ = self.orders.blocking_send(Order::ReopenLogs);
+    }
+
+    /// The snapshot in force.
+    #[must_use]
+    pub fn live(&self) -> Arc<Live> {
+        Arc::clone(&self.live)
+    }
+
+    /// Told when no core runs any longer.
+    pub(crate) fn cores_ended(&self) {
+        let _ = self.orders.blocking_send(Order::CoresEnded);
+    }
+}
+
+/// What the admin listener shows. Everything in it can be read while the control plane works.
+#[derive(Debug, Clone)]
+pub struct View {
+    /// The snapshot in force.
+    pub live: Arc<Live>,
+    /// What the last change came to.
+    pub status: Arc<ArcSwap<Status>>,
+    /// Numbers.
+    pub metrics: Metrics,
+    /// Whether new work is welcome.
+    pub ready: Arc<AtomicBool>,
+    /// Whose signature identities bear.
+    pub signer: Arc<Signer>,
+}
+
+/// The control plane before it runs.
+#[derive(Debug)]
+pub struct Plane {
+    publisher: Publisher,
+    facts: Arc<Facts>,
+    view: View,
+    cores: Vec<mpsc::Sender<Phase>>,
+    orders: mpsc::Receiver<Order>,
+    reopen: Option<WriterHandle>,
+    admin: Option<TcpListener>,
+}
+
+impl Plane {
+    /// Puts it together; [`Plane::run`] on its own thread does the rest.
+    #[must_use]
+    pub fn new(
+        publisher: Publisher,
+        metrics: Metrics,
+        cores: Vec<mpsc::Sender<Phase>>,
+        signer: Arc<Signer>,
+        reopen: Option<WriterHandle>,
+        admin: Option<TcpListener>,
+    ) -> (Self, Handle) {
+        let (sender, orders) = mpsc::channel(16);
+        let live = publisher.live();
+        let view = View {
+            live: Arc::clone(&live),
+            status: publisher.status(),
+            metrics,
+            ready: Arc::new(AtomicBool::new(true)),
+            signer,
+        };
+        let facts = publisher.facts();
+        let plane = Self {
+            publisher,
+            facts,
+            view,
+            cores,
+            orders,
+            reopen,
+            admin,
+        };
+        (plane, Handle { orders: sender, live })
+    }
+
+    /// Runs until the cores have ended.
+    pub fn run(self) {
+        let runtime = match tokio::runtime::Builder::new_current_thread().enable_all().build() {
+            Ok(runtime) => runtime,
+            Err(error) => return tracing::error!(%error, "the control plane can't start"),
+        };
+        let local = tokio::task::LocalSet::new();
+        local.block_on(&runtime, self.work());
+    }
+
+    async fn work(mut self) {
+        if let Some(admin) = self.admin.take() {
+            tokio::task::spawn_local(admin::serve(admin, self.view.clone()));
+        }
+        let mut watch = Watch::start(self.publisher.folder(), &self.publisher.settings().edge.certs)
+            .inspect_err(|error| tracing::warn!(%error, "files are not watched: use SIGHUP after a change"))
+            .ok();
+        // What was saved between the first reading and the watch would go unnoticed otherwise.
+        let _ = self.publisher.reload();
+        let mut probes = Probes::default();
+        let mut keys = Keys::default();
+        let mut housekeeping = tokio::time::interval(HOUSEKEEPING);
+        loop {
+            let at = self.view.live.current();
+            probes.follow(&at.backends, &at.limits);
+            keys.follow(at.gate.as_ref());
+            drop(at);
+            let order = tokio::select! {
+                order = self.orders.recv() => order,
+                () = changed(&mut watch) => {
+                    let _ = self.publisher.reload();
+                    keys.look_again();
+                    continue;
+                }
+                _ = housekeeping.tick() => {
+                    watch.iter_mut().for_each(Watch::look_around);
+                    self.housekeep();
+                    continue;
+                }
+            };
+            match order {
+                Some(Order::Reload(answer)) => {
+                    tracing::info!("asked to read all files again");
+                    drop(answer.send(self.publisher.reload()));
+                    keys.look_again();
+                }
+                Some(Order::ReopenLogs) => self.reopen.iter().for_each(WriterHandle::reopen),
+                Some(Order::Drain) => self.drain(),
+                Some(Order::Stop) => self.tell_cores(Phase::Stopped),
+                Some(Order::CoresEnded) | None => return,
+            }
+        }
+    }
+
+    /// `/readyz` fails first, so that whoever sends traffic stops; then the cores stop taking it.
+    fn drain(&self) {
+        tracing::info!("draining");
+        let first = self.view.ready.swap(false, Ordering::Relaxed);
+        if !first {
+            return self.tell_cores(Phase::Stopped); // asked twice: somebody is in a hurry
+        }
+        let delay = self.view.live.current().limits.drain_delay;
+        let cores = self.cores.clone();
+        tokio::task::spawn_local(async move {
+            tokio::time::sleep(delay).await;
+            for core in cores {
+                let _ = core.send(Phase::Draining).await;
+            }
+        });
+    }
+
+    fn tell_cores(&self, phase: Phase) {
+        self.view.ready.store(false, Ordering::Relaxed);
+        for core in &self.cores {
+            let _ = core.try_send(phase);
+        }
+    }
+
+    fn housekeep(&mut self) {
+        self.publisher.free_retired();
+        let at = self.view.live.current();
+        let servers = at.backends.iter().flat_map(|backend| {
+            let name = backend.settings.name.as_str();
+            backend
+                .servers
+                .iter()
+                .map(move |server| (name, &*server.label, server.takes_traffic()))
+        });
+        self.facts.servers(servers);
+    }
+}
+
+/// The gate's keys, kept fresh for as long as the snapshot in force names their source.
+#[derive(Debug, Default)]
+struct Keys {
+    kept: Option<Kept>,
+}
+
+#[derive(Debug)]
+struct Kept {
+    gate: GateAtWork,
+    trust: jwks::Trust,
+    task: JoinHandle<()>,
+}
+
+impl Drop for Kept {
+    fn drop(&mut self) {
+        self.task.abort();
+    }
+}
+
+impl Keys {
+    fn follow(&mut self, gate: Option<&GateAtWork>) {
+        if self.kept.as_ref().map(|kept| &kept.gate.source) == gate.map(|gate| &gate.source) {
+            return;
+        }
+        self.kept = gate.and_then(|gate| {
+            jwks::Trust::load(None)
+                .map(|trust| Kept::start(gate.clone(), trust))
+                .inspect_err(|error| tracing::error!(%error, "the gate's keys can't be fetched"))
+                .ok()
+        });
+    }
+
+    /// A file was saved: it may be the one with the keys. (The keeper's own pause is for addresses, not for files.)
+    fn look_again(&self) {
+        let Some(kept) = self
+            .kept
+            .as_ref()
+            .filter(|kept| matches!(kept.gate.source, KeySource::File(_)))
+        else {
+            return;
+        };
+        let (gate, trust) = (kept.gate.clone(), kept.trust.clone());
+        tokio::task::spawn_local(async move {
+            match jwks::fetch(&gate.source, &trust).await {
+                Ok((keys, skipped)) => {
+                    gate.keys.store(Arc::new(keys));
+                    tell(Ok(&skipped));
+                }
+                Err(error) => tell(Err(&error)),
+            }
+        });
+    }
+}
+
+impl Kept {
+    fn start(gate: GateAtWork, trust: jwks::Trust) -> Self {
+        let keeper = jwks::Keeper {
+            source: gate.source.clone(),
+            trust: trust.clone(),
+            keys: Arc::clone(&gate.keys),
+            wanted: Arc::clone(&gate.wanted),
+            pace: jwks::Pace::default(),
+        };
+        let task = tokio::task::spawn_local(async move {
+            keeper.keep(tell).await;
+        });
+        Self { gate, trust, task }
+    }
+}
+
+fn tell(attempt: Result<&[SkippedKey], &jwks::FetchError>) {
+    match attempt {
+        Ok([]) => {}
+        Ok(skipped) => tracing::warn!(?skipped, "some of the issuer's keys are not used"),
+        Err(error) => tracing::error!(%error, "the gate's keys can't be fetched; the last ones serve on"),
+    }
+}
+
+async fn changed(watch: &mut Option<Watch>) {
+    match watch {
+        Some(watch) => watch.changed().await,
+        None => std::future::pending().await,
+    }
+}
