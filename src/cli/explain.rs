@@ -1,0 +1,201 @@
+//! `banyan explain URL`: what would happen to a request, and why, from files alone.
+
+use std::sync::Arc;
+
+use http::{HeaderMap, HeaderName, HeaderValue, Method, Uri, header};
+
+use super::{Exit, Site, site};
+use crate::{
+    clock,
+    config::settings::TestUser,
+    snapshot::{
+        Snapshot,
+        decide::{Ask, Credential, Entrance},
+        explain::{Explanation, explain as explained},
+        prove,
+    },
+};
+
+/// The request, and how the answer is told.
+#[derive(Debug, clap::Args)]
+pub(super) struct Options {
+    #[command(flatten)]
+    site: Site,
+    /// The address, as a browser has it, or only path and query.
+    #[arg(value_name = "URL")]
+    url: String,
+    /// The method.
+    #[arg(short, long, default_value = "GET")]
+    method: String,
+    /// A header field, `Name: value`; several times for several.
+    #[arg(short = 'H', long = "header", value_name = "FIELD")]
+    headers: Vec<String>,
+    /// A cookie, `name=value`; several times for several.
+    #[arg(long = "cookie", value_name = "COOKIE")]
+    cookies: Vec<String>,
+    /// As if this user were signed in.
+    #[arg(long, value_name = "ID")]
+    user: Option<String>,
+    /// With this role; several times for several.
+    #[arg(long = "role", value_name = "ROLE", requires = "user")]
+    roles: Vec<String>,
+    /// As if the visitor had this id (22 characters, as the cookie has it).
+    #[arg(long, value_name = "ID")]
+    visitor: Option<String>,
+    /// As on the private listener.
+    #[arg(long)]
+    private: bool,
+    /// Print JSON.
+    #[arg(long)]
+    json: bool,
+}
+
+/// Explains.
+pub(super) fn explain(options: &Options) -> Exit {
+    let request = match Asked::parse(options) {
+        Ok(request) => request,
+        Err(error) => {
+            eprintln!("banyan: {error}");
+            return Exit::Usage;
+        }
+    };
+    let loaded = match site::load(&options.site.config) {
+        Ok(loaded) => loaded,
+        Err(error) => {
+            eprintln!("banyan: {error}");
+            return Exit::Invalid;
+        }
+    };
+    let Some((_, snapshot)) = loaded.site else {
+        site::print(&loaded.problems);
+        return Exit::Invalid;
+    };
+    let explanation = request.explain(&snapshot, options);
+    if options.json {
+        match serde_json::to_string_pretty(&explanation) {
+            Ok(text) => println!("{text}"),
+            Err(error) => {
+                eprintln!("banyan: {error}");
+                return Exit::Failure;
+            }
+        }
+    } else {
+        print!("{explanation}");
+        request.add_notes(&explanation, options);
+    }
+    Exit::Ok
+}
+
+struct Asked {
+    method: Method,
+    host: Option<String>,
+    target: String,
+    headers: HeaderMap,
+    entropy: Option<[u8; 16]>,
+}
+
+impl Asked {
+    fn parse(options: &Options) -> Result<Self, String> {
+        let method = options.method.to_ascii_uppercase();
+        let method = Method::from_bytes(method.as_bytes()).map_err(|_| format!("{method:?} is no method"))?;
+        if !options.url.starts_with('/')
+            && !options.url.starts_with("http://")
+            && !options.url.starts_with("https://")
+        {
+            return Err(format!(
+                "{:?} is no address: write `/{}`, or a whole one with https://",
+                options.url, options.url
+            ));
+        }
+        let uri: Uri = options
+            .url
+            .parse()
+            .map_err(|error| format!("{:?} is no address: {error}", options.url))?;
+        let target = uri
+            .path_and_query()
+            .map_or_else(|| "/".to_owned(), ToString::to_string);
+        let mut headers = HeaderMap::new();
+        for field in &options.headers {
+            let (name, value) = parse_field(field)?;
+            headers.append(name, value);
+        }
+        if !options.cookies.is_empty() {
+            let cookies = HeaderValue::try_from(options.cookies.join("; "));
+            headers.append(
+                header::COOKIE,
+                cookies.map_err(|_| "a cookie has characters that none may have".to_owned())?,
+            );
+        }
+        let entropy = options.visitor.as_deref().map(parse_visitor).transpose()?;
+        let host = headers
+            .get(header::HOST)
+            .and_then(|host| host.to_str().ok())
+            .map(|host| host.split(':').next().unwrap_or(host).to_ascii_lowercase());
+        Ok(Self {
+            method,
+            host: host.or_else(|| uri.host().map(str::to_ascii_lowercase)),
+            target,
+            headers,
+            entropy,
+        })
+    }
+
+    fn explain(&self, at: &Snapshot, options: &Options) -> Explanation {
+        let user = options.user.clone().map(|id| TestUser {
+            id,
+            roles: options.roles.clone(),
+        });
+        let identity = user.as_ref().map(prove::identity).map(Arc::new);
+        let own_host = at.hosts.first().map_or("localhost", String::as_str);
+        let ask = Ask {
+            entrance: if options.private {
+                Entrance::Private
+            } else {
+                Entrance::Public
+            },
+            method: &self.method,
+            host: self.host.as_deref().unwrap_or(own_host),
+            target: &self.target,
+            headers: &self.headers,
+            credential: Credential::Pretend(identity.as_ref()),
+            entropy: self.entropy.unwrap_or_default(),
+        };
+        explained(&ask, clock::wall(), at)
+    }
+}
+
+impl Asked {
+    /// What the answer does not say by itself.
+    fn add_notes(&self, told: &Explanation, options: &Options) {
+        let auth = told.gate.as_ref().map_or("none", |gate| gate.auth.as_str());
+        if auth == "none" && options.user.is_some() {
+            println!("  note      --user is not looked at: this route's auth is \"none\"");
+        }
+        if auth != "none" && self.headers.contains_key(header::AUTHORIZATION) {
+            println!("  note      tokens are not judged here; say who it is with --user and --role");
+        }
+        if self.entropy.is_none() && told.visitor.as_ref().is_some_and(|visitor| visitor.set) {
+            println!(
+                "  note      a new visitor may come out otherwise: its place is drawn at random; --visitor asks for one"
+            );
+        }
+    }
+}
+
+fn parse_field(field: &str) -> Result<(HeaderName, HeaderValue), String> {
+    let wrong = || format!("{field:?} is no header field; write `Name: value`");
+    let (name, value) = field.split_once(':').ok_or_else(wrong)?;
+    let name = HeaderName::from_bytes(name.trim().as_bytes()).map_err(|_| wrong())?;
+    let value = HeaderValue::from_str(value.trim()).map_err(|_| wrong())?;
+    Ok((name, value))
+}
+
+/// An id is 128 bits in base64url; given as the bits of a fresh visitor, the decision is the one its cookie would get.
+fn parse_visitor(id: &str) -> Result<[u8; 16], String> {
+    use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
+    let bytes = URL_SAFE_NO_PAD
+        .decode(id)
+        .ok()
+        .and_then(|bytes| bytes.try_into().ok());
+    bytes.ok_or_else(|| format!("{id:?} is no visitor id; it has 22 characters of A-Z a-z 0-9 - _"))
+}

@@ -1,0 +1,54 @@
+//! Banyan: an edge router that lets a company replace a legacy web application piece by piece, behind one domain.
+//!
+//! # The code map
+//!
+//! Files become [`config::settings::Settings`], settings become a [`snapshot::Snapshot`], a request reads one snapshot from start to
+//! end, and leaves one [`observe::record::Record`]. A request meets the modules in this order:
+//!
+//! accept ([`proxy::listen`]) → TLS ([`tls`]) → HTTP ([`http1`], [`http2`]) → normalise ([`route::target`]) → visitor ([`visitor`]) →
+//! route ([`route`]) → gate ([`gate`]) → flags ([`flag`]) → backend ([`backend`]) → respond ([`proxy`]) → record ([`observe`]).
+//! [`proxy::exchange::handle`] tells the whole story on one screen.
+//!
+//! | module | what it is | invariant worth knowing |
+//! |---|---|---|
+//! | [`name`], [`clock`], [`limits`] | validated names; the one place that reads time; every bound | use nothing else |
+//! | [`stream`], [`body`], [`wire`], [`tunnel`] | bytes, bodies, what HTTP versions share, connections that changed their protocol | know nothing of routes or flags |
+//! | [`http1`], [`http2`] | HTTP on the wire, strictly, both directions | one reading of every message; no task or channel per HTTP/1.1 exchange |
+//! | [`visitor`], [`gate`], [`flag`], [`route`] | who asks, may they, which variant, which route | pure: no socket, no clock; time and bytes come in, a value goes out |
+//! | [`backend`] | servers, picking, breaker, health, pools | only `connect`, `pool` and `probe` do I/O |
+//! | [`tls`] | certificates by SNI, the development CA, trust towards servers | open connections never notice a renewal |
+//! | [`config`] | files as people write them | the only module that reads TOML; every problem at once, with its place |
+//! | [`snapshot`] | everything a request needs, frozen; [`snapshot::decide`] | no setter; `decide` is the one decision for traffic, explain, tests and API |
+//! | [`observe`] | record → access log, metrics, trace | knows nothing of HTTP's inside; every label comes from a bounded set |
+//! | [`proxy`] | the data plane in the order a request meets it | never names `config` or `control`; shares nothing between cores |
+//! | [`control`] | the control plane: watch, publish, probe, admin API and page | never names `proxy`; a slow call there delays no request |
+//! | [`serve`] | the wiring: settings → snapshot → sockets → planes → drain | the only place where the planes meet |
+//! | [`cli`], [`demo`] | the command line; the demo site's backends | |
+//!
+//! Each core runs one single-threaded runtime with its own listening sockets, connections and counters: nothing on a request's
+//! path takes a lock that another core holds. `tests/it/tidy.rs` keeps the borders between these modules.
+
+pub mod backend;
+pub mod body;
+pub mod cli;
+pub mod clock;
+pub mod config;
+pub mod control;
+pub mod demo;
+pub mod flag;
+pub mod gate;
+pub mod http1;
+pub mod http2;
+pub mod limits;
+pub mod name;
+pub mod observe;
+pub mod proxy;
+pub mod route;
+pub mod serve;
+pub mod snapshot;
+pub mod stream;
+pub mod tls;
+pub mod tunnel;
+pub mod visitor;
+mod websocket;
+pub mod wire;

@@ -1,0 +1,10 @@
+//! The program: allocator, command line, exit code.
+
+use std::process::ExitCode;
+
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
+fn main() -> ExitCode {
+    banyan::cli::main()
+}
