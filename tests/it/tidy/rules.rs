@@ -1,0 +1,216 @@
+//! What `tidy` holds the code to, as tables: who may name whom, what stays where, which words are not ours.
+
+/// Top-level modules and which others each may name, in reading order. What may be named is what it is built on.
+pub(super) const LAYERS: [(&str, &[&str]); 23] = [
+    ("name", &[]),
+    ("clock", &[]),
+    ("limits", &[]),
+    ("websocket", &[]),
+    ("stream", &[]),
+    ("body", &["http1", "http2", "tunnel"]), // a body is what either protocol makes of it
+    ("wire", &["body"]),
+    ("tunnel", &["limits", "stream", "wire"]),
+    (
+        "http1",
+        &["body", "clock", "limits", "stream", "tunnel", "websocket", "wire"],
+    ),
+    (
+        "http2",
+        &["body", "clock", "limits", "stream", "tunnel", "websocket", "wire"],
+    ),
+    ("tls", &["clock", "stream"]),
+    ("visitor", &["clock"]),
+    ("route", &["name"]),
+    ("gate", &["clock", "name"]),
+    ("flag", &["clock", "name", "visitor"]),
+    (
+        "backend",
+        &[
+            "body", "clock", "http1", "http2", "limits", "name", "stream", "wire",
+        ],
+    ),
+    (
+        "config",
+        &["backend", "flag", "gate", "limits", "name", "route", "visitor"],
+    ),
+    (
+        "snapshot",
+        &[
+            "backend", "clock", "config", "flag", "gate", "limits", "name", "route", "visitor",
+        ],
+    ),
+    ("observe", &["clock", "name"]),
+    (
+        "proxy",
+        &[
+            "backend", "body", "clock", "flag", "gate", "http1", "http2", "limits", "name", "observe",
+            "route", "snapshot", "stream", "tls", "tunnel", "visitor", "wire",
+        ],
+    ),
+    (
+        "control",
+        &[
+            "backend", "clock", "config", "flag", "gate", "http1", "limits", "name", "observe", "route",
+            "snapshot", "stream", "tls", "visitor", "wire",
+        ],
+    ),
+    ("demo", &[]),
+    // The only places where planes meet.
+    (
+        "serve",
+        &[
+            "config", "control", "gate", "limits", "observe", "proxy", "snapshot", "tls", "wire",
+        ],
+    ),
+];
+
+/// May name everything.
+pub(super) const RIM: [&str; 3] = ["cli", "lib", "main"];
+
+/// What only some places may name, and why.
+pub(super) const KEPT_TO: [(&str, &[&str], &str); 15] = [
+    ("toml", &["config"], "only config knows TOML"),
+    ("miette", &["config/render.rs"], "problems are drawn in one place"),
+    (
+        "schemars",
+        &[
+            "config",
+            "control/admin",
+            "snapshot/diff.rs",
+            "snapshot/explain.rs",
+        ],
+        "schemas are of files and of what the admin API answers",
+    ),
+    ("clap", &["cli"], "only the command line knows its arguments"),
+    ("axum", &["control"], "only the control plane has an API"),
+    ("notify", &["control/watch.rs"], "files are watched in one place"),
+    ("prometheus_client", &["observe"], "metrics are made in observe"),
+    (
+        "h2",
+        &["http2", "body.rs", "wire.rs", "tunnel/io.rs"],
+        "HTTP/2's library is http2's, but for what its streams and errors are to bodies and tunnels",
+    ),
+    ("httparse", &["http1"], "HTTP/1's scanner is known to http1 alone"),
+    (
+        "hyper",
+        &["demo", "control/jwks.rs", "control/admin/mod.rs"],
+        "no request passes through hyper",
+    ),
+    (
+        "rustls",
+        &[
+            "tls",
+            "backend",
+            "control",
+            "snapshot/compile.rs",
+            "proxy/refusal.rs",
+        ],
+        "TLS is tls's, but for who is connected to",
+    ),
+    (
+        "tokio",
+        &[
+            "stream.rs",
+            "body.rs",
+            "wire.rs",
+            "tunnel",
+            "snapshot/mod.rs", // the bell that asks for missing keys
+            "http1",
+            "http2",
+            "tls",
+            "backend",
+            "observe",
+            "proxy",
+            "control",
+            "demo",
+            "serve.rs",
+            "cli/run.rs",
+        ],
+        "deciding is pure: no socket, no timer, no task",
+    ),
+    (
+        "TcpStream",
+        &[
+            "stream.rs",
+            "tls/acceptor.rs",
+            "backend/connect.rs",
+            "proxy/listen.rs",
+            "control",
+            "demo",
+        ],
+        "connections are made and taken at the rim",
+    ),
+    ("UdpSocket", &[], "nothing speaks UDP yet"),
+    (
+        "arc_swap",
+        &["snapshot", "control", "tls/acceptor.rs"],
+        "only what is published whole is swapped",
+    ),
+];
+
+/// Calls that only some places may make.
+pub(super) const CALLS: [(&str, &[&str], &str); 5] = [
+    (
+        "Instant::now(",
+        &[
+            "clock.rs",
+            "http1/timer.rs",
+            "backend/pool.rs",
+            "http2",
+            "tunnel",
+            "tls",
+        ],
+        "time is read in clock.rs",
+    ),
+    ("SystemTime::now(", &["clock.rs"], "time is read in clock.rs"),
+    (
+        "fs::",
+        &["config/sources.rs", "control", "tls", "observe", "cli"],
+        "files are read and written at the rim",
+    ),
+    (
+        "env::",
+        &["config/mod.rs", "control/publish.rs", "cli"],
+        "the environment is read at the rim",
+    ),
+    ("process::exit(", &[], "main returns the exit code"),
+];
+
+/// Words of which the project has another one; `design.md` says which.
+pub(super) const OTHER_WORDS: [(&str, &str); 7] = [
+    ("upstream", "backend"),
+    ("downstream", "client"),
+    ("origin", "backend"),
+    ("cluster", "backend"),
+    ("arm", "variant"),
+    ("experiment", "flag"),
+    ("tenant", "squad"),
+];
+
+/// Where such a word is somebody else's: RFC 9112's `origin-form`, `Origin` and the fields around it.
+pub(super) const ALLOWED_WORDS: [(&str, &str); 7] = [
+    ("cluster", "x-cluster-client-ip"),
+    ("origin", "cross-origin-"),
+    ("origin", "same-origin"),
+    ("origin", "origin_form"),
+    ("origin", "origin-form"),
+    ("origin", "\"origin\""),
+    ("origin", "ORIGIN"),
+];
+
+/// Names that say nothing about what is inside.
+pub(super) const EMPTY_NAMES: [&str; 9] = [
+    "utils", "util", "common", "helpers", "helper", "manager", "misc", "core", "base",
+];
+
+pub(super) const FILE_LINES_MAX: usize = 500;
+
+/// Tests are read one by one, so a file of them may be longer.
+pub(super) const TEST_LINES_MAX: usize = 700;
+
+/// Files above [`FILE_LINES_MAX`], each with why it stays whole.
+pub(super) const LONG_FILES: [(&str, usize, &str); 1] = [(
+    "config/routes.rs",
+    545,
+    "one kind of file, its type and its judgement, read top down",
+)];
