@@ -1,0 +1,105 @@
+//! What a request may allocate: budgets that hold on any machine.
+//!
+//! To measure anew: `cargo test --test alloc -- --nocapture --test-threads=1` prints what is found beside each budget. A change
+//! that saves some lowers the number here; one that needs more says why.
+#![expect(
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    reason = "what can't be set up fails the test"
+)]
+
+#[path = "../benches/pipes.rs"]
+mod pipes;
+#[path = "../benches/raw.rs"]
+mod raw;
+#[path = "../benches/site.rs"]
+mod site;
+#[path = "../benches/ways.rs"]
+mod ways;
+
+use pipes::{Bench, What};
+use raw::Line::{Http1, Http2};
+use ways::{Asking, Way};
+
+// Decisions.
+const DECIDE: u64 = 0;
+const DECIDE_FLAGGED: u64 = 0;
+const DECIDE_SIGNED_IN: u64 = 0;
+
+// A proxied exchange, from the client's version to the backend's. What `h2` and tokio take for a stream is most of HTTP/2's.
+const HTTP1_TO_HTTP1: u64 = 20;
+const HTTP2_TO_HTTP1: u64 = 37;
+const HTTP1_TO_HTTP2: u64 = 30;
+const HTTP2_TO_HTTP2: u64 = 50;
+
+// A side alone.
+const HTTP1_SERVER: u64 = 8;
+const HTTP2_SERVER: u64 = 21;
+const HTTP1_CLIENT: u64 = 4;
+const HTTP2_CLIENT: u64 = 11;
+
+/// Routes of the site that decisions are asked of.
+const ROUTES: usize = 1_000;
+/// Exchanges in one window. What happens once in many (a log batch handed over, a table grown) is not in the least of several.
+const WINDOW: u32 = 16;
+const WINDOWS: u32 = 16;
+
+#[test]
+fn a_decision_allocates_only_what_it_must() {
+    for way in Way::ALL {
+        let site = site::snapshot(&site::settings(&way.site(ROUTES)));
+        let asking = Asking::new(way, &site, ROUTES);
+        let budget = match way {
+            Way::Flagged => DECIDE_FLAGGED,
+            Way::SignedIn => DECIDE_SIGNED_IN,
+            Way::Exact | Way::Slug | Way::Rest | Way::CatchAll | Way::Pattern => DECIDE,
+        };
+        let counted = allocation_counter::measure(|| asking.decide_times(1));
+        check(way.name(), counted.count_total, budget);
+    }
+}
+
+/// Head and answer of a small GET with a browser's fields, both connections kept alive, access log and metrics on. The ends
+/// allocate nothing, so all of it is the router's (and that of `h2` and tokio within it).
+#[test]
+fn a_proxied_exchange_keeps_its_budget() {
+    check_router(Http1, Http1, HTTP1_TO_HTTP1);
+    check_router(Http2, Http1, HTTP2_TO_HTTP1);
+    check_router(Http1, Http2, HTTP1_TO_HTTP2);
+    check_router(Http2, Http2, HTTP2_TO_HTTP2);
+}
+
+#[track_caller]
+fn check_router(front: raw::Line, back: raw::Line, budget: u64) {
+    let what = What::Router(front, back);
+    check(&format!("{what:?}"), least(what), budget);
+}
+
+#[test]
+fn each_side_alone_keeps_its_budget() {
+    let cases = [
+        (What::Server(Http1), HTTP1_SERVER),
+        (What::Server(Http2), HTTP2_SERVER),
+        (What::Client(Http1), HTTP1_CLIENT),
+        (What::Client(Http2), HTTP2_CLIENT),
+    ];
+    for (what, budget) in cases {
+        check(&format!("{what:?}"), least(what), budget);
+    }
+}
+
+/// Allocations per exchange, rounded down, in the window that had the fewest.
+fn least(what: What) -> u64 {
+    let mut bench = Bench::new(what);
+    let counted = (0..WINDOWS).map(|_| allocation_counter::measure(|| bench.exchanges(WINDOW)).count_total);
+    counted.min().unwrap_or_default() / u64::from(WINDOW)
+}
+
+#[track_caller]
+fn check(what: &str, found: u64, budget: u64) {
+    println!("{what}: {found} allocations, budget {budget}");
+    assert!(
+        found <= budget,
+        "{what} allocates {found} times; its budget is {budget}"
+    );
+}

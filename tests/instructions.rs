@@ -1,0 +1,127 @@
+//! What a decision costs in instructions, counted by valgrind, so that it is the same on a busy machine.
+//!
+//! The test runs its own binary again under callgrind, which counts only inside [`decisions`] and writes one total for each call.
+//! Ratios hold in every profile; the absolute budget is that of an unoptimised build, several times what a release needs.
+#![expect(
+    clippy::expect_used,
+    clippy::panic,
+    reason = "what can't be set up fails the test"
+)]
+
+#[path = "../benches/site.rs"]
+mod site;
+#[path = "../benches/ways.rs"]
+mod ways;
+
+use std::{collections::BTreeMap, fs, path::Path, process::Command};
+
+use banyan::{route::PathRule, snapshot::Snapshot};
+use ways::{Asking, Way};
+
+/// Set to the number of routes: be what is counted.
+const COUNTED: &str = "BANYAN_COUNTED_ROUTES";
+const SMALL: usize = 10;
+const LARGE: usize = 10_000;
+/// Decisions in one count.
+const TIMES: u32 = 100;
+/// What a decision among [`LARGE`] may cost, as a multiple of one among [`SMALL`].
+const RATIO_MAX: f64 = 2.0;
+/// What a decision may cost at all, unoptimised.
+const INSTRUCTIONS_MAX: u64 = 400_000;
+
+#[test]
+fn ten_thousand_routes_cost_at_most_twice_as_much_as_ten() {
+    if let Ok(routes) = std::env::var(COUNTED) {
+        return be_counted(routes.parse().expect("a number of routes"));
+    }
+    let (Some(small), Some(large)) = (count(SMALL), count(LARGE)) else {
+        assert!(std::env::var_os("CI").is_none(), "valgrind is missing");
+        return println!("SKIPPED: instructions are counted by valgrind, which is not installed");
+    };
+    for way in Way::ALL {
+        let (few, many) = (small[way.name()], large[way.name()]);
+        let ratio = many as f64 / few as f64;
+        println!(
+            "{:<10} {few:>8} {many:>8} instructions, ratio {ratio:.2}",
+            way.name()
+        );
+        assert!(
+            ratio <= RATIO_MAX,
+            "{}: {few} instructions became {many}",
+            way.name()
+        );
+        assert!(many <= INSTRUCTIONS_MAX, "{}: {many} instructions", way.name());
+    }
+}
+
+/// Sites are made, and asked once, outside of what is counted.
+fn be_counted(routes: usize) {
+    let [templates, patterns] = [Way::Exact, Way::Pattern].map(|way| grown(way, routes));
+    for way in Way::ALL {
+        let site = if way == Way::Pattern {
+            &patterns
+        } else {
+            &templates
+        };
+        decisions(&Asking::new(way, site, routes));
+    }
+}
+
+/// A site with that many routes, all but the first copied: to read ten thousand from TOML under valgrind takes minutes.
+fn grown(way: Way, routes: usize) -> Snapshot {
+    let mut settings = site::settings(&way.site(1));
+    let first = settings.routes.last().expect("the first route").clone();
+    settings.routes.extend((1..routes).map(|at| {
+        let mut route = first.clone();
+        match way {
+            Way::Pattern => {
+                route.claim.path = PathRule::Pattern(ways::pattern(at));
+                route.claim.order = i32::try_from(at).ok();
+            }
+            _ => route.claim.path = PathRule::Template(site::template(at)),
+        }
+        route
+    }));
+    site::snapshot(&settings)
+}
+
+/// What callgrind counts: it knows the function by its name.
+#[inline(never)]
+fn decisions(asking: &Asking<'_>) {
+    asking.decide_times(TIMES);
+}
+
+/// Instructions of one decision by [`Way::name`]; `None` without valgrind.
+fn count(routes: usize) -> Option<BTreeMap<&'static str, u64>> {
+    let folder = tempfile::tempdir().expect("a folder");
+    let this = std::env::current_exe().expect("this program");
+    let counted = Command::new("valgrind")
+        .args([
+            "--tool=callgrind",
+            "--toggle-collect=instructions::decisions",
+            "--dump-after=instructions::decisions",
+        ])
+        .arg(format!("--callgrind-out-file={}/out", folder.path().display()))
+        .arg(this)
+        .args(["--exact", "ten_thousand_routes_cost_at_most_twice_as_much_as_ten"])
+        .env(COUNTED, routes.to_string())
+        .output()
+        .ok()?;
+    let said = String::from_utf8_lossy(&counted.stderr);
+    assert!(counted.status.success(), "{said}");
+    let totals = (1..).zip(Way::ALL).map(|(number, way)| {
+        let total = total(&folder.path().join(format!("out.{number}")));
+        (
+            way.name(),
+            total.unwrap_or_else(|| panic!("{}: nothing was counted: {said}", way.name())) / u64::from(TIMES),
+        )
+    });
+    Some(totals.collect())
+}
+
+/// The line `summary: <instructions>` of a callgrind file.
+fn total(file: &Path) -> Option<u64> {
+    let text = fs::read_to_string(file).ok()?;
+    let line = text.lines().find_map(|line| line.strip_prefix("summary: "))?;
+    line.trim().parse().ok()
+}
