@@ -1,0 +1,6 @@
+export const dynamic = 'force-dynamic';
+
+/** Which generation answers, and what the router told it. */
+export async function GET(request) {
+  return Response.json({ generation: 'new', flags: request.headers.get('banyan-flags') });
+}
