@@ -26,7 +26,7 @@
 //! | [`cli`], [`demo`] | the command line; the demo site's backends | |
 //!
 //! Each core runs one single-threaded runtime with its own listening sockets, connections and counters: nothing on a request's
-//! path takes a lock that another core holds. `tests/it/tidy.rs` keeps the borders between these modules.
+//! path takes a lock that another core holds. `tests/it/tidy` keeps the borders between these modules.
 
 pub mod backend;
 pub mod body;

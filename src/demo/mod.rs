@@ -1,7 +1,7 @@
 //! The demo site: a small legacy application and two squads' backends inside the process.
 //!
-//! Three web servers on loopback, on a thread of their own: [`legacy`] renders everything as it was ten years ago,
-//! [`learn`] and [`shop`] are squads that have taken over a part. [`site`] is the configuration that ties them together,
+//! Three web servers on loopback, on a thread of their own: `legacy` renders everything as it was ten years ago,
+//! `learn` and `shop` are squads that have taken over a part. [`site`] is the configuration that ties them together,
 //! the same files as in this repository's `banyan.toml`, `routes/` and `flags/`.
 
 mod courses;

@@ -1,4 +1,4 @@
-//! Writes down why a request goes where it goes: the trail of one [`decide`](super::decide::decide), for people and for JSON.
+//! Writes down why a request goes where it goes: the trail of one [`decide`], for people and for JSON.
 
 use std::fmt;
 

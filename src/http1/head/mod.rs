@@ -1,8 +1,8 @@
 //! Heads of messages: where one ends, what it says, and everything that makes it unacceptable. No socket, no clock.
 //!
-//! A head is looked at twice. [`Scanner`] finds its end, line by line, while it still arrives: every line feed behind a
+//! A head is looked at twice. `Scanner` finds its end, line by line, while it still arrives: every line feed behind a
 //! carriage return, no folded lines, no line before the first, and the bounds. What it lets through is one whole head, which
-//! `httparse` cuts into tokens (its lenient options stay off) and [`fields`] weighs.
+//! `httparse` cuts into tokens (its lenient options stay off) and `fields` weighs.
 
 mod fields;
 mod host;
