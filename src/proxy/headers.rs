@@ -37,15 +37,14 @@ pub mod names {
     pub const PROXY: HeaderName = HeaderName::from_static("proxy");
 }
 
-/// Hop-by-hop fields (RFC 9110 section 7.6.1) beside those that `Connection` names.
-const HOP_BY_HOP: [HeaderName; 9] = [
+/// Hop-by-hop fields (RFC 9110 section 7.6.1) beside those that `Connection` names. `Trailer` is none: it describes the message.
+const HOP_BY_HOP: [HeaderName; 8] = [
     header::CONNECTION,
     HeaderName::from_static("keep-alive"),
     HeaderName::from_static("proxy-connection"),
     header::PROXY_AUTHENTICATE,
     header::PROXY_AUTHORIZATION,
     header::TE,
-    header::TRAILER,
     header::TRANSFER_ENCODING,
     header::UPGRADE,
 ];
@@ -62,7 +61,7 @@ const NEVER_NAMED: [HeaderName; 8] = [
     names::X_FORWARDED_FOR,
 ];
 
-/// Takes hop-by-hop fields away, those that `Connection` names among them. `Trailer` stays: it describes the message.
+/// Takes hop-by-hop fields away, those that `Connection` names among them.
 pub fn strip_hop_by_hop(headers: &mut HeaderMap) {
     if headers.contains_key(header::CONNECTION) {
         for name in named_by_connection(headers) {
@@ -70,9 +69,7 @@ pub fn strip_hop_by_hop(headers: &mut HeaderMap) {
         }
     }
     for name in &HOP_BY_HOP {
-        if *name != header::TRAILER {
-            headers.remove(name);
-        }
+        headers.remove(name);
     }
 }
 
@@ -88,11 +85,16 @@ fn named_by_connection(headers: &HeaderMap) -> Vec<HeaderName> {
         .collect()
 }
 
-/// Takes every field away that only Banyan may set.
-pub fn strip_reserved(headers: &mut HeaderMap) {
+/// Takes every field away that a client may not send: what only Banyan says, and twins of what matters. What is said about the way
+/// of a request goes too, unless the peer is `trusted` to know it.
+pub fn strip_forged(headers: &mut HeaderMap, trusted: bool) {
     remove_all(headers, |name| {
-        crate::gate::is_reserved_header(name) || NEVER_PASSED.contains(&name)
+        is_forged(name) || (!trusted && is_about_the_way(name))
     });
+}
+
+fn is_forged(name: &str) -> bool {
+    crate::gate::is_reserved_header(name) || NEVER_PASSED.contains(&name) || is_twin(name)
 }
 
 /// Fields that frameworks act on as if an operator had set them: `Proxy` is read by CGI programs as a setting (CVE-2016-5385,
@@ -100,8 +102,8 @@ pub fn strip_reserved(headers: &mut HeaderMap) {
 /// change that is never passed on.
 const NEVER_PASSED: [&str; 3] = ["proxy", "x-middleware-subrequest", "http2-settings"];
 
-/// Takes what an untrusted peer says about the way of a request: `X-Forwarded-*` and its kin. Backends act on all of them.
-pub fn strip_forwarding(headers: &mut HeaderMap) {
+/// What is said about the way of a request: `X-Forwarded-*` and its kin. Backends act on all of them.
+fn is_about_the_way(name: &str) -> bool {
     const KIN: [&str; 8] = [
         "forwarded",
         "x-real-ip",
@@ -112,33 +114,27 @@ pub fn strip_forwarding(headers: &mut HeaderMap) {
         "x-original-host",
         "x-rewrite-url",
     ];
-    remove_all(headers, |name| {
-        name.starts_with("x-forwarded-") || KIN.contains(&name)
-    });
+    name.starts_with("x-forwarded-") || KIN.contains(&name)
 }
 
-/// Takes fields that CGI and WSGI servers can't tell from one that matters: they read `_` as `-` (CVE-2025-64484).
-pub fn strip_twins(headers: &mut HeaderMap) {
-    const MATTER: [&str; 12] = [
+/// Fields that CGI and WSGI servers can't tell from one that matters: they read `_` as `-` (CVE-2025-64484).
+fn is_twin(name: &str) -> bool {
+    const MATTER: [&str; 10] = [
         "authorization",
         "connection",
         "content-length",
         "content-type",
         "cookie",
-        "forwarded",
         "host",
         "proxy",
         "traceparent",
         "transfer-encoding",
-        "x-real-ip",
         "x-request-id",
     ];
-    remove_all(headers, |name| {
-        name.contains('_') && {
-            let folded = name.replace('_', "-");
-            folded.starts_with("x-forwarded-") || MATTER.contains(&folded.as_str())
-        }
-    });
+    name.contains('_') && {
+        let folded = name.replace('_', "-");
+        is_about_the_way(&folded) || MATTER.contains(&folded.as_str())
+    }
 }
 
 /// Takes Banyan's own cookies out of a backend's answer: only Banyan says who a visitor is.
@@ -188,10 +184,9 @@ pub fn strip_from_trailers(trailers: &mut HeaderMap) {
         "via",
         "x-request-id",
     ];
-    strip_twins(trailers);
-    strip_reserved(trailers);
-    strip_forwarding(trailers);
-    remove_all(trailers, |name| HEADS_ONLY.contains(&name));
+    remove_all(trailers, |name| {
+        is_forged(name) || is_about_the_way(name) || HEADS_ONLY.contains(&name)
+    });
 }
 
 /// Removing nothing allocates nothing.
