@@ -267,13 +267,13 @@ impl Record {
     }
 
     /// Takes what the head of a request says: method, version, target, host, agent and referer.
-    pub fn note_head(&mut self, head: &http::request::Parts) {
-        self.method = head.method.clone();
-        self.version = head.version;
-        self.target = head.uri.path_and_query().cloned();
-        self.host = head.headers.get(http::header::HOST).cloned();
-        self.user_agent = head.headers.get(http::header::USER_AGENT).cloned();
-        self.referer = head.headers.get(http::header::REFERER).cloned();
+    pub fn note_head<B>(&mut self, request: &http::Request<B>) {
+        self.method = request.method().clone();
+        self.version = request.version();
+        self.target = request.uri().path_and_query().cloned();
+        self.host = request.headers().get(http::header::HOST).cloned();
+        self.user_agent = request.headers().get(http::header::USER_AGENT).cloned();
+        self.referer = request.headers().get(http::header::REFERER).cloned();
     }
 
     /// The exchange ended now.

@@ -146,19 +146,9 @@ pub fn begin(request: &Request<Body>, peer: &Peer, edge: &Rc<Edge>) -> Following
     let fields = request.headers();
     let at = edge.view.load();
     let client = headers::client_address(fields, peer.ip(), &at.trusted_proxies);
-    let mut record = Record::begin(
-        clock::steady(),
-        clock::wall().millis * 1000,
-        peer.listener,
-        client,
-    );
-    record.version = request.version();
+    let mut record = Record::begin(clock::steady(), clock::wall_micros(), peer.listener, client);
+    record.note_head(request);
     record.tls.clone_from(&peer.tls);
-    record.method = request.method().clone();
-    record.host = fields.get(header::HOST).cloned();
-    record.target = request.uri().path_and_query().cloned();
-    record.user_agent = fields.get(header::USER_AGENT).cloned();
-    record.referer = fields.get(header::REFERER).cloned();
     let trusted = headers::is_trusted(peer.ip(), &at.trusted_proxies);
     let known = if trusted { trace::request_id(fields) } else { None };
     record.request_id = Some(known.unwrap_or_else(|| trace::mint_request_id(edge.random16())));
@@ -171,12 +161,7 @@ pub fn begin(request: &Request<Body>, peer: &Peer, edge: &Rc<Edge>) -> Following
 
 /// The answer to what never became a request, counted.
 pub fn refuse(malformed: Malformed, peer: &Peer, edge: &Rc<Edge>) -> Response<Body> {
-    let mut record = Record::begin(
-        clock::steady(),
-        clock::wall().millis * 1000,
-        peer.listener,
-        peer.ip(),
-    );
+    let mut record = Record::begin(clock::steady(), clock::wall_micros(), peer.listener, peer.ip());
     record.tls.clone_from(&peer.tls);
     record.request_id = Some(trace::mint_request_id(edge.random16()));
     record.outcome = Outcome::Malformed(malformed.what);
@@ -375,11 +360,8 @@ fn rewrite(
         headers::count_forward(fields);
     }
     headers::strip_hop_by_hop(fields);
-    headers::strip_reserved(fields);
-    headers::strip_twins(fields);
-    if !headers::is_trusted(peer.ip(), &at.trusted_proxies) {
-        headers::strip_forwarding(fields);
-    }
+    let trusted = headers::is_trusted(peer.ip(), &at.trusted_proxies);
+    headers::strip_forged(fields, trusted);
     crate::visitor::remove_own_cookies(fields);
     if trailers {
         fields.insert(header::TE, HeaderValue::from_static("trailers"));

@@ -108,7 +108,7 @@ impl Drop for Following {
         if let Some(counted) = &self.bytes_in {
             self.record.bytes_in = counted.get();
         }
-        self.record.timings.total = clock::steady().saturating_duration_since(self.record.began);
+        self.record.close(clock::steady());
         self.edge.observe.finish(&self.record);
     }
 }
