@@ -31,6 +31,9 @@ use crate::{
 /// How often things that have no event of their own are looked at: retired snapshots, certificates' ends, health for metrics.
 const HOUSEKEEPING: Duration = Duration::from_secs(1);
 
+/// How often certificates are looked at when nobody saves one: a program that runs for months must still warn of their end.
+const CERTIFICATES: Duration = Duration::from_secs(3600);
+
 /// What one may ask of the control plane.
 #[derive(Debug)]
 enum Order {
@@ -166,6 +169,7 @@ impl Plane {
         let mut probes = Probes::default();
         let mut keys = Keys::default();
         let mut housekeeping = tokio::time::interval(HOUSEKEEPING);
+        let mut certificates = tokio::time::interval(CERTIFICATES);
         loop {
             let at = self.view.live.current();
             probes.follow(&at.backends, &at.limits);
@@ -176,6 +180,10 @@ impl Plane {
                 () = changed(&mut watch) => {
                     let _ = self.publisher.reload();
                     keys.look_again();
+                    continue;
+                }
+                _ = certificates.tick() => {
+                    self.publisher.look_at_certificates();
                     continue;
                 }
                 _ = housekeeping.tick() => {

@@ -274,6 +274,12 @@ impl Publisher {
         });
     }
 
+    /// Looks at certificates although nothing was saved: they come near their end by time alone.
+    pub fn look_at_certificates(&mut self) {
+        self.reload_certificates();
+        let _ = self.show(Status::clone(&self.status.load()));
+    }
+
     /// Takes new certificates. Where there is none left, those that serve go on serving: no handshake succeeds without one.
     fn reload_certificates(&mut self) {
         let own = &self.settings.edge.certs;
