@@ -63,6 +63,8 @@ pub struct PoolCounts {
     pub idle: usize,
     /// At least one is.
     pub busy: usize,
+    /// Exchanges under way.
+    pub in_flight: u32,
 }
 
 /// A core's connections to one server.
@@ -253,6 +255,7 @@ impl Pool {
         PoolCounts {
             idle: self.idle.borrow().len() + shared.len() - shared_busy,
             busy: alone + shared_busy,
+            in_flight: self.in_flight.get(),
         }
     }
 

@@ -75,7 +75,7 @@ fn start(
 
 async fn probe(backend: Arc<Backend>, server: Arc<Server>, settings: HealthSettings, limits: Arc<Limits>) {
     let mut checks = Checks::default();
-    let mut each = tokio::time::interval(settings.interval);
+    let mut each = tokio::time::interval(settings.interval.max(INTERVAL_MIN));
     each.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
     loop {
         each.tick().await;
@@ -185,5 +185,5 @@ impl http1::client::Home for Nowhere {
     fn keep(&self, _connection: http1::client::Connection) {}
 }
 
-/// Least time between two checks that settings may ask for.
+/// Least time between two checks, whatever settings ask for.
 pub const INTERVAL_MIN: Duration = Duration::from_millis(100);

@@ -125,13 +125,16 @@ impl Edge {
     }
 
     fn count_connections(&self, backend: &Backend) {
-        let (mut idle, mut busy) = (0, 0);
+        let (mut idle, mut busy, mut in_flight) = (0, 0, 0);
         for server in &backend.servers {
             let counts = self.pools.counts(server.id);
             idle += counts.idle;
             busy += counts.busy;
+            in_flight += i64::from(counts.in_flight);
         }
         let name = backend.settings.name.shared();
+        self.observe
+            .set(Family::BackendRequestsInFlight, &[Label::Name(&name)], in_flight);
         for (state, count) in [("idle", idle), ("busy", busy)] {
             let labels = [Label::Name(&name), Label::Word(state)];
             self.observe.set(

@@ -23,7 +23,7 @@ use crate::{
     flag::{FlagId, Flags},
     gate::{Gate, KeySet, KeySource, Requirement},
     limits::Limits,
-    name::{Place, SquadName, VariantName},
+    name::{Place, VariantName},
     route::{Claim, RouteId, Table, host_takes},
     visitor,
 };
@@ -146,11 +146,5 @@ impl Rule {
     #[must_use]
     pub fn place(&self) -> &Place {
         &self.claim.place
-    }
-
-    /// Whose it is.
-    #[must_use]
-    pub fn squad_name(&self) -> &SquadName {
-        &self.claim.squad
     }
 }
