@@ -12,7 +12,7 @@
 //! | module | what it is | invariant worth knowing |
 //! |---|---|---|
 //! | [`name`], [`clock`], [`limits`] | validated names; the one place that reads time; every bound | use nothing else |
-//! | [`stream`], [`body`], [`wire`], [`tunnel`] | bytes, bodies, what HTTP versions share, connections that changed their protocol | know nothing of routes or flags |
+//! | [`stream`], [`fields`], [`body`], [`message`], [`wire`], [`tunnel`] | bytes, heads, bodies, what HTTP versions share, connections that changed their protocol | know nothing of routes or flags |
 //! | [`http1`], [`http2`] | HTTP on the wire, strictly, both directions | one reading of every message; no task or channel per HTTP/1.1 exchange |
 //! | [`visitor`], [`gate`], [`flag`], [`route`] | who asks, may they, which variant, which route | pure: no socket, no clock; time and bytes come in, a value goes out |
 //! | [`backend`] | servers, picking, breaker, health, pools | only `connect`, `pool` and `probe` do I/O |
@@ -35,11 +35,13 @@ pub mod clock;
 pub mod config;
 pub mod control;
 pub mod demo;
+pub mod fields;
 pub mod flag;
 pub mod gate;
 pub mod http1;
 pub mod http2;
 pub mod limits;
+pub mod message;
 pub mod name;
 pub mod observe;
 pub mod proxy;

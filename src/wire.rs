@@ -2,15 +2,19 @@
 
 use std::{future::Future, time::Duration};
 
-use http::{HeaderMap, Request, Response, StatusCode};
+use http::StatusCode;
 use tokio::sync::watch;
 
-use crate::body::Body;
+use crate::{
+    body::Body,
+    fields::Fields,
+    message::{Request, Response},
+};
 
 /// Sends interim (1xx) answers to the client while the final one is still on its way.
 pub trait Interim {
     /// Sends `status` with `headers` at once. A client that can't take it (HTTP/1.0) gets nothing.
-    fn send(&mut self, status: StatusCode, headers: &HeaderMap);
+    fn send(&mut self, status: StatusCode, headers: &Fields);
 }
 
 /// Throws interim answers away: where nobody waits for them.
@@ -18,7 +22,7 @@ pub trait Interim {
 pub struct NoInterim;
 
 impl Interim for NoInterim {
-    fn send(&mut self, _status: StatusCode, _headers: &HeaderMap) {}
+    fn send(&mut self, _status: StatusCode, _headers: &Fields) {}
 }
 
 /// Why a message was refused before it became a request. The server answers with [`Malformed::status`] and closes.
@@ -46,11 +50,10 @@ pub trait Service {
     /// Answers one request. Never fails: a failure is an answer too.
     ///
     /// Dropping the future means that the client has gone; all work behind it stops.
-    fn call(&self, request: Request<Body>, interim: &mut dyn Interim)
-    -> impl Future<Output = Response<Body>>;
+    fn call(&self, request: Request, interim: &mut dyn Interim) -> impl Future<Output = Response>;
 
     /// Makes the answer to a message that never became a request, and counts it.
-    fn refuse(&self, malformed: Malformed) -> Response<Body>;
+    fn refuse(&self, malformed: Malformed) -> Response;
 }
 
 /// Time that a quiet connection gets for one more request once a drain has begun: many times a round trip.
@@ -98,7 +101,7 @@ impl Drain {
     }
 }
 
-/// What a client asked its connection to become, on a request's extensions. Present: the transport can do it.
+/// What a client asked its connection to become. Present: the transport can do it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Upgrade {
     /// HTTP/1.1 `Upgrade: <protocol>` with `Connection: upgrade` (RFC 9110 section 7.8), lower case.

@@ -2,7 +2,7 @@
 
 use std::{collections::HashMap, sync::Arc, time::Duration};
 
-use http::{HeaderValue, Method, Request, header};
+use http::{Method, Version};
 use tokio::task::JoinHandle;
 
 use super::{
@@ -13,8 +13,10 @@ use super::{
 };
 use crate::{
     body::Body,
+    fields::{Fields, Known},
     http1, http2,
     limits::Limits,
+    message::Head,
     wire::{ExchangeTimeouts, NoInterim},
 };
 
@@ -126,7 +128,7 @@ async fn status_of(
     )
     .await;
     let connected = connected.map_err(|error| words(&error))?;
-    let head = head(server, settings)?;
+    let head = head(server, settings);
     let timeouts = ExchangeTimeouts {
         first_byte: settings.timeout,
         between_bytes: settings.timeout,
@@ -145,7 +147,7 @@ async fn status_of(
             .await;
         driver.abort();
         return answer
-            .map(|answer| answer.status().as_u16())
+            .map(|answer| answer.status.as_u16())
             .map_err(|error| words(&error.cause));
     }
     let connection = http1::client::Connection::new(
@@ -163,19 +165,16 @@ async fn status_of(
         )
         .await;
     answer
-        .map(|answer| answer.status().as_u16())
+        .map(|answer| answer.status.as_u16())
         .map_err(|error| words(&error.cause))
 }
 
-fn head(server: &Server, settings: &HealthSettings) -> Result<http::request::Parts, String> {
+fn head(server: &Server, settings: &HealthSettings) -> Head {
     let host = server.label.split("://").nth(1).unwrap_or_default();
-    let request = Request::builder()
-        .method(Method::GET)
-        .uri(settings.path.as_str())
-        .header(header::HOST, host)
-        .header(header::USER_AGENT, HeaderValue::from_static("banyan-health"))
-        .body(());
-    Ok(request.map_err(|error| error.to_string())?.into_parts().0)
+    let mut fields = Fields::new();
+    fields.insert(Known::HOST, host);
+    fields.insert(Known::USER_AGENT, "banyan-health");
+    Head::new(Method::GET, settings.path.as_str(), Version::HTTP_11, fields)
 }
 
 /// A check's connection is not kept: it is to find out whether one can be made.

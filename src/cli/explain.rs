@@ -8,6 +8,7 @@ use super::{Exit, Site, site};
 use crate::{
     clock,
     config::settings::TestUser,
+    fields::Fields,
     snapshot::{
         Snapshot,
         decide::{Ask, Credential, Entrance},
@@ -90,7 +91,7 @@ struct Asked {
     method: Method,
     host: Option<String>,
     target: String,
-    headers: HeaderMap,
+    headers: Fields,
     entropy: Option<[u8; 16]>,
 }
 
@@ -135,7 +136,7 @@ impl Asked {
             method,
             host: host.or_else(|| uri.host().map(str::to_ascii_lowercase)),
             target,
-            headers,
+            headers: headers.into(),
             entropy,
         })
     }

@@ -4,10 +4,10 @@ use datalogic_rs::{
     DataValue,
     bumpalo::{Bump, collections::Vec},
 };
-use http::{HeaderMap, Method};
+use http::Method;
 use serde_json::Value;
 
-use crate::{clock::UnixTime, visitor};
+use crate::{clock::UnixTime, fields::Fields, visitor};
 
 /// Header fields, query parameters, cookies, and entries of a claim that rules can see, each. The rest is not looked at,
 /// so that a hostile request can't make a rule slow.
@@ -32,7 +32,7 @@ pub struct Subject<'r> {
     /// Method.
     pub method: &'r Method,
     /// Header fields as received.
-    pub headers: &'r HeaderMap,
+    pub headers: &'r Fields,
     /// The time of the decision.
     pub now: UnixTime,
 }
@@ -150,12 +150,18 @@ pub(super) fn context<'a>(
     ])
 }
 
-fn headers<'a>(headers: &'a HeaderMap, arena: &'a Bump) -> DataValue<'a> {
+fn headers<'a>(headers: &'a Fields, arena: &'a Bump) -> DataValue<'a> {
     let mut entries = Vec::new_in(arena);
-    for name in headers.keys().take(CONTEXT_ENTRIES_MAX) {
+    for (at, (name, _)) in headers.iter().enumerate() {
+        if entries.len() == CONTEXT_ENTRIES_MAX {
+            break;
+        }
+        let is_first = headers.iter().take(at).all(|(before, _)| before != name);
+        if !is_first {
+            continue;
+        }
         let mut values = headers
             .get_all(name)
-            .iter()
             .filter_map(|value| str::from_utf8(value.as_bytes()).ok());
         let Some(first) = values.next() else { continue };
         let value = match values.next() {
@@ -174,7 +180,7 @@ fn headers<'a>(headers: &'a HeaderMap, arena: &'a Bump) -> DataValue<'a> {
     DataValue::Object(entries.into_bump_slice())
 }
 
-fn cookies<'a>(headers: &'a HeaderMap, arena: &'a Bump) -> DataValue<'a> {
+fn cookies<'a>(headers: &'a Fields, arena: &'a Bump) -> DataValue<'a> {
     let pairs = visitor::cookies(headers).take(CONTEXT_ENTRIES_MAX);
     let entries = Vec::from_iter_in(pairs.map(|(name, value)| (name, DataValue::String(value))), arena);
     DataValue::Object(entries.into_bump_slice())

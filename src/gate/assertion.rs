@@ -4,18 +4,22 @@ use std::{cell::RefCell, fmt, sync::Arc, time::Duration};
 
 use aws_lc_rs::signature::{Ed25519KeyPair, KeyPair as _};
 use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
-use http::{HeaderMap, HeaderName, HeaderValue};
+use http::HeaderValue;
 use serde_json::json;
 
 use super::{identity::Identity, keys::sha256, memory::Recent};
-use crate::{clock::UnixTime, name::BackendName};
+use crate::{
+    clock::UnixTime,
+    fields::{Fields, Known},
+    name::BackendName,
+};
 
 /// The subject, percent-encoded where it must be.
-pub const USER: HeaderName = HeaderName::from_static("banyan-user");
+pub const USER: Known = Known::BANYAN_USER;
 /// The roles, joined by `, `.
-pub const ROLES: HeaderName = HeaderName::from_static("banyan-roles");
+pub const ROLES: Known = Known::BANYAN_ROLES;
 /// The signed statement.
-pub const IDENTITY: HeaderName = HeaderName::from_static("banyan-identity");
+pub const IDENTITY: Known = Known::BANYAN_IDENTITY;
 
 /// The `iss` of every assertion.
 pub const ISSUER: &str = "banyan";
@@ -94,7 +98,7 @@ impl Signer {
     /// Whoever calls it has removed the client's fields with [`super::is_reserved_header`] before, and does so for nobody too.
     pub fn announce(
         &self,
-        headers: &mut HeaderMap,
+        headers: &mut Fields,
         identity: &Arc<Identity>,
         backend: &BackendName,
         now: UnixTime,

@@ -29,15 +29,13 @@ mod token_tests;
 
 use std::{path::PathBuf, sync::Arc, time::Duration};
 
-use http::HeaderMap;
-
 pub use self::{
     denied::{BadToken, Denied},
     identity::{Identity, NAME_BYTES_MAX, ROLES_TOLD_BYTES_MAX, ROLES_TOLD_MAX, escape, is_reserved_header},
     keys::{Algorithm, BadKeys, KEYS_BYTES_MAX, KEYS_MAX, KeySet, SkippedKey},
     memory::{TOKENS_BYTES_MAX, TOKENS_MAX, TokenMemory},
 };
-use crate::clock::UnixTime;
+use crate::{clock::UnixTime, fields::Fields};
 
 /// Most bytes of a token. A longer one is denied unread.
 pub const TOKEN_BYTES_MAX: usize = 16 * 1024;
@@ -122,7 +120,7 @@ impl Gate {
     pub fn check(
         &self,
         requirement: &Requirement,
-        headers: &HeaderMap,
+        headers: &Fields,
         keys: &KeySet,
         now: UnixTime,
         memory: &TokenMemory,

@@ -1,7 +1,6 @@
 //! A bearer token: found in the request, taken apart, its signature checked (RFC 6750, RFC 7515, RFC 8725).
 
 use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
-use http::{HeaderMap, header::AUTHORIZATION};
 use serde_json::Value;
 
 use super::{
@@ -10,13 +9,14 @@ use super::{
     json,
     keys::{Algorithm, KeySet},
 };
+use crate::fields::{Fields, Known};
 
 /// The bearer token of a request. Another scheme is not ours to judge and counts as none.
 ///
 /// # Errors
 /// [`Denied::SeveralCredentials`] for more than one `Authorization`; [`BadToken::TooLarge`]; [`BadToken::Malformed`] for what is no token.
-pub(super) fn find(headers: &HeaderMap) -> Result<Option<&str>, Denied> {
-    let mut fields = headers.get_all(AUTHORIZATION).iter();
+pub(super) fn find(headers: &Fields) -> Result<Option<&str>, Denied> {
+    let mut fields = headers.get_all(Known::AUTHORIZATION);
     let (field, None) = (fields.next(), fields.next()) else {
         return Err(Denied::SeveralCredentials);
     };

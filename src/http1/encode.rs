@@ -2,9 +2,12 @@
 
 use std::cell::RefCell;
 
-use http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
+use http::{HeaderMap, HeaderValue, StatusCode};
 
-use crate::clock;
+use crate::{
+    clock,
+    fields::{Known, KnownSet},
+};
 
 /// Writes one field line.
 pub(super) fn field(out: &mut Vec<u8>, name: &[u8], value: &[u8]) {
@@ -14,7 +17,7 @@ pub(super) fn field(out: &mut Vec<u8>, name: &[u8], value: &[u8]) {
     out.extend_from_slice(b"\r\n");
 }
 
-/// Writes all of `fields`.
+/// Writes all of trailing `fields`.
 pub(super) fn fields(out: &mut Vec<u8>, fields: &HeaderMap) {
     for (name, value) in fields {
         field(out, name.as_str().as_bytes(), value.as_bytes());
@@ -53,14 +56,14 @@ pub(super) fn chunk_size(out: &mut Vec<u8>, size: usize) {
     out.extend_from_slice(b"\r\n");
 }
 
-/// Whether a field belongs to one connection and must be written by nobody but the connection itself (RFC 9110 section 7.6.1).
-pub(super) fn is_connection_field(name: &HeaderName) -> bool {
-    name == http::header::CONNECTION
-        || name == http::header::TRANSFER_ENCODING
-        || name == http::header::UPGRADE
-        || name == "keep-alive"
-        || name == "proxy-connection"
-}
+/// Fields that belong to one connection and must be written by nobody but the connection itself (RFC 9110 section 7.6.1).
+pub(super) const CONNECTION_FIELDS: KnownSet = KnownSet::of(&[
+    Known::CONNECTION,
+    Known::TRANSFER_ENCODING,
+    Known::UPGRADE,
+    Known::KEEP_ALIVE,
+    Known::PROXY_CONNECTION,
+]);
 
 thread_local! {
     static DATE: RefCell<(u64, Option<HeaderValue>)> = const { RefCell::new((0, None)) };

@@ -5,9 +5,8 @@ use std::{cell::Cell, future::poll_fn, pin::Pin, rc::Rc, task::Poll, time::Durat
 use bytes::Bytes;
 use h2::{client::SendRequest, ext::Protocol};
 use http::{
-    HeaderValue, Method, Request, Response, StatusCode, Uri, Version,
-    header::{CONTENT_LENGTH, EXPECT, HOST, SEC_WEBSOCKET_ACCEPT, SEC_WEBSOCKET_KEY},
-    request::Parts,
+    HeaderValue, Method, Request, StatusCode, Uri, Version,
+    header::{CONTENT_LENGTH, HOST, SEC_WEBSOCKET_ACCEPT, SEC_WEBSOCKET_KEY},
     uri,
 };
 use http_body::Body as _;
@@ -16,7 +15,7 @@ use tokio::time::timeout;
 use super::{
     CONNECTION_WINDOW_BYTES, HEADER_TABLE_BYTES, ReceivedBody, SEND_BYTES_MAX, STREAM_WINDOW_BYTES,
     frames::Frames,
-    response,
+    response::judge,
     send::BodySender,
     socket::Socket,
     strip_connection_fields,
@@ -24,6 +23,8 @@ use super::{
 };
 use crate::{
     body::Body,
+    fields::Known,
+    message::{Head, Response},
     stream::Stream,
     tunnel::{Tunnel, TunnelIo, idle::IdleTimer},
     wire::{ExchangeTimeouts, Interim, SendCause, SendError, Sent, Upgrade},
@@ -176,12 +177,12 @@ impl Client {
     /// See [`SendError`]. Dropping the future, or the answer's body, resets the stream with `CANCEL`.
     pub async fn send(
         &self,
-        head: &Parts,
+        head: &Head,
         scheme: &str,
         body: Body,
         interim: &mut dyn Interim,
         timeouts: ExchangeTimeouts,
-    ) -> Result<Response<Body>, SendError> {
+    ) -> Result<Response, SendError> {
         let nothing = |cause, body| SendError {
             cause,
             sent: Sent::Nothing,
@@ -190,7 +191,7 @@ impl Client {
         if !self.is_open() {
             return Err(nothing(SendCause::Closed(None), body));
         }
-        let upgrade = head.extensions.get::<Upgrade>();
+        let upgrade = head.upgrade.as_ref();
         let request = match self.request(head, scheme, upgrade) {
             Ok(request) => request,
             Err(cause) => return Err(nothing(cause, body)),
@@ -218,13 +219,13 @@ impl Client {
         };
         let patience = Patience {
             first_byte: timeouts.first_byte,
-            continuation: head.headers.contains_key(EXPECT),
+            continuation: head.headers.contains_key(Known::EXPECT),
             head_bytes_max: self.shared.settings.response_head_bytes_max,
         };
         let mut waiting = Waiting::new(answer, upload, patience);
         let answered = poll_fn(|cx| waiting.poll(cx, interim)).await.and_then(|answer| {
             let (answer, recv) = answer.into_parts();
-            let length = response::judge(&answer, patience.head_bytes_max)?;
+            let length = judge(&answer, patience.head_bytes_max)?;
             Ok((answer, recv, length))
         });
         match (answered, tunnel) {
@@ -240,11 +241,11 @@ impl Client {
                     || matches!(answer.status, StatusCode::NO_CONTENT | StatusCode::NOT_MODIFIED)
                     || recv.is_end_stream();
                 if bodiless {
-                    return Ok(Response::from_parts(answer, Body::Empty));
+                    return Ok(response(answer, Body::Empty));
                 }
                 let mut body = ReceivedBody::new(recv, length, timeouts.between_bytes);
                 body.carry(waiting.into_upload(), Box::new(place));
-                Ok(Response::from_parts(answer, Body::Http2(body)))
+                Ok(response(answer, Body::Http2(body)))
             }
             (Err(failure), _) => Err(waiting.into_error(failure)),
         }
@@ -253,13 +254,13 @@ impl Client {
     /// The request as HTTP/2 says it (RFC 9113 section 8.3.1).
     fn request(
         &self,
-        head: &Parts,
+        head: &Head,
         scheme: &str,
         upgrade: Option<&Upgrade>,
     ) -> Result<Request<()>, SendCause> {
         let mut request = Request::new(());
         *request.version_mut() = Version::HTTP_2;
-        *request.headers_mut() = head.headers.clone();
+        *request.headers_mut() = head.headers.to_map();
         let headers = request.headers_mut();
         strip_connection_fields(headers);
         let host = headers
@@ -285,7 +286,7 @@ impl Client {
         let mut parts = uri::Parts::default();
         parts.scheme = scheme.parse().ok();
         parts.authority = uri::Authority::try_from(host.as_bytes()).ok();
-        parts.path_and_query = head.uri.path_and_query().cloned();
+        parts.path_and_query = uri::PathAndQuery::try_from(head.target()).ok();
         *request.uri_mut() =
             Uri::from_parts(parts).map_err(|_| SendCause::Malformed("a request's target"))?;
         Ok(request)
@@ -296,15 +297,15 @@ impl Client {
 fn open_tunnel(
     mut answer: http::response::Parts,
     upgrade: &Upgrade,
-    head: &Parts,
+    head: &Head,
     io: TunnelIo,
     place: Place,
-) -> Response<Body> {
+) -> Response {
     answer.status = StatusCode::SWITCHING_PROTOCOLS;
     answer.headers.remove(CONTENT_LENGTH);
     let key = head
         .headers
-        .get(SEC_WEBSOCKET_KEY)
+        .get(Known::SEC_WEBSOCKET_KEY)
         .and_then(|key| key.to_str().ok());
     if let (Upgrade::Http1(_), Some(key)) = (upgrade, key)
         && let Ok(accept) = HeaderValue::from_str(&crate::websocket::accept(key.trim().as_bytes()))
@@ -313,5 +314,13 @@ fn open_tunnel(
     }
     let mut tunnel = Tunnel::new(io, upgrade.protocol().to_owned());
     tunnel.on_end(move |_| drop(place));
-    Response::from_parts(answer, Body::Tunnel(Box::new(tunnel)))
+    response(answer, Body::Tunnel(Box::new(tunnel)))
+}
+
+fn response(head: http::response::Parts, body: Body) -> Response {
+    Response {
+        status: head.status,
+        headers: head.headers.into(),
+        body,
+    }
 }

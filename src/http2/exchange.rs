@@ -12,7 +12,7 @@ use std::{
 use bytes::Bytes;
 use h2::{Reason, RecvStream, SendStream, server::SendResponse};
 use http::{
-    HeaderMap, HeaderValue, Method, Request, Response, StatusCode,
+    HeaderMap, HeaderValue, Method, StatusCode,
     header::{CONTENT_LENGTH, DATE, EXPECT},
 };
 use http_body::Body as _;
@@ -27,7 +27,9 @@ use super::{
 use crate::{
     body::Body,
     clock,
+    fields::Fields,
     limits::Limits,
+    message::{Request, Response},
     tunnel::{self, TunnelIo},
     wire::{Drain, Interim, Service, Upgrade},
 };
@@ -47,7 +49,7 @@ type Responder = Rc<RefCell<SendResponse<Bytes>>>;
 
 /// Answers one request. Ends early, and so drops the service's future, when the client resets the stream.
 pub(super) async fn exchange<S: Service>(
-    request: Request<RecvStream>,
+    request: http::Request<RecvStream>,
     responder: SendResponse<Bytes>,
     shared: Rc<Shared<S>>,
 ) {
@@ -77,7 +79,7 @@ pub(super) async fn exchange<S: Service>(
     };
     let answer = {
         let mut interim = InterimSender(Rc::clone(&responder));
-        let request = Request::from_parts(head, body);
+        let request = Request::from(http::Request::from_parts(head, body));
         let mut call = pin!(shared.service.call(request, &mut interim));
         poll_fn(|cx| {
             if responder.borrow_mut().poll_reset(cx).is_ready() {
@@ -108,8 +110,8 @@ fn request_body(recv: RecvStream, headers: &HeaderMap, responder: &Responder, li
 struct InterimSender(Responder);
 
 impl Interim for InterimSender {
-    fn send(&mut self, status: StatusCode, headers: &HeaderMap) {
-        inform(&self.0, status, headers.clone());
+    fn send(&mut self, status: StatusCode, headers: &Fields) {
+        inform(&self.0, status, headers.to_map());
     }
 }
 
@@ -119,7 +121,7 @@ fn inform(responder: &Responder, status: StatusCode, mut headers: HeaderMap) {
         return;
     }
     strip_connection_fields(&mut headers);
-    let mut interim = Response::new(());
+    let mut interim = http::Response::new(());
     *interim.status_mut() = status;
     *interim.headers_mut() = headers;
     // It fails when the final answer or a reset came first; then nobody waits for it.
@@ -128,14 +130,17 @@ fn inform(responder: &Responder, status: StatusCode, mut headers: HeaderMap) {
 
 /// Sends `answer`, or joins the tunnel that it carries.
 async fn respond<S>(
-    answer: Response<Body>,
+    answer: Response,
     answers_head: bool,
     responder: &Responder,
     for_tunnel: Option<RecvStream>,
     shared: &Shared<S>,
 ) {
-    let (mut head, body) = answer.into_parts();
+    let body = answer.body;
+    let (mut head, ()) = http::Response::new(()).into_parts();
+    head.status = answer.status;
     head.version = http::Version::HTTP_2;
+    head.headers = answer.headers.to_map();
     strip_connection_fields(&mut head.headers);
     if !head.headers.contains_key(DATE) {
         head.headers.insert(DATE, date());
@@ -144,7 +149,7 @@ async fn respond<S>(
         (Body::Tunnel(back), Some(recv)) => {
             head.status = StatusCode::OK;
             head.headers.remove(CONTENT_LENGTH);
-            if let Some(send) = start(Response::from_parts(head, ()), false, responder) {
+            if let Some(send) = start(http::Response::from_parts(head, ()), false, responder) {
                 tunnel::join(
                     TunnelIo::http2(send, recv),
                     back,
@@ -165,14 +170,14 @@ async fn respond<S>(
                 head.headers.insert(CONTENT_LENGTH, length.into());
             }
             let end = bodiless || body.is_end_stream();
-            if let (Some(send), false) = (start(Response::from_parts(head, ()), end, responder), end) {
+            if let (Some(send), false) = (start(http::Response::from_parts(head, ()), end, responder), end) {
                 send_body(BodySender::new(send, body, shared.limits.write_timeout)).await;
             }
         }
     }
 }
 
-fn start(head: Response<()>, end: bool, responder: &Responder) -> Option<SendStream<Bytes>> {
+fn start(head: http::Response<()>, end: bool, responder: &Responder) -> Option<SendStream<Bytes>> {
     responder.borrow_mut().send_response(head, end).ok()
 }
 

@@ -138,7 +138,7 @@ impl Waiting {
             StatusCode::SWITCHING_PROTOCOLS => return Err(SendCause::Malformed("101 over HTTP/2").into()),
             // The front says it itself, when the body is wanted.
             StatusCode::CONTINUE => self.hold = None,
-            status => interim.send(status, answer.headers()),
+            status => interim.send(status, &answer.headers().into()),
         }
         Ok(())
     }

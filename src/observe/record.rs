@@ -6,10 +6,14 @@ use std::{
     time::{Duration, Instant},
 };
 
-use http::{HeaderValue, Method, StatusCode, Version, uri::PathAndQuery};
+use http::{HeaderValue, Method, StatusCode, Version};
 use smallvec::SmallVec;
 
 use super::trace::{SpanId, TraceId};
+use crate::{
+    fields::{Fields, Known},
+    message::Head,
+};
 
 /// Which kind of listener took the request.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -183,7 +187,7 @@ pub struct Record {
     /// The host asked for, as it came.
     pub host: Option<HeaderValue>,
     /// Path and query as they came. Absent when the message was malformed before.
-    pub target: Option<PathAndQuery>,
+    pub target: Option<Box<str>>,
     /// `X-Request-Id`, the client's or ours.
     pub request_id: Option<HeaderValue>,
     /// The trace and our span in it.
@@ -267,13 +271,26 @@ impl Record {
     }
 
     /// Takes what the head of a request says: method, version, target, host, agent and referer.
-    pub fn note_head<B>(&mut self, request: &http::Request<B>) {
-        self.method = request.method().clone();
-        self.version = request.version();
-        self.target = request.uri().path_and_query().cloned();
-        self.host = request.headers().get(http::header::HOST).cloned();
-        self.user_agent = request.headers().get(http::header::USER_AGENT).cloned();
-        self.referer = request.headers().get(http::header::REFERER).cloned();
+    pub fn note_head(&mut self, head: &Head) {
+        self.method = head.method.clone();
+        self.version = head.version;
+        self.target = Some(head.target().into());
+        self.host = copied(&head.headers, Known::HOST);
+        self.user_agent = copied(&head.headers, Known::USER_AGENT);
+        self.referer = copied(&head.headers, Known::REFERER);
+    }
+
+    /// The path asked for, as it came.
+    #[must_use]
+    pub fn path(&self) -> Option<&str> {
+        let target = self.target.as_deref()?;
+        Some(target.split_once('?').map_or(target, |(path, _)| path))
+    }
+
+    /// The query asked for, as it came.
+    #[must_use]
+    pub fn query(&self) -> Option<&str> {
+        Some(self.target.as_deref()?.split_once('?')?.1)
     }
 
     /// The exchange ended now.
@@ -313,6 +330,10 @@ impl Record {
             _ => "HTTP/1.1",
         }
     }
+}
+
+fn copied(fields: &Fields, name: Known) -> Option<HeaderValue> {
+    HeaderValue::from_bytes(fields.get(name)?.as_bytes()).ok()
 }
 
 /// OpenTelemetry's `http.request.method`: known names, and `_OTHER`.

@@ -2,14 +2,9 @@
 
 use std::fmt;
 
-use http::{HeaderMap, HeaderName, HeaderValue};
+use http::HeaderValue;
 
-/// `traceparent`.
-pub const TRACEPARENT: HeaderName = HeaderName::from_static("traceparent");
-/// `tracestate`.
-pub const TRACESTATE: HeaderName = HeaderName::from_static("tracestate");
-/// `x-request-id`.
-pub const X_REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
+use crate::fields::{Fields, Known, Value};
 
 /// Members that a tracestate may have (Trace Context section 3.3.1.1).
 const TRACESTATE_MEMBERS_MAX: usize = 32;
@@ -99,9 +94,9 @@ impl Trace {
     /// `trace` and `span` are random; `trace` is used only when one begins. A begun trace is marked as sampled: Banyan does not
     /// choose which traces a company keeps, and the mark leaves the choice to the services behind.
     #[must_use]
-    pub fn follow(headers: &HeaderMap, trace: impl FnOnce() -> [u8; 16], span: [u8; 8]) -> Self {
+    pub fn follow(headers: &Fields, trace: impl FnOnce() -> [u8; 16], span: [u8; 8]) -> Self {
         let span = SpanId::from_random(span);
-        match only(headers, &TRACEPARENT).and_then(|value| parse(value.as_bytes())) {
+        match only(headers, Known::TRACEPARENT).and_then(|value| parse(value.as_bytes())) {
             Some((id, parent, flags)) => Self {
                 id,
                 parent: Some(parent),
@@ -132,12 +127,14 @@ impl Trace {
 
     /// The `tracestate` that a backend is given: the client's, if the trace goes on and all of it is well-formed.
     #[must_use]
-    pub fn tracestate(&self, headers: &HeaderMap) -> Option<HeaderValue> {
+    pub fn tracestate(&self, headers: &Fields) -> Option<HeaderValue> {
         self.parent?;
-        let mut values = headers.get_all(TRACESTATE).iter();
+        let mut values = headers.get_all(Known::TRACESTATE);
         let first = values.next()?;
         let Some(second) = values.next() else {
-            return is_tracestate(first.as_bytes()).then(|| first.clone());
+            return is_tracestate(first.as_bytes())
+                .then(|| HeaderValue::from_bytes(first.as_bytes()).ok())
+                .flatten();
         };
         let mut whole = first.as_bytes().to_vec();
         for value in std::iter::once(second).chain(values) {
@@ -154,8 +151,8 @@ impl Trace {
 }
 
 /// A field's value, if it is there exactly once.
-fn only<'a>(headers: &'a HeaderMap, name: &HeaderName) -> Option<&'a HeaderValue> {
-    let mut values = headers.get_all(name).iter();
+fn only(headers: &Fields, name: Known) -> Option<Value<'_>> {
+    let mut values = headers.get_all(name);
     let first = values.next()?;
     values.next().is_none().then_some(first)
 }
@@ -222,11 +219,12 @@ fn is_member(member: &[u8]) -> bool {
 
 /// A request id that a trusted peer sent, if it is sane: 1 to 128 bytes that need no quoting anywhere.
 #[must_use]
-pub fn request_id(headers: &HeaderMap) -> Option<HeaderValue> {
-    let value = only(headers, &X_REQUEST_ID)?;
+pub fn request_id(headers: &Fields) -> Option<HeaderValue> {
+    let value = only(headers, Known::X_REQUEST_ID)?;
     let sane = |byte: &u8| byte.is_ascii_alphanumeric() || b"-_.:+/=~@".contains(byte);
     ((1..=REQUEST_ID_BYTES_MAX).contains(&value.len()) && value.as_bytes().iter().all(sane))
-        .then(|| value.clone())
+        .then(|| HeaderValue::from_bytes(value.as_bytes()).ok())
+        .flatten()
 }
 
 /// A new request id: 32 hexadecimal digits of 16 random bytes.

@@ -1,63 +1,61 @@
 //! Every answer that Banyan makes itself: status beside text, HTML for browsers, problem JSON (RFC 9457) for others.
 
-use http::{HeaderMap, HeaderName, HeaderValue, Response, StatusCode, header};
+use http::StatusCode;
 
 use super::refusal::Refusal;
-use crate::body::Body;
+use crate::{
+    body::Body,
+    fields::{Fields, Known, Value},
+    message::Response,
+};
 
-/// `Proxy-Status` (RFC 9209).
-pub const PROXY_STATUS: HeaderName = HeaderName::from_static("proxy-status");
-
-/// Makes the answer to a refused request. `request` is what the client sent (its `Accept` chooses the form), `request_id`
+/// Makes the answer to a refused request, with `Proxy-Status` (RFC 9209). `request` is what the client sent (its `Accept` chooses the form), `request_id`
 /// is what it can quote to an operator.
 #[must_use]
-pub fn for_refusal(refusal: &Refusal, request: &HeaderMap, request_id: &str) -> Response<Body> {
+pub fn for_refusal(refusal: &Refusal, request: &Fields, request_id: &str) -> Response {
     let (kind, text) = if wants_html(request) {
         ("text/html; charset=utf-8", html(refusal.status, request_id))
     } else {
         ("application/problem+json", problem(refusal, request_id))
     };
-    let mut response = Response::new(Body::full(text));
-    *response.status_mut() = refusal.status;
-    let headers = response.headers_mut();
-    headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(kind));
-    headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
-    headers.insert(PROXY_STATUS, proxy_status(refusal));
+    let mut response = Response::new(refusal.status, Body::full(text));
+    let headers = &mut response.headers;
+    headers.insert(Known::CONTENT_TYPE, kind);
+    headers.insert(Known::CACHE_CONTROL, "no-store");
+    headers.insert(Known::PROXY_STATUS, proxy_status(refusal));
     if let Some(challenge) = &refusal.challenge {
-        headers.insert(header::WWW_AUTHENTICATE, challenge.clone());
+        headers.insert(Known::WWW_AUTHENTICATE, challenge);
     }
     if refusal.status == StatusCode::SERVICE_UNAVAILABLE {
-        headers.insert(header::RETRY_AFTER, HeaderValue::from_static("5"));
+        headers.insert(Known::RETRY_AFTER, "5");
     }
     if refusal.status == StatusCode::METHOD_NOT_ALLOWED {
         let known = "GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS";
-        headers.insert(header::ALLOW, HeaderValue::from_static(known));
+        headers.insert(Known::ALLOW, known);
     }
     response
 }
 
-fn proxy_status(refusal: &Refusal) -> HeaderValue {
+fn proxy_status(refusal: &Refusal) -> String {
     let next_hop = refusal
         .backend
         .as_deref()
         .map(|name| format!("; next-hop=\"{name}\""))
         .unwrap_or_default();
-    let text = format!(
+    format!(
         "banyan; error={}; details=\"{}\"{next_hop}",
         refusal.reason, refusal.details
-    );
-    HeaderValue::from_str(&text).unwrap_or(HeaderValue::from_static("banyan"))
+    )
 }
 
 /// Whether the client is a browser that shows what it gets: `text/html` by name in `Accept`, and no fetch by a script.
-fn wants_html(request: &HeaderMap) -> bool {
-    let mode = request.get("sec-fetch-mode").map(HeaderValue::as_bytes);
+fn wants_html(request: &Fields) -> bool {
+    let mode = request.get(Known::SEC_FETCH_MODE).map(Value::as_bytes);
     if mode.is_some_and(|mode| mode != b"navigate") {
         return false;
     }
     let accepts = request
-        .get_all(header::ACCEPT)
-        .iter()
+        .get_all(Known::ACCEPT)
         .filter_map(|value| value.to_str().ok());
     accepts.flat_map(|value| value.split(',')).any(|part| {
         let mut parts = part.split(';');
@@ -149,21 +147,25 @@ fn words(status: StatusCode) -> (&'static str, &'static str) {
 
 #[cfg(test)]
 mod tests {
-    use http::{HeaderMap, HeaderValue, StatusCode};
+    use http::StatusCode;
 
-    use super::{PROXY_STATUS, for_refusal};
-    use crate::proxy::refusal::Refusal;
+    use super::for_refusal;
+    use crate::{fields::Fields, proxy::refusal::Refusal};
 
     #[track_caller]
     fn check(accept: Option<&'static str>, mode: Option<&'static str>, expected: &str) {
-        let mut request = HeaderMap::new();
-        accept.map(|value| request.insert("accept", HeaderValue::from_static(value)));
-        mode.map(|value| request.insert("sec-fetch-mode", HeaderValue::from_static(value)));
+        let mut request = Fields::new();
+        if let Some(value) = accept {
+            request.insert("accept", value);
+        }
+        if let Some(value) = mode {
+            request.insert("sec-fetch-mode", value);
+        }
         let answer = for_refusal(&Refusal::no_route(), &request, "r1");
-        assert_eq!(answer.headers()["content-type"], expected);
-        assert_eq!(answer.status(), StatusCode::NOT_FOUND);
+        assert_eq!(answer.headers.get("content-type").unwrap(), expected);
+        assert_eq!(answer.status, StatusCode::NOT_FOUND);
         assert_eq!(
-            answer.headers()[PROXY_STATUS],
+            answer.headers.get("proxy-status").unwrap(),
             "banyan; error=destination_not_found; details=\"no-route\""
         );
     }

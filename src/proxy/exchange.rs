@@ -3,21 +3,24 @@
 use std::{borrow::Cow, panic::AssertUnwindSafe, rc::Rc, sync::Arc};
 
 use futures_util::FutureExt;
-use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Response, StatusCode, header};
+use http::{Method, StatusCode};
+use smallvec::SmallVec;
 
 use super::{
     answer,
     edge::{Edge, Peer},
     follow::Following,
     forward::{self, Outgoing},
-    headers::{self, names},
+    headers,
     refusal::Refusal,
 };
 use crate::{
     body::Body,
     clock,
+    fields::{Fields, Known},
     flag::{Choice, FlagId},
     gate::{BadToken, Denied},
+    message::{Head, Request, Response},
     name::VariantName,
     observe::{
         metrics::{Family, Label},
@@ -26,7 +29,7 @@ use crate::{
     },
     snapshot::{
         Rule, Snapshot,
-        decide::{Ask, Choices, Credential, Decision, Entrance, Stop, decide},
+        decide::{Ask, Choices, Credential, Decision, Entrance, Settled, Stop, decide},
     },
     wire::{Interim, Malformed, Service, Upgrade},
 };
@@ -41,26 +44,21 @@ pub struct Exchanges {
 }
 
 impl Service for Exchanges {
-    async fn call(&self, request: Request<Body>, interim: &mut dyn Interim) -> Response<Body> {
+    async fn call(&self, request: Request, interim: &mut dyn Interim) -> Response {
         handle(request, &self.peer, &self.edge, interim).await
     }
 
-    fn refuse(&self, malformed: Malformed) -> Response<Body> {
+    fn refuse(&self, malformed: Malformed) -> Response {
         refuse(malformed, &self.peer, &self.edge)
     }
 }
 
 /// What happens to a request, from its head to the head of its answer.
-pub async fn handle(
-    request: Request<Body>,
-    peer: &Peer,
-    edge: &Rc<Edge>,
-    interim: &mut dyn Interim,
-) -> Response<Body> {
+pub async fn handle(request: Request, peer: &Peer, edge: &Rc<Edge>, interim: &mut dyn Interim) -> Response {
     let snapshot = edge.view.load(); // one version for the whole exchange
-    let mut following = begin(&request, peer, edge);
-    let asked_for = Form::of(&request);
-    let passing = pass_through(request, peer, edge, &snapshot, &mut following, interim);
+    let Request { mut head, body } = request;
+    let mut following = begin(&head, peer, edge);
+    let passing = pass_through(&mut head, body, peer, edge, &snapshot, &mut following, interim);
     let passed = AssertUnwindSafe(passing).catch_unwind().await;
     let passed = passed.unwrap_or_else(|_| {
         edge.observe.count(Family::Panics, &[], 1);
@@ -71,41 +69,39 @@ pub async fn handle(
         Err(refusal) => {
             note_refusal(&refusal, &mut following.record);
             (
-                answer::for_refusal(&refusal, &asked_for.into_fields(), request_id(&following.record)),
+                answer::for_refusal(&refusal, &head.headers, request_id(&following.record)),
                 None,
             )
         }
     };
-    following.record.status = Some(response.status());
+    following.record.status = Some(response.status);
     if let Some(id) = &following.record.request_id {
-        response.headers_mut().insert(names::X_REQUEST_ID, id.clone());
+        response.headers.insert(Known::X_REQUEST_ID, id);
     }
     response.map(|body| following.follow(body, under_way))
 }
 
-type Passed = (Response<Body>, Option<crate::backend::pool::UnderWay>);
+type Passed = (Response, Option<crate::backend::pool::UnderWay>);
 
 async fn pass_through(
-    request: Request<Body>,
+    head: &mut Head,
+    body: Body,
     peer: &Peer,
     edge: &Rc<Edge>,
     at: &Snapshot,
     following: &mut Following,
     interim: &mut dyn Interim,
 ) -> Result<Passed, Refusal> {
-    let (mut head, body) = request.into_parts();
-    if answers_itself(&head) {
+    if answers_itself(head) {
         following.record.outcome = Outcome::Answered;
         return Ok((about_itself(), None));
     }
-    let target = head.uri.path_and_query().cloned();
-    let target = target.as_ref().map_or("/", |target| target.as_str());
     let host = host_of(&head.headers);
     let ask = Ask {
         entrance: entrance(peer),
-        method: matched_method(&head),
+        method: matched_method(head),
         host: &host,
-        target,
+        target: head.target(),
         headers: &head.headers,
         credential: Credential::Fields(&edge.tokens),
         entropy: edge.random16(),
@@ -117,37 +113,38 @@ async fn pass_through(
         return Err(Refusal::no_route());
     };
     note_decision(&decision, rule, at, &mut following.record);
-    let over_http2 = matches!(head.extensions.get::<Upgrade>(), Some(Upgrade::Http2(_)));
-    rewrite(&mut head, &decision, peer, edge, at, following)?;
+    let decision = decision.settle();
+    let over_http2 = matches!(head.upgrade, Some(Upgrade::Http2(_)));
+    rewrite(head, &decision, peer, edge, at, following)?;
     let outgoing = Outgoing {
         head,
         body: following.count_in(body),
         backend: decision.backend,
     };
     let (mut response, under_way) = forward::send(outgoing, edge, at, &mut following.record, interim).await?;
-    following.record.outcome = match response.body() {
+    following.record.outcome = match &response.body {
         Body::Tunnel(_) => Outcome::Tunnelled,
         _ => Outcome::Forwarded,
     };
     if over_http2 && following.record.outcome == Outcome::Tunnelled {
-        *response.status_mut() = StatusCode::OK; // RFC 8441 section 5: where HTTP/1.1 says 101
+        response.status = StatusCode::OK; // RFC 8441 section 5: where HTTP/1.1 says 101
     }
-    headers::strip_hop_by_hop(response.headers_mut());
-    headers::strip_own_cookies(response.headers_mut());
+    headers::strip_hop_by_hop(&mut response.headers);
+    headers::strip_own_cookies(&mut response.headers);
     if let (true, Some(visitor)) = (decision.set_cookie, &decision.visitor) {
         let cookie = at.visitors.set_cookie(visitor, clock::wall());
-        response.headers_mut().append(header::SET_COOKIE, cookie);
+        response.headers.append(Known::SET_COOKIE, cookie);
     }
     Ok((response, Some(under_way)))
 }
 
 /// Begins the record of a request.
-pub fn begin(request: &Request<Body>, peer: &Peer, edge: &Rc<Edge>) -> Following {
-    let fields = request.headers();
+pub fn begin(head: &Head, peer: &Peer, edge: &Rc<Edge>) -> Following {
+    let fields = &head.headers;
     let at = edge.view.load();
     let client = headers::client_address(fields, peer.ip(), &at.trusted_proxies);
     let mut record = Record::begin(clock::steady(), clock::wall_micros(), peer.listener, client);
-    record.note_head(request);
+    record.note_head(head);
     record.tls.clone_from(&peer.tls);
     let trusted = headers::is_trusted(peer.ip(), &at.trusted_proxies);
     let known = if trusted { trace::request_id(fields) } else { None };
@@ -160,7 +157,7 @@ pub fn begin(request: &Request<Body>, peer: &Peer, edge: &Rc<Edge>) -> Following
 }
 
 /// The answer to what never became a request, counted.
-pub fn refuse(malformed: Malformed, peer: &Peer, edge: &Rc<Edge>) -> Response<Body> {
+pub fn refuse(malformed: Malformed, peer: &Peer, edge: &Rc<Edge>) -> Response {
     let mut record = Record::begin(clock::steady(), clock::wall_micros(), peer.listener, peer.ip());
     record.tls.clone_from(&peer.tls);
     record.request_id = Some(trace::mint_request_id(edge.random16()));
@@ -179,9 +176,9 @@ pub fn refuse(malformed: Malformed, peer: &Peer, edge: &Rc<Edge>) -> Response<Bo
         );
     }
     let refusal = Refusal::from(malformed);
-    let mut response = answer::for_refusal(&refusal, &HeaderMap::new(), request_id(&record));
+    let mut response = answer::for_refusal(&refusal, &Fields::new(), request_id(&record));
     if let Some(id) = &record.request_id {
-        response.headers_mut().insert(names::X_REQUEST_ID, id.clone());
+        response.headers.insert(Known::X_REQUEST_ID, id);
     }
     let following = Following::new(record, edge);
     response.map(|body| following.follow(body, None))
@@ -199,9 +196,9 @@ pub fn request_id(record: &Record) -> &str {
 
 /// The host that a request names: lower case, no port, no brackets.
 #[must_use]
-pub fn host_of(fields: &HeaderMap) -> Cow<'_, str> {
+pub fn host_of(fields: &Fields) -> Cow<'_, str> {
     let text = fields
-        .get(header::HOST)
+        .get(Known::HOST)
         .and_then(|host| host.to_str().ok())
         .unwrap_or_default();
     let name = match text.strip_prefix('[') {
@@ -225,22 +222,6 @@ pub const fn outcome_of(refusal: &Refusal) -> Outcome {
     }
 }
 
-/// The fields that choose an answer's form, kept while the rest of the request travels on.
-struct Form([Option<HeaderValue>; 2]);
-
-impl Form {
-    const NAMES: [HeaderName; 2] = [header::ACCEPT, HeaderName::from_static("sec-fetch-mode")];
-
-    fn of(request: &Request<Body>) -> Self {
-        Self(Self::NAMES.map(|name| request.headers().get(name).cloned()))
-    }
-
-    fn into_fields(self) -> HeaderMap {
-        let told = Self::NAMES.into_iter().zip(self.0);
-        told.filter_map(|(name, value)| Some((name, value?))).collect()
-    }
-}
-
 fn entrance(peer: &Peer) -> Entrance {
     match peer.listener {
         Listener::Https | Listener::Http => Entrance::Public,
@@ -249,30 +230,27 @@ fn entrance(peer: &Peer) -> Entrance {
 }
 
 /// A WebSocket over HTTP/2 is a CONNECT on the wire and a GET to everyone who writes a route (RFC 8441 section 5).
-fn matched_method(head: &http::request::Parts) -> &Method {
-    match head.extensions.get::<Upgrade>() {
+fn matched_method(head: &Head) -> &Method {
+    match &head.upgrade {
         Some(Upgrade::Http2(_)) => &Method::GET,
         _ => &head.method,
     }
 }
 
 /// `OPTIONS *` asks about the server itself; so does an OPTIONS that may not travel on (RFC 9110 sections 9.3.7 and 7.6.2).
-fn answers_itself(head: &http::request::Parts) -> bool {
+fn answers_itself(head: &Head) -> bool {
     let last_hop = || {
         head.headers
-            .get(header::MAX_FORWARDS)
+            .get(Known::MAX_FORWARDS)
             .is_some_and(|value| value.as_bytes() == b"0")
     };
-    head.method == Method::OPTIONS && (head.uri.path() == "*" || last_hop())
+    head.method == Method::OPTIONS && (head.target() == "*" || last_hop())
 }
 
-fn about_itself() -> Response<Body> {
-    let mut response = Response::new(Body::Empty);
-    *response.status_mut() = StatusCode::NO_CONTENT;
+fn about_itself() -> Response {
+    let mut response = Response::new(StatusCode::NO_CONTENT, Body::Empty);
     let known = "GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS";
-    response
-        .headers_mut()
-        .insert(header::ALLOW, HeaderValue::from_static(known));
+    response.headers.insert(Known::ALLOW, known);
     response
 }
 
@@ -346,14 +324,16 @@ fn note_refusal(refusal: &Refusal, record: &mut Record) {
 
 /// Turns the client's head into the one that the backend gets.
 fn rewrite(
-    head: &mut http::request::Parts,
-    decision: &Decision<'_>,
+    head: &mut Head,
+    decision: &Settled,
     peer: &Peer,
     edge: &Edge,
     at: &Snapshot,
     following: &Following,
 ) -> Result<(), Refusal> {
-    set_target(head, decision)?;
+    if let Some(target) = &decision.target {
+        head.set_target(&**target);
+    }
     let fields = &mut head.headers;
     let trailers = wants_trailers(fields);
     if head.method == Method::OPTIONS {
@@ -364,33 +344,34 @@ fn rewrite(
     headers::strip_forged(fields, trusted);
     crate::visitor::remove_own_cookies(fields);
     if trailers {
-        fields.insert(header::TE, HeaderValue::from_static("trailers"));
+        fields.insert(Known::TE, "trailers");
     }
     headers::add_via(fields, head.version).map_err(|_| Refusal::looping())?;
-    let host = fields.get(header::HOST).cloned();
+    let host: SmallVec<[u8; 64]> = fields
+        .get(Known::HOST)
+        .map_or_else(SmallVec::new, |host| host.as_bytes().into());
     let arrival = headers::Arrival {
         peer: peer.ip(),
         port: peer.port,
         secure: peer.tls.is_some(),
-        host: host
-            .as_ref()
-            .and_then(|host| host.to_str().ok())
-            .unwrap_or_default(),
+        host: str::from_utf8(&host).unwrap_or_default(),
     };
     headers::set_forwarded(fields, &arrival, &at.trusted_proxies);
     if let Some(id) = &following.record.request_id {
-        fields.insert(names::X_REQUEST_ID, id.clone());
+        fields.insert(Known::X_REQUEST_ID, id);
     }
     if let Some(trace) = &following.trace {
         let state = trace.tracestate(fields);
-        fields.insert(names::TRACEPARENT, trace.traceparent());
+        fields.insert(Known::TRACEPARENT, trace.traceparent());
         match state {
-            Some(state) => fields.insert(names::TRACESTATE, state),
-            None => fields.remove(names::TRACESTATE),
-        };
+            Some(state) => fields.insert(Known::TRACESTATE, state),
+            None => fields.remove(Known::TRACESTATE),
+        }
     }
-    if let Some(flags) = flags_field(&decision.choices, at) {
-        fields.insert(names::BANYAN_FLAGS, flags);
+    if !decision.choices.is_empty() {
+        fields.insert_with(Known::BANYAN_FLAGS, |text| {
+            write_flags(text, &decision.choices, at)
+        });
     }
     if let (Some(identity), Some(backend)) = (&decision.identity, at.backend(decision.backend)) {
         edge.signer.announce(
@@ -404,49 +385,26 @@ fn rewrite(
     Ok(())
 }
 
-/// What was judged is what is forwarded.
-fn set_target(head: &mut http::request::Parts, decision: &Decision<'_>) -> Result<(), Refusal> {
-    if matches!(decision.path, Cow::Borrowed(_)) {
-        return Ok(());
-    }
-    let target = match decision.query {
-        Some(query) => format!("{}?{query}", decision.path),
-        None => decision.path.to_string(),
-    };
-    head.uri = target
-        .try_into()
-        .map_err(|_| Refusal::client(StatusCode::BAD_REQUEST, "target"))?;
-    Ok(())
-}
-
-fn wants_trailers(fields: &HeaderMap) -> bool {
-    let values = fields
-        .get_all(header::TE)
-        .iter()
-        .filter_map(|value| value.to_str().ok());
+fn wants_trailers(fields: &Fields) -> bool {
+    let values = fields.get_all(Known::TE).filter_map(|value| value.to_str().ok());
     values
         .flat_map(|value| value.split(','))
         .any(|coding| coding.trim().eq_ignore_ascii_case("trailers"))
 }
 
 /// `Banyan-Flags: course-reviews=new, search=legacy`: a dictionary as RFC 9651 section 3.2 writes it.
-fn flags_field(choices: &Choices, at: &Snapshot) -> Option<HeaderValue> {
-    let mut text = String::new();
+fn write_flags(text: &mut Vec<u8>, choices: &Choices, at: &Snapshot) {
+    let begin = text.len();
     for (id, choice) in choices {
         let Some(flag) = at.flags.get(*id) else { continue };
         let Some(variant) = choice.variant.and_then(|at| flag.variant(at)) else {
             continue;
         };
-        if !text.is_empty() {
-            text.push_str(", ");
+        if text.len() > begin {
+            text.extend_from_slice(b", ");
         }
-        text.push_str(flag.key().as_str());
-        text.push('=');
-        text.push_str(variant.as_str());
-    }
-    if text.is_empty() {
-        None
-    } else {
-        HeaderValue::try_from(text).ok()
+        text.extend_from_slice(flag.key().as_str().as_bytes());
+        text.push(b'=');
+        text.extend_from_slice(variant.as_str().as_bytes());
     }
 }

@@ -2,7 +2,7 @@
 
 use std::{rc::Rc, sync::Arc, time::Instant};
 
-use http::{Method, Response};
+use http::Method;
 use smallvec::SmallVec;
 
 use super::{
@@ -18,6 +18,7 @@ use crate::{
     },
     body::Body,
     clock,
+    message::{Head, Response},
     observe::{
         metrics::{Family, Label},
         record::Record,
@@ -31,9 +32,9 @@ pub const ATTEMPTS_MAX: u32 = 3;
 
 /// A request on its way out.
 #[derive(Debug)]
-pub struct Outgoing {
+pub struct Outgoing<'h> {
     /// Its head, rewritten for the backend.
-    pub head: http::request::Parts,
+    pub head: &'h Head,
     /// Its body.
     pub body: Body,
     /// Where it goes.
@@ -45,12 +46,12 @@ pub struct Outgoing {
 /// # Errors
 /// The last attempt's [`Refusal`].
 pub async fn send(
-    mut outgoing: Outgoing,
+    mut outgoing: Outgoing<'_>,
     edge: &Edge,
     at: &Snapshot,
     record: &mut Record,
     interim: &mut dyn Interim,
-) -> Result<(Response<Body>, UnderWay), Refusal> {
+) -> Result<(Response, UnderWay), Refusal> {
     let Some(backend) = at.backend(outgoing.backend) else {
         return Err(Refusal::no_server());
     };
@@ -73,7 +74,12 @@ pub async fn send(
                 1,
             );
         }
-        let (refusal, body) = match attempt(outgoing, pool, backend, at, record, interim).await {
+        let trying = Outgoing {
+            body: std::mem::replace(&mut outgoing.body, Body::Empty),
+            head: outgoing.head,
+            backend: outgoing.backend,
+        };
+        let (refusal, body) = match attempt(trying, pool, backend, at, record, interim).await {
             Ok(response) => return Ok((response, under_way)),
             Err(failed) => failed,
         };
@@ -81,10 +87,11 @@ pub async fn send(
             backend: Some(backend.settings.name.shared()),
             ..refusal
         };
-        let Some(again) = body.filter(|again| may_retry(&named, &again.head.method, record.attempts)) else {
+        let again = may_retry(&named, &outgoing.head.method, record.attempts);
+        let Some(body) = body.filter(|_| again) else {
             return Err(named);
         };
-        outgoing = *again;
+        outgoing.body = body;
         tried.push(place);
         if tried.len() >= pools.len() {
             tried.clear(); // everyone has had a turn: a stale connection may have been all that was wrong
@@ -114,17 +121,17 @@ fn may_retry(refusal: &Refusal, method: &Method, attempts: u32) -> bool {
         }
 }
 
-/// A failed attempt: why, and the request again if it can still be sent whole.
-type Failed = (Refusal, Option<Box<Outgoing>>);
+/// A failed attempt: why, and the request's body if it can still be sent whole.
+type Failed = (Refusal, Option<Body>);
 
 async fn attempt(
-    outgoing: Outgoing,
+    outgoing: Outgoing<'_>,
     pool: &Rc<Pool>,
     backend: &Arc<Backend>,
     at: &Snapshot,
     record: &mut Record,
     interim: &mut dyn Interim,
-) -> Result<Response<Body>, Failed> {
+) -> Result<Response, Failed> {
     let began = clock::steady();
     let whole = outgoing.head.method.is_idempotent() && matches!(outgoing.body, Body::Empty);
     let reuse = if whole { Reuse::Any } else { Reuse::JustUsed };
@@ -134,7 +141,7 @@ async fn attempt(
             if !matches!(error, ConnectError::Full(_)) {
                 pool.failed(clock::steady());
             }
-            return Err((error.into(), Some(Box::new(outgoing))));
+            return Err((error.into(), Some(outgoing.body)));
         }
     };
     let reused = lane.reused();
@@ -142,12 +149,8 @@ async fn attempt(
     if !reused {
         record.timings.connect = Some(connected.saturating_duration_since(began));
     }
-    let Outgoing {
-        head,
-        body,
-        backend: id,
-    } = outgoing;
-    match exchange(lane, &head, body, backend, interim).await {
+    let Outgoing { head, body, .. } = outgoing;
+    match exchange(lane, head, body, backend, interim).await {
         Ok(response) => {
             pool.succeeded();
             record.timings.first_byte = Some(clock::steady().saturating_duration_since(connected));
@@ -160,19 +163,12 @@ async fn attempt(
             if !stale && !matches!(cause, SendCause::RequestBody(_) | SendCause::Unsupported(_)) {
                 pool.failed(clock::steady());
             }
-            let again = body.map(|body| {
-                Box::new(Outgoing {
-                    head,
-                    body,
-                    backend: id,
-                })
-            });
             Err((
                 Refusal {
                     retry,
                     ..Refusal::from(cause)
                 },
-                again,
+                body,
             ))
         }
     }
@@ -189,11 +185,11 @@ fn retry_after(cause: &SendCause, sent: Sent, reused: bool) -> Retry {
 
 async fn exchange(
     lane: Lane,
-    head: &http::request::Parts,
+    head: &Head,
     body: Body,
     backend: &Backend,
     interim: &mut dyn Interim,
-) -> Result<Response<Body>, SendError> {
+) -> Result<Response, SendError> {
     let timeouts = ExchangeTimeouts {
         first_byte: backend.settings.first_byte_timeout,
         between_bytes: backend.settings.between_bytes_timeout,

@@ -5,158 +5,142 @@ use std::{
     net::IpAddr,
 };
 
-use http::{HeaderMap, HeaderName, HeaderValue, Version, header};
+use http::{HeaderMap, HeaderName, Version};
 use ipnet::IpNet;
-
-use crate::visitor::OWN_PREFIX;
 use smallvec::SmallVec;
 
-/// Names for [`HeaderMap`] look-ups that `http` has no constant for.
-pub mod names {
-    use http::HeaderName;
-
-    /// `X-Forwarded-For`.
-    pub const X_FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
-    /// `X-Forwarded-Proto`.
-    pub const X_FORWARDED_PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto");
-    /// `X-Forwarded-Host`.
-    pub const X_FORWARDED_HOST: HeaderName = HeaderName::from_static("x-forwarded-host");
-    /// `X-Forwarded-Port`.
-    pub const X_FORWARDED_PORT: HeaderName = HeaderName::from_static("x-forwarded-port");
-    /// `Forwarded` (RFC 7239).
-    pub const FORWARDED: HeaderName = HeaderName::from_static("forwarded");
-    /// `X-Request-Id`.
-    pub const X_REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
-    /// `traceparent` (W3C Trace Context).
-    pub const TRACEPARENT: HeaderName = HeaderName::from_static("traceparent");
-    /// `tracestate` (W3C Trace Context).
-    pub const TRACESTATE: HeaderName = HeaderName::from_static("tracestate");
-    /// `Banyan-Flags`.
-    pub const BANYAN_FLAGS: HeaderName = HeaderName::from_static("banyan-flags");
-    /// `Proxy`: never passed, since CGI servers would read it as a setting (CVE-2016-5385, "httpoxy").
-    pub const PROXY: HeaderName = HeaderName::from_static("proxy");
-}
+use crate::{
+    fields::{Fields, Known, KnownSet, Value},
+    visitor::OWN_PREFIX,
+};
 
 /// Hop-by-hop fields (RFC 9110 section 7.6.1) beside those that `Connection` names. `Trailer` is none: it describes the message.
-const HOP_BY_HOP: [HeaderName; 8] = [
-    header::CONNECTION,
-    HeaderName::from_static("keep-alive"),
-    HeaderName::from_static("proxy-connection"),
-    header::PROXY_AUTHENTICATE,
-    header::PROXY_AUTHORIZATION,
-    header::TE,
-    header::TRANSFER_ENCODING,
-    header::UPGRADE,
-];
+const HOP_BY_HOP: KnownSet = KnownSet::of(&[
+    Known::CONNECTION,
+    Known::KEEP_ALIVE,
+    Known::PROXY_CONNECTION,
+    Known::PROXY_AUTHENTICATE,
+    Known::PROXY_AUTHORIZATION,
+    Known::TE,
+    Known::TRANSFER_ENCODING,
+    Known::UPGRADE,
+]);
 
 /// End-to-end fields that a `Connection` must not take away: removing them would change what the message means.
-const NEVER_NAMED: [HeaderName; 8] = [
-    header::HOST,
-    header::CONTENT_LENGTH,
-    header::CONTENT_TYPE,
-    header::AUTHORIZATION,
-    header::COOKIE,
-    header::SET_COOKIE,
-    header::CACHE_CONTROL,
-    names::X_FORWARDED_FOR,
-];
+const NEVER_NAMED: KnownSet = KnownSet::of(&[
+    Known::HOST,
+    Known::CONTENT_LENGTH,
+    Known::CONTENT_TYPE,
+    Known::AUTHORIZATION,
+    Known::COOKIE,
+    Known::SET_COOKIE,
+    Known::CACHE_CONTROL,
+    Known::X_FORWARDED_FOR,
+]);
 
 /// Takes hop-by-hop fields away, those that `Connection` names among them.
-pub fn strip_hop_by_hop(headers: &mut HeaderMap) {
-    if headers.contains_key(header::CONNECTION) {
-        for name in named_by_connection(headers) {
-            headers.remove(name);
-        }
+pub fn strip_hop_by_hop(headers: &mut Fields) {
+    for name in named_by_connection(headers) {
+        headers.remove(&*name);
     }
-    for name in &HOP_BY_HOP {
-        headers.remove(name);
-    }
+    headers.remove_all(HOP_BY_HOP);
 }
 
-fn named_by_connection(headers: &HeaderMap) -> Vec<HeaderName> {
+/// The fields that `Connection` names and that may go. `close` and `keep-alive` alone, as most say, allocate nothing.
+fn named_by_connection(headers: &Fields) -> Vec<String> {
     let values = headers
-        .get_all(header::CONNECTION)
-        .iter()
+        .get_all(Known::CONNECTION)
         .filter_map(|value| value.to_str().ok());
-    let options = values.flat_map(|value| value.split(','));
+    let options = values.flat_map(|value| value.split(',')).map(str::trim);
     options
-        .filter_map(|option| HeaderName::from_bytes(option.trim().as_bytes()).ok())
-        .filter(|name| !NEVER_NAMED.contains(name))
+        .filter(|option| !option.eq_ignore_ascii_case("close") && !option.eq_ignore_ascii_case("keep-alive"))
+        .filter(|option| Known::find(option.as_bytes()).is_none_or(|known| !NEVER_NAMED.has(known)))
+        .map(str::to_ascii_lowercase)
         .collect()
 }
 
 /// Takes every field away that a client may not send: what only Banyan says, and twins of what matters. What is said about the way
 /// of a request goes too, unless the peer is `trusted` to know it.
-pub fn strip_forged(headers: &mut HeaderMap, trusted: bool) {
-    remove_all(headers, |name| {
-        is_forged(name) || (!trusted && is_about_the_way(name))
+pub fn strip_forged(headers: &mut Fields, trusted: bool) {
+    headers.retain(|name, _| match name.known {
+        Some(known) => !NEVER_PASSED.has(known) && (trusted || !ABOUT_THE_WAY.has(known)),
+        None => {
+            let name = name.as_str();
+            !is_forged(name) && (trusted || !is_about_the_way(name))
+        }
     });
 }
 
 fn is_forged(name: &str) -> bool {
-    crate::gate::is_reserved_header(name) || NEVER_PASSED.contains(&name) || is_twin(name)
+    crate::gate::is_reserved_header(name)
+        || is_twin(name)
+        || Known::find(name.as_bytes()).is_some_and(|known| NEVER_PASSED.has(known))
 }
 
-/// Fields that frameworks act on as if an operator had set them: `Proxy` is read by CGI programs as a setting (CVE-2016-5385,
-/// "httpoxy"), `X-Middleware-Subrequest` made Next.js skip its checks (CVE-2025-29927), `HTTP2-Settings` belongs to a protocol
-/// change that is never passed on.
-const NEVER_PASSED: [&str; 3] = ["proxy", "x-middleware-subrequest", "http2-settings"];
+/// What only Banyan says, and fields that frameworks act on as if an operator had set them: `Proxy` is read by CGI programs as a
+/// setting (CVE-2016-5385, "httpoxy"), `X-Middleware-Subrequest` made Next.js skip its checks (CVE-2025-29927), `HTTP2-Settings`
+/// belongs to a protocol change that is never passed on.
+const NEVER_PASSED: KnownSet = KnownSet::of(&[
+    Known::BANYAN_FLAGS,
+    Known::BANYAN_IDENTITY,
+    Known::BANYAN_ROLES,
+    Known::BANYAN_USER,
+    Known::PROXY,
+    Known::X_MIDDLEWARE_SUBREQUEST,
+    Known::HTTP2_SETTINGS,
+]);
 
-/// What is said about the way of a request: `X-Forwarded-*` and its kin. Backends act on all of them.
+/// What is said about the way of a request, with every `X-Forwarded-*`. Backends act on all of them.
+const ABOUT_THE_WAY: KnownSet = KnownSet::of(&[
+    Known::FORWARDED,
+    Known::X_REAL_IP,
+    Known::X_CLIENT_IP,
+    Known::X_CLUSTER_CLIENT_IP,
+    Known::TRUE_CLIENT_IP,
+    Known::X_ORIGINAL_URL,
+    Known::X_ORIGINAL_HOST,
+    Known::X_REWRITE_URL,
+    Known::X_FORWARDED_FOR,
+    Known::X_FORWARDED_HOST,
+    Known::X_FORWARDED_PORT,
+    Known::X_FORWARDED_PROTO,
+]);
+
 fn is_about_the_way(name: &str) -> bool {
-    const KIN: [&str; 8] = [
-        "forwarded",
-        "x-real-ip",
-        "x-client-ip",
-        "x-cluster-client-ip",
-        "true-client-ip",
-        "x-original-url",
-        "x-original-host",
-        "x-rewrite-url",
-    ];
-    name.starts_with("x-forwarded-") || KIN.contains(&name)
+    name.starts_with("x-forwarded-")
+        || Known::find(name.as_bytes()).is_some_and(|known| ABOUT_THE_WAY.has(known))
 }
 
 /// Fields that CGI and WSGI servers can't tell from one that matters: they read `_` as `-` (CVE-2025-64484).
 fn is_twin(name: &str) -> bool {
-    const MATTER: [&str; 10] = [
-        "authorization",
-        "connection",
-        "content-length",
-        "content-type",
-        "cookie",
-        "host",
-        "proxy",
-        "traceparent",
-        "transfer-encoding",
-        "x-request-id",
-    ];
+    const MATTER: KnownSet = KnownSet::of(&[
+        Known::AUTHORIZATION,
+        Known::CONNECTION,
+        Known::CONTENT_LENGTH,
+        Known::CONTENT_TYPE,
+        Known::COOKIE,
+        Known::HOST,
+        Known::PROXY,
+        Known::TRACEPARENT,
+        Known::TRANSFER_ENCODING,
+        Known::X_REQUEST_ID,
+    ]);
     name.contains('_') && {
         let folded = name.replace('_', "-");
-        is_about_the_way(&folded) || MATTER.contains(&folded.as_str())
+        is_about_the_way(&folded) || Known::find(folded.as_bytes()).is_some_and(|known| MATTER.has(known))
     }
 }
 
 /// Takes Banyan's own cookies out of a backend's answer: only Banyan says who a visitor is.
-pub fn strip_own_cookies(headers: &mut HeaderMap) {
-    let own = |value: &HeaderValue| {
+pub fn strip_own_cookies(headers: &mut Fields) {
+    let own = |value: Value<'_>| {
         value
             .as_bytes()
             .trim_ascii_start()
             .starts_with(OWN_PREFIX.as_bytes())
     };
-    if !headers.get_all(header::SET_COOKIE).iter().any(own) {
-        return;
-    }
-    let kept: Vec<HeaderValue> = headers
-        .get_all(header::SET_COOKIE)
-        .iter()
-        .filter(|value| !own(value))
-        .cloned()
-        .collect();
-    headers.remove(header::SET_COOKIE);
-    for value in kept {
-        headers.append(header::SET_COOKIE, value);
+    if headers.get_all(Known::SET_COOKIE).any(own) {
+        headers.retain(|name, value| !(name == Known::SET_COOKIE && own(value)));
     }
 }
 
@@ -216,12 +200,12 @@ pub struct Arrival<'a> {
 
 /// The client's address: the peer's, or, behind trusted proxies, the last one in `X-Forwarded-For` that is not trusted.
 #[must_use]
-pub fn client_address(headers: &HeaderMap, peer: IpAddr, trusted: &[IpNet]) -> IpAddr {
+pub fn client_address(headers: &Fields, peer: IpAddr, trusted: &[IpNet]) -> IpAddr {
     if !is_trusted(peer, trusted) {
         return peer;
     }
     let mut client = peer;
-    for value in headers.get_all(names::X_FORWARDED_FOR).iter().rev() {
+    for value in headers.get_all(Known::X_FORWARDED_FOR).rev() {
         let Ok(text) = value.to_str() else { return client };
         for part in text.rsplit(',') {
             let Some(address) = parse_address(part.trim()) else {
@@ -252,89 +236,97 @@ pub fn is_trusted(peer: IpAddr, trusted: &[IpNet]) -> bool {
 }
 
 /// Sets `X-Forwarded-*` and `Forwarded`. What an untrusted peer sent is replaced; a trusted one's is kept and added to.
-pub fn set_forwarded(headers: &mut HeaderMap, arrival: &Arrival<'_>, trusted: &[IpNet]) {
+pub fn set_forwarded(headers: &mut Fields, arrival: &Arrival<'_>, trusted: &[IpNet]) {
     let keep = is_trusted(arrival.peer, trusted);
     let peer = arrival.peer.to_canonical();
     let proto = if arrival.secure { "https" } else { "http" };
-    extend(headers, names::X_FORWARDED_FOR, keep, |text| {
-        let _ = write!(text, "{peer}");
+    let mut peer_text = PeerText::default();
+    let _ = write!(peer_text, "{peer}");
+    let peer = Peer {
+        text: peer_text.as_str(),
+        is_v6: peer.is_ipv6(),
+    };
+    extend(headers, Known::X_FORWARDED_FOR, keep, |text| {
+        text.extend_from_slice(peer.text.as_bytes())
     });
-    extend(headers, names::FORWARDED, keep, |text| {
-        forwarded_element(text, peer, proto, arrival.host)
+    extend(headers, Known::FORWARDED, keep, |text| {
+        forwarded_element(text, &peer, proto, arrival.host)
     });
-    if keep && headers.contains_key(names::X_FORWARDED_PROTO) {
+    if keep && headers.contains_key(Known::X_FORWARDED_PROTO) {
         return;
     }
-    headers.insert(names::X_FORWARDED_PROTO, HeaderValue::from_static(proto));
-    let host = headers
-        .get(header::HOST)
-        .filter(|host| *host == arrival.host)
-        .cloned();
-    if let Some(host) = host.or_else(|| HeaderValue::from_str(arrival.host).ok()) {
-        headers.insert(names::X_FORWARDED_HOST, host);
-    }
-    headers.insert(names::X_FORWARDED_PORT, port(arrival.port));
+    headers.insert(Known::X_FORWARDED_PROTO, proto);
+    headers.insert(Known::X_FORWARDED_HOST, arrival.host);
+    headers.insert(Known::X_FORWARDED_PORT, itoa::Buffer::new().format(arrival.port));
 }
 
-/// The usual ports are text already.
-fn port(number: u16) -> HeaderValue {
-    match number {
-        80 => HeaderValue::from_static("80"),
-        443 => HeaderValue::from_static("443"),
-        other => HeaderValue::from(other),
-    }
+struct Peer<'a> {
+    text: &'a str,
+    is_v6: bool,
 }
 
 /// RFC 7239 section 4: an IPv6 address and a host with a port need quotes.
-fn forwarded_element(text: &mut dyn Write, peer: IpAddr, proto: &str, host: &str) {
-    let _ = match peer {
-        IpAddr::V4(address) => write!(text, "for={address}"),
-        IpAddr::V6(address) => write!(text, "for=\"[{address}]\""),
-    };
+fn forwarded_element(text: &mut Vec<u8>, peer: &Peer<'_>, proto: &str, host: &str) {
     let token = host
         .bytes()
         .all(|b| b.is_ascii_alphanumeric() || matches!(b, b'.' | b'-'));
     let quote = if token { "" } else { "\"" };
-    let _ = write!(text, ";host={quote}{host}{quote};proto={proto}");
+    let (before, after) = if peer.is_v6 {
+        ("for=\"[", "]\"")
+    } else {
+        ("for=", "")
+    };
+    for part in [
+        before, peer.text, after, ";host=", quote, host, quote, ";proto=", proto,
+    ] {
+        text.extend_from_slice(part.as_bytes());
+    }
 }
 
-/// Sets a field to what `add` writes, after what is there if that is kept. Written beside the heap and copied once.
-fn extend(headers: &mut HeaderMap, name: HeaderName, keep: bool, add: impl FnOnce(&mut dyn Write)) {
-    let mut text = Text::default();
+/// Sets a field to what `add` writes, after what is there if that is kept.
+fn extend(headers: &mut Fields, name: Known, keep: bool, add: impl FnOnce(&mut Vec<u8>)) {
+    let mut kept = Vec::new();
     if keep {
-        for value in headers
-            .get_all(&name)
-            .iter()
-            .filter_map(|value| value.to_str().ok())
-        {
-            text.0.extend_from_slice(value.as_bytes());
-            text.0.extend_from_slice(b", ");
+        for value in headers.get_all(name).filter_map(|value| value.to_str().ok()) {
+            kept.extend_from_slice(value.as_bytes());
+            kept.extend_from_slice(b", ");
         }
     }
-    add(&mut text);
-    if let Ok(value) = HeaderValue::from_bytes(&text.0) {
-        headers.insert(name, value);
+    headers.insert_with(name, |text| {
+        text.extend_from_slice(&kept);
+        add(text);
+    });
+}
+
+/// An address while it is written: the longest, IPv4 within IPv6, has 45 characters.
+#[derive(Default)]
+struct PeerText {
+    bytes: SmallVec<[u8; 48]>,
+}
+
+impl PeerText {
+    fn as_str(&self) -> &str {
+        str::from_utf8(&self.bytes).unwrap_or_default()
     }
 }
 
-/// A field's value while it is written.
-#[derive(Default)]
-struct Text(SmallVec<[u8; 128]>);
-
-impl Write for Text {
+impl Write for PeerText {
     fn write_str(&mut self, part: &str) -> fmt::Result {
-        self.0.extend_from_slice(part.as_bytes());
+        self.bytes.extend_from_slice(part.as_bytes());
         Ok(())
     }
 }
 
 /// Takes one from `Max-Forwards`, which counts hops for OPTIONS (RFC 9110 section 7.6.2). What is no number stays as it is.
-pub fn count_forward(headers: &mut HeaderMap) {
+pub fn count_forward(headers: &mut Fields) {
     let left = headers
-        .get(header::MAX_FORWARDS)
+        .get(Known::MAX_FORWARDS)
         .and_then(|value| value.to_str().ok()?.parse::<u32>().ok());
     if let Some(left) = left {
-        headers.insert(header::MAX_FORWARDS, HeaderValue::from(left.saturating_sub(1)));
+        headers.insert(
+            Known::MAX_FORWARDS,
+            itoa::Buffer::new().format(left.saturating_sub(1)),
+        );
     }
 }
 
@@ -345,25 +337,15 @@ pub const HOPS_MAX: usize = 8;
 ///
 /// # Errors
 /// [`Looping`].
-pub fn add_via(headers: &mut HeaderMap, version: Version) -> Result<(), Looping> {
-    let protocol = match version {
-        Version::HTTP_10 => "1.0",
-        Version::HTTP_2 => "2.0",
-        Version::HTTP_3 => "3.0",
-        _ => "1.1",
-    };
-    let Some(_) = headers.get(header::VIA) else {
-        let value = match protocol {
-            "2.0" => HeaderValue::from_static("2.0 banyan"),
-            "1.0" => HeaderValue::from_static("1.0 banyan"),
-            _ => HeaderValue::from_static("1.1 banyan"),
-        };
-        headers.insert(header::VIA, value);
-        return Ok(());
+pub fn add_via(headers: &mut Fields, version: Version) -> Result<(), Looping> {
+    let hop = match version {
+        Version::HTTP_10 => "1.0 banyan",
+        Version::HTTP_2 => "2.0 banyan",
+        Version::HTTP_3 => "3.0 banyan",
+        _ => "1.1 banyan",
     };
     let before = headers
-        .get_all(header::VIA)
-        .iter()
+        .get_all(Known::VIA)
         .filter_map(|value| value.to_str().ok());
     let hops = before
         .flat_map(|value| value.split(','))
@@ -372,8 +354,8 @@ pub fn add_via(headers: &mut HeaderMap, version: Version) -> Result<(), Looping>
     if hops >= HOPS_MAX {
         return Err(Looping);
     }
-    extend(headers, header::VIA, true, |text| {
-        let _ = write!(text, "{protocol} banyan");
+    extend(headers, Known::VIA, true, |text| {
+        text.extend_from_slice(hop.as_bytes())
     });
     Ok(())
 }

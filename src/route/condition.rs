@@ -2,9 +2,10 @@
 
 use std::{borrow::Cow, fmt};
 
-use http::{HeaderMap, HeaderName, Method, header::COOKIE};
+use http::{HeaderName, Method};
 
 use super::{Conditions, ValueTest, target::escape_value};
+use crate::fields::{Fields, Known};
 
 /// What is asked of a route table: the parts of a request that routes look at.
 #[derive(Debug, Clone, Copy)]
@@ -18,7 +19,7 @@ pub struct Probe<'a> {
     /// Query without `?`, as received.
     pub query: Option<&'a str>,
     /// Header fields.
-    pub headers: &'a HeaderMap,
+    pub headers: &'a Fields,
 }
 
 /// Why a route whose path fits was passed over: the first condition that doesn't hold.
@@ -63,7 +64,7 @@ pub(super) fn first_unmet<'t>(
         return Some(Why::Method);
     }
     for (name, test) in &conditions.headers {
-        let values = probe.headers.get_all(name).iter();
+        let values = probe.headers.get_all(name);
         if !test_holds(test, values.map(|value| Cow::Borrowed(value.as_bytes()))) {
             return Some(Why::Header(name));
         }
@@ -181,8 +182,8 @@ fn decoded(text: &str) -> Cow<'_, [u8]> {
 }
 
 /// Every value of the cookie `name`, over all `cookie` fields.
-fn cookie_values<'a>(headers: &'a HeaderMap, name: &'a str) -> impl Iterator<Item = Cow<'a, [u8]>> {
-    headers.get_all(COOKIE).iter().flat_map(move |field| {
+fn cookie_values<'a>(headers: &'a Fields, name: &'a str) -> impl Iterator<Item = Cow<'a, [u8]>> {
+    headers.get_all(Known::COOKIE).flat_map(move |field| {
         field
             .as_bytes()
             .split(|byte| *byte == b';')

@@ -2,12 +2,13 @@
 
 use std::{borrow::Cow, sync::Arc};
 
-use http::{HeaderMap, Method};
+use http::Method;
 use smallvec::SmallVec;
 
 use super::{BackendId, GateAtWork, Rule, Snapshot, Target};
 use crate::{
     clock::UnixTime,
+    fields::Fields,
     flag::{self, Choice, Flag, FlagId, Person, Subject},
     gate::{self, Auth, Denied, Identity, TokenMemory},
     route::{
@@ -29,7 +30,7 @@ pub struct Ask<'h, 't> {
     /// Path and query as received.
     pub target: &'t str,
     /// Its fields.
-    pub headers: &'h HeaderMap,
+    pub headers: &'h Fields,
     /// Who signed it.
     pub credential: Credential<'h>,
     /// 128 random bits for a visitor who has no cookie yet.
@@ -75,6 +76,43 @@ pub struct Decision<'a> {
     pub choices: Choices,
     /// Where it goes.
     pub backend: BackendId,
+}
+
+/// A decision that has let go of the request.
+#[derive(Debug)]
+pub struct Settled {
+    /// The target to forward, where it is another one than was received: what was judged is what is forwarded.
+    pub target: Option<String>,
+    /// See [`Decision::visitor`].
+    pub visitor: Option<Visitor>,
+    /// See [`Decision::set_cookie`].
+    pub set_cookie: bool,
+    /// See [`Decision::identity`].
+    pub identity: Option<Arc<Identity>>,
+    /// See [`Decision::choices`].
+    pub choices: Choices,
+    /// See [`Decision::backend`].
+    pub backend: BackendId,
+}
+
+impl Decision<'_> {
+    /// Lets go of the request that was judged, so that it can be rewritten.
+    #[must_use]
+    pub fn settle(self) -> Settled {
+        let target = match (self.path, self.query) {
+            (Cow::Borrowed(_), _) => None,
+            (Cow::Owned(path), None) => Some(path),
+            (Cow::Owned(path), Some(query)) => Some(format!("{path}?{query}")),
+        };
+        Settled {
+            target,
+            visitor: self.visitor,
+            set_cookie: self.set_cookie,
+            identity: self.identity,
+            choices: self.choices,
+            backend: self.backend,
+        }
+    }
 }
 
 /// Flags of a route with what they say.

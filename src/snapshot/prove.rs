@@ -12,6 +12,7 @@ use super::{
 use crate::{
     clock::UnixTime,
     config::settings::{Expectation, RouteTest, TestUser},
+    fields::Fields,
     gate::Identity,
     name::Place,
 };
@@ -39,7 +40,7 @@ pub fn run(tests: &[RouteTest], at: &Snapshot) -> Vec<Failure> {
 }
 
 fn one(test: &RouteTest, at: &Snapshot) -> Option<Failure> {
-    let headers: HeaderMap = test.headers.iter().cloned().collect();
+    let headers: Fields = test.headers.iter().cloned().collect::<HeaderMap>().into();
     let identity = test.user.as_ref().map(identity).map(Arc::new);
     let own_host = at.hosts.first().map_or("localhost", String::as_str);
     let ask = Ask {

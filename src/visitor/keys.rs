@@ -4,10 +4,10 @@ use std::{fmt, time::Duration};
 
 use aws_lc_rs::{constant_time, hmac};
 use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
-use http::{HeaderMap, HeaderValue};
+use http::HeaderValue;
 
 use super::{VisitorSettings, cookies};
-use crate::clock::UnixTime;
+use crate::{clock::UnixTime, fields::Fields};
 
 /// The visitor cookie's name. `__Host-` makes browsers demand `Secure`, `Path=/` and no `Domain` (RFC 6265bis
 /// section 4.1.3.2), so no sub-domain can plant one.
@@ -191,7 +191,7 @@ impl Keys {
     /// Of several copies the first valid one counts; of several bad ones the first tells the state. At most eight
     /// copies are looked at.
     #[must_use]
-    pub fn identify(&self, headers: &HeaderMap, now: UnixTime) -> Seen {
+    pub fn identify(&self, headers: &Fields, now: UnixTime) -> Seen {
         let mut state = SeenState::Absent;
         let copies = cookies(headers)
             .filter(|(name, _)| *name == COOKIE_NAME)

@@ -12,7 +12,7 @@ mod tests;
 
 use std::time::Duration;
 
-pub use cookies::{Cookies, OWN_PREFIX, cookies, remove_own_cookies};
+pub use cookies::{OWN_PREFIX, cookies, remove_own_cookies};
 pub use keys::{BadKeys, COOKIE_NAME, Keys, MAX_AGE_MAX, Seen, SeenState, Visitor};
 pub use navigation::{is_crawler, may_mint};
 

@@ -1,9 +1,8 @@
 //! Who may be given a visitor cookie: people who open a page, not crawlers, prefetches or page parts.
 
-use http::{
-    HeaderMap, HeaderName, Method,
-    header::{ACCEPT, USER_AGENT},
-};
+use http::Method;
+
+use crate::fields::{Fields, Known};
 
 /// What declared crawlers and link previewers have in their `User-Agent`, lower case. A crawler that flips between
 /// variants would index both and spoil the guard's counts, so it stays on the default.
@@ -37,17 +36,13 @@ const CRAWLERS: &[&str] = &[
 /// Phones named `CUBOT …` send this; their owners are people.
 const NOT_CRAWLERS: &str = "cubot";
 
-const SEC_FETCH_MODE: HeaderName = HeaderName::from_static("sec-fetch-mode");
-const SEC_PURPOSE: HeaderName = HeaderName::from_static("sec-purpose");
-const PURPOSE: HeaderName = HeaderName::from_static("purpose");
-
 /// Whether a request without a visitor cookie may be given one.
 ///
 /// Only page navigations may: `Sec-Fetch-Mode: navigate` (Fetch Metadata), or from clients that don't send that field a
 /// GET or HEAD whose `Accept` is absent, has `*/*` or `text/html`. Never a prefetch, never a declared crawler.
 #[must_use]
-pub fn may_mint(method: &Method, headers: &HeaderMap) -> bool {
-    let navigates = match headers.get(SEC_FETCH_MODE) {
+pub fn may_mint(method: &Method, headers: &Fields) -> bool {
+    let navigates = match headers.get(Known::SEC_FETCH_MODE) {
         Some(mode) => mode.as_bytes().eq_ignore_ascii_case(b"navigate"),
         None => (method == Method::GET || method == Method::HEAD) && accepts_pages(headers),
     };
@@ -56,8 +51,8 @@ pub fn may_mint(method: &Method, headers: &HeaderMap) -> bool {
 
 /// Whether the `User-Agent` says that this is a crawler or link previewer.
 #[must_use]
-pub fn is_crawler(headers: &HeaderMap) -> bool {
-    headers.get_all(USER_AGENT).iter().any(|agent| {
+pub fn is_crawler(headers: &Fields) -> bool {
+    headers.get_all(Known::USER_AGENT).any(|agent| {
         let agent = agent.as_bytes();
         let person = contains(agent, NOT_CRAWLERS);
         CRAWLERS
@@ -66,15 +61,15 @@ pub fn is_crawler(headers: &HeaderMap) -> bool {
     })
 }
 
-fn is_prefetch(headers: &HeaderMap) -> bool {
-    [SEC_PURPOSE, PURPOSE]
-        .iter()
+fn is_prefetch(headers: &Fields) -> bool {
+    [Known::SEC_PURPOSE, Known::PURPOSE]
+        .into_iter()
         .flat_map(|name| headers.get_all(name))
         .any(|purpose| contains(purpose.as_bytes(), "prefetch") || contains(purpose.as_bytes(), "prerender"))
 }
 
-fn accepts_pages(headers: &HeaderMap) -> bool {
-    let mut accepts = headers.get_all(ACCEPT).iter().peekable();
+fn accepts_pages(headers: &Fields) -> bool {
+    let mut accepts = headers.get_all(Known::ACCEPT).peekable();
     accepts.peek().is_none()
         || accepts
             .any(|accept| contains(accept.as_bytes(), "*/*") || contains(accept.as_bytes(), "text/html"))

@@ -7,7 +7,7 @@ use std::{
     time::Duration,
 };
 
-use http::{Response, StatusCode, header};
+use http::StatusCode;
 
 use super::{
     Home, INTERIM_MAX, Wire, closed,
@@ -17,11 +17,13 @@ use super::{
 };
 use crate::{
     body::Body,
+    fields::{Known, Value},
     http1::{
         chunked::Chunked,
         decode::Decoder,
         head::{ResponseHead, ResponseParser, ResponseRefusal},
     },
+    message::Response,
     tunnel::{Tunnel, TunnelIo},
     wire::{ExchangeTimeouts, Interim, SendCause, SendError, Sent},
 };
@@ -129,7 +131,7 @@ impl Exchange {
         head: ResponseHead,
         interim: &mut dyn Interim,
     ) -> Result<Option<ResponseHead>, &'static str> {
-        let status = head.response.status();
+        let status = head.status;
         if status == StatusCode::SWITCHING_PROTOCOLS {
             return if self.asked.upgrade.is_some() {
                 Ok(Some(head))
@@ -149,14 +151,14 @@ impl Exchange {
             // not passed on: reading the body makes the front say it to its own client
             self.upload.release();
         } else {
-            interim.send(status, head.response.headers());
+            interim.send(status, &head.headers);
         }
         Ok(None)
     }
 
     /// Makes the response from its head, and the body from what follows.
-    pub(super) fn finish(self, head: ResponseHead, home: Rc<dyn Home>) -> Result<Response<Body>, SendError> {
-        let status = head.response.status();
+    pub(super) fn finish(self, head: ResponseHead, home: Rc<dyn Home>) -> Result<Response, SendError> {
+        let status = head.status;
         if status == StatusCode::SWITCHING_PROTOCOLS {
             return self.switch(head);
         }
@@ -176,25 +178,27 @@ impl Exchange {
             between_bytes: self.timeouts.between_bytes,
             home,
         });
-        Ok(head.response.map(|()| body))
+        Ok(Response {
+            status,
+            headers: head.headers,
+            body,
+        })
     }
 
-    fn switch(self, head: ResponseHead) -> Result<Response<Body>, SendError> {
-        let headers = head.response.headers();
+    fn switch(self, head: ResponseHead) -> Result<Response, SendError> {
+        let mut headers = head.headers;
         let asked = self
             .asked
             .upgrade
             .as_ref()
             .map(crate::wire::Upgrade::protocol)
             .unwrap_or_default();
-        let named = headers.get(header::UPGRADE).map(http::HeaderValue::as_bytes);
+        let named = headers.get(Known::UPGRADE).map(Value::as_bytes);
         if !named.is_some_and(|named| named.eq_ignore_ascii_case(asked.as_bytes())) {
             return Err(self.fail(SendCause::Malformed("upgrade-mismatch"), 0));
         }
         if let Some(accept) = &self.asked.websocket_accept {
-            let given = headers
-                .get(header::SEC_WEBSOCKET_ACCEPT)
-                .map(http::HeaderValue::as_bytes);
+            let given = headers.get(Known::SEC_WEBSOCKET_ACCEPT).map(Value::as_bytes);
             if given != Some(accept.as_bytes()) {
                 return Err(self.fail(SendCause::Malformed("websocket-accept"), 0));
             }
@@ -202,13 +206,14 @@ impl Exchange {
         let protocol = asked.to_owned();
         let wire = *self.wire;
         let io = TunnelIo::http1(wire.stream, wire.intake.buffer);
-        let mut response = head
-            .response
-            .map(|()| Body::Tunnel(Box::new(Tunnel::new(io, protocol))));
         if self.asked.websocket_accept.is_some() {
-            response.headers_mut().remove(header::SEC_WEBSOCKET_ACCEPT); // answers our key, not the client's
+            headers.remove(Known::SEC_WEBSOCKET_ACCEPT); // answers our key, not the client's
         }
-        Ok(response)
+        Ok(Response {
+            status: StatusCode::SWITCHING_PROTOCOLS,
+            headers,
+            body: Body::Tunnel(Box::new(Tunnel::new(io, protocol))),
+        })
     }
 
     /// Makes the error, and saves the body if it can be.

@@ -1,10 +1,18 @@
 //! Writes a request's head, and remembers what the answer must be measured by.
 
-use http::{Method, header, request::Parts};
+use http::Method;
 use http_body::Body as _;
 
 use super::super::encode;
-use crate::{body::Body, wire::Upgrade};
+use crate::{
+    body::Body,
+    fields::{Known, KnownSet},
+    message::Head,
+    wire::Upgrade,
+};
+
+/// Fields of a head that are written apart, or not at all.
+const APART: KnownSet = encode::CONNECTION_FIELDS.and(KnownSet::of(&[Known::HOST, Known::CONTENT_LENGTH]));
 
 /// How the request's body is framed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -26,8 +34,8 @@ pub(super) struct Asked {
 }
 
 /// Writes the head of a request with `body`.
-pub(super) fn write(out: &mut Vec<u8>, head: &Parts, body: &Body) -> Asked {
-    let upgrade = head.extensions.get::<Upgrade>().cloned();
+pub(super) fn write(out: &mut Vec<u8>, head: &Head, body: &Body) -> Asked {
+    let upgrade = head.upgrade.clone();
     let framing = framing(head, body);
     out.reserve(256 + head.headers.len() * 48);
     // an extended CONNECT becomes the GET that HTTP/1.1 begins a WebSocket with (RFC 8441 section 5)
@@ -37,18 +45,17 @@ pub(super) fn write(out: &mut Vec<u8>, head: &Parts, body: &Body) -> Asked {
     };
     out.extend_from_slice(method.as_str().as_bytes());
     out.push(b' ');
-    let target = head.uri.path_and_query().map_or("/", |target| target.as_str());
-    out.extend_from_slice(target.as_bytes());
+    out.extend_from_slice(head.target().as_bytes());
     out.extend_from_slice(b" HTTP/1.1\r\n");
-    if let Some(host) = head.headers.get(header::HOST) {
+    if let Some(host) = head.headers.get(Known::HOST) {
         encode::field(out, b"host", host.as_bytes());
     }
     let mut waits_for_continue = false;
-    for (name, value) in &head.headers {
-        if *name == header::HOST || *name == header::CONTENT_LENGTH || encode::is_connection_field(name) {
+    for (name, value) in head.headers.iter() {
+        if name.is_in(APART) {
             continue;
         }
-        if *name == header::EXPECT {
+        if name == Known::EXPECT {
             if framing == Framing::None {
                 continue;
             }
@@ -68,7 +75,7 @@ pub(super) fn write(out: &mut Vec<u8>, head: &Parts, body: &Body) -> Asked {
     let websocket_accept = upgrade
         .as_ref()
         .and_then(|upgrade| write_upgrade(out, head, upgrade));
-    if websocket_accept.is_none() && head.headers.contains_key(header::TE) && upgrade.is_none() {
+    if websocket_accept.is_none() && head.headers.contains_key(Known::TE) && upgrade.is_none() {
         encode::field(out, b"connection", b"te"); // RFC 9110 section 10.1.4
     }
     out.extend_from_slice(b"\r\n");
@@ -81,8 +88,8 @@ pub(super) fn write(out: &mut Vec<u8>, head: &Parts, body: &Body) -> Asked {
     }
 }
 
-fn framing(head: &Parts, body: &Body) -> Framing {
-    let told = head.headers.get(header::CONTENT_LENGTH);
+fn framing(head: &Head, body: &Body) -> Framing {
+    let told = head.headers.get(Known::CONTENT_LENGTH);
     match told.and_then(|value| value.to_str().ok()?.parse().ok()) {
         Some(0) => Framing::None,
         Some(length) => Framing::Length(length),
@@ -96,11 +103,11 @@ fn framing(head: &Parts, body: &Body) -> Framing {
 }
 
 /// Asks for the upgrade. Returns the `sec-websocket-accept` to hold the server to, if the key is ours.
-fn write_upgrade(out: &mut Vec<u8>, head: &Parts, upgrade: &Upgrade) -> Option<String> {
+fn write_upgrade(out: &mut Vec<u8>, head: &Head, upgrade: &Upgrade) -> Option<String> {
     encode::field(out, b"connection", b"upgrade");
     encode::field(out, b"upgrade", upgrade.protocol().as_bytes());
     let keyless = matches!(upgrade, Upgrade::Http2(protocol) if protocol == "websocket");
-    if !keyless || head.headers.contains_key(header::SEC_WEBSOCKET_KEY) {
+    if !keyless || head.headers.contains_key(Known::SEC_WEBSOCKET_KEY) {
         return None;
     }
     let key = crate::websocket::key()?;

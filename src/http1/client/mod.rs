@@ -14,8 +14,6 @@ use std::{
     task::{Context, Poll, Waker},
 };
 
-use http::{Response, request::Parts};
-
 pub use self::download::ResponseBody;
 use self::{exchange::Exchange, upload::Upload};
 use super::{
@@ -26,6 +24,7 @@ use super::{
 };
 use crate::{
     body::{Body, BodyError},
+    message::{Head, Response},
     stream::Stream,
     wire::{ExchangeTimeouts, Interim, SendCause, SendError, Sent},
 };
@@ -102,7 +101,7 @@ impl Connection {
     /// `head` has an origin-form target, `host`, and no field that belongs to a connection, except `te`. A body without
     /// `content-length` is sent in chunks. The request's body is read and sent while the answer is awaited, and further
     /// while the answer's body is read. With `expect: 100-continue` the body is not touched until the server says so,
-    /// answers, or says nothing for a second. An [`Upgrade`](crate::wire::Upgrade) on the extensions is asked for; when the
+    /// answers, or says nothing for a second. Its [`Upgrade`](crate::wire::Upgrade) is asked for; when the
     /// server agrees the answer is a 101 with [`Body::Tunnel`].
     ///
     /// Dropping the future, or the answer's body before its end, closes the connection.
@@ -111,12 +110,12 @@ impl Connection {
     /// [`SendError`]: what happened, whether the server may have acted, and the body if it is still whole.
     pub async fn send(
         self,
-        head: &Parts,
+        head: &Head,
         body: Body,
         interim: &mut dyn Interim,
         timeouts: ExchangeTimeouts,
         home: Rc<dyn Home>,
-    ) -> Result<Response<Body>, SendError> {
+    ) -> Result<Response, SendError> {
         let mut wire = self.0;
         wire.exchanges += 1;
         wire.timer.restart();

@@ -1,10 +1,8 @@
 //! What the fields of a head say about framing and the connection, the same for both directions.
 
-use bytes::Bytes;
-use http::{HeaderMap, HeaderName, HeaderValue, header};
+use http::{HeaderName, header};
 
-/// Room in a header map for what a proxy adds on the way.
-const ROOM_TO_ADD: usize = 12;
+use crate::fields::{Known, KnownSet, Received};
 
 /// What was noted while the fields went by.
 #[derive(Debug, Default, Clone, Copy)]
@@ -44,35 +42,50 @@ pub(super) struct Connection {
     pub(super) upgrade: bool,
 }
 
-/// Fills a map from the tokens of `head`, without copying a value, and notes what matters to framing.
+/// Notes where the fields of `head` lie, by its tokens, and what matters to framing.
 ///
 /// # Errors
 /// A fixed word for the first field that can't be.
 pub(super) fn collect(
-    head: &Bytes,
+    head: &[u8],
     tokens: &[httparse::Header<'_>],
-) -> Result<(HeaderMap, Noted), &'static str> {
-    let mut map = HeaderMap::with_capacity(tokens.len() + ROOM_TO_ADD);
+) -> Result<(Received, Noted), &'static str> {
+    let mut received = Received::with_capacity(tokens.len());
     let mut noted = Noted::default();
     for token in tokens {
-        let name = HeaderName::from_bytes(token.name.as_bytes()).map_err(|_| "field-name")?;
-        let value = HeaderValue::from_maybe_shared(head.slice_ref(token.value)).map_err(|_| "field-value")?;
-        noted.note(&name, value.as_bytes())?;
-        map.try_append(name, value).map_err(|_| "field-count")?;
+        let known = received
+            .note(head, token.name.as_bytes(), token.value)
+            .map_err(|()| "field-name")?;
+        if let Some(known) = known
+            && WEIGHED.has(known)
+        {
+            noted.note(known, token.value)?;
+        }
     }
-    Ok((map, noted))
+    Ok((received, noted))
 }
 
+/// What [`Noted::note`] looks at.
+const WEIGHED: KnownSet = KnownSet::of(&[
+    Known::HOST,
+    Known::CONTENT_LENGTH,
+    Known::TRANSFER_ENCODING,
+    Known::CONNECTION,
+    Known::EXPECT,
+    Known::TE,
+    Known::UPGRADE,
+]);
+
 impl Noted {
-    fn note(&mut self, name: &HeaderName, value: &[u8]) -> Result<(), &'static str> {
-        if *name == header::HOST {
+    fn note(&mut self, name: Known, value: &[u8]) -> Result<(), &'static str> {
+        if name == Known::HOST {
             self.hosts += 1;
-        } else if *name == header::CONTENT_LENGTH {
+        } else if name == Known::CONTENT_LENGTH {
             let length = content_length(value).ok_or("content-length")?;
             if self.content_length.replace(length).is_some() {
                 return Err("content-length-repeated");
             }
-        } else if *name == header::TRANSFER_ENCODING {
+        } else if name == Known::TRANSFER_ENCODING {
             let transfer = if value.eq_ignore_ascii_case(b"chunked") {
                 Transfer::Chunked
             } else {
@@ -81,18 +94,18 @@ impl Noted {
             if self.transfer.replace(transfer).is_some() {
                 return Err("transfer-encoding-repeated");
             }
-        } else if *name == header::CONNECTION {
+        } else if name == Known::CONNECTION {
             self.connection.note(value)?;
-        } else if *name == header::EXPECT {
+        } else if name == Known::EXPECT {
             let known = value.eq_ignore_ascii_case(b"100-continue") && self.expectation.is_none();
             self.expectation = Some(if known {
                 Expectation::Continue
             } else {
                 Expectation::Unknown
             });
-        } else if *name == header::TE {
+        } else if name == Known::TE {
             self.takes_trailers |= options(value).any(|option| option.eq_ignore_ascii_case(b"trailers"));
-        } else if *name == header::UPGRADE {
+        } else if name == Known::UPGRADE {
             self.upgrades += 1;
         }
         Ok(())

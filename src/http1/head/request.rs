@@ -2,17 +2,21 @@
 
 use std::mem::MaybeUninit;
 
-use bytes::{Bytes, BytesMut};
-use http::{HeaderMap, Method, Request, StatusCode, Version, header};
+use bytes::BytesMut;
+use http::{Method, StatusCode, Version};
 
 use super::{
     Bounds,
     fields::{self, Expectation, Noted, Transfer},
     host,
     scan::{Extent, ScanError, Scanner, Section},
-    target,
+    target::{self, Reduced},
 };
-use crate::wire::{Malformed, Upgrade};
+use crate::{
+    fields::{Fields, Known},
+    message::Head,
+    wire::{Malformed, Upgrade},
+};
 
 /// Fields that are tokenised on the stack; more take the heap.
 pub(super) const FIELDS_ON_STACK: usize = 64;
@@ -31,8 +35,8 @@ pub enum BodyKind {
 /// A request head that passed.
 #[derive(Debug)]
 pub struct RequestHead {
-    /// Method, target in origin-form, version and fields; `transfer-encoding` is taken out, an [`Upgrade`] put on the extensions.
-    pub request: Request<()>,
+    /// Method, target in origin-form, version, fields (`transfer-encoding` is taken out), and the [`Upgrade`] it asks for.
+    pub head: Head,
     /// How its body is framed.
     pub body: BodyKind,
     /// Whether the client wants the connection to go on.
@@ -68,9 +72,9 @@ impl RequestParser {
         let Some(extent) = self.scanner.scan(input, bounds).map_err(refuse_scan)? else {
             return Ok(None);
         };
-        let head = input.split_to(extent.end).freeze();
-        let head = head.slice(extent.start..);
-        tokenise(&head, extent, bounds).map(Some)
+        let mut head = take(input, extent.end);
+        let _ = head.split_to(extent.start);
+        tokenise(head, extent, bounds).map(Some)
     }
 }
 
@@ -94,7 +98,16 @@ const URI_TOO_LONG: Malformed = Malformed {
     what: "target-too-long",
 };
 
-fn tokenise(head: &Bytes, extent: Extent, bounds: &Bounds) -> Result<RequestHead, Malformed> {
+/// The first `end` bytes, without a word to share where they are all.
+pub(super) fn take(input: &mut BytesMut, end: usize) -> BytesMut {
+    if end == input.len() {
+        std::mem::take(input)
+    } else {
+        input.split_to(end)
+    }
+}
+
+fn tokenise(head: BytesMut, extent: Extent, bounds: &Bounds) -> Result<RequestHead, Malformed> {
     let mut on_stack = [const { MaybeUninit::uninit() }; FIELDS_ON_STACK];
     let mut on_heap = Vec::new();
     let room = match on_stack.get_mut(..extent.fields) {
@@ -105,10 +118,10 @@ fn tokenise(head: &Bytes, extent: Extent, bounds: &Bounds) -> Result<RequestHead
         }
     };
     let mut tokens = httparse::Request::new(&mut []);
-    match tokens.parse_with_uninit_headers(head, room) {
+    match tokens.parse_with_uninit_headers(&head, room) {
         Ok(httparse::Status::Complete(length)) if length == head.len() => {}
         Ok(_) => return Err(Malformed::bad("start-line")),
-        Err(error) => return Err(refuse_token(error, head)),
+        Err(error) => return Err(refuse_token(error, &head)),
     }
     let (Some(method), Some(target), Some(minor)) = (tokens.method, tokens.path, tokens.version) else {
         return Err(Malformed::bad("start-line"));
@@ -118,8 +131,9 @@ fn tokenise(head: &Bytes, extent: Extent, bounds: &Bounds) -> Result<RequestHead
         return Err(URI_TOO_LONG);
     }
     refuse_method(&method)?;
-    let target = head.slice_ref(target.as_bytes());
-    let (headers, noted) = fields::collect(head, tokens.headers).map_err(Malformed::bad)?;
+    let (received, noted) = fields::collect(&head, tokens.headers).map_err(Malformed::bad)?;
+    let target = (target.as_ptr().addr() - head.as_ptr().addr(), target.len());
+    let headers = received.into_fields(head);
     let version = if minor == 0 {
         Version::HTTP_10
     } else {
@@ -169,9 +183,9 @@ fn refuse_method(method: &Method) -> Result<(), Malformed> {
 
 fn assemble(
     method: Method,
-    target: Bytes,
+    target: (usize, usize),
     version: Version,
-    mut headers: HeaderMap,
+    mut headers: Fields,
     noted: Noted,
 ) -> Result<RequestHead, Malformed> {
     match noted.hosts {
@@ -180,14 +194,16 @@ fn assemble(
         _ => return Err(Malformed::bad("host-repeated")),
     }
     let body = framing(version, noted)?;
-    let uri = {
+    let reduced = {
+        let (at, bytes) = target;
         let named = headers
-            .get(header::HOST)
+            .get(Known::HOST)
             .and_then(|value| host::authority(value.as_bytes()));
-        target::reduce(&method, target, named.ok_or(Malformed::bad("host"))?)?
+        let text = headers.received().get(at..at + bytes).unwrap_or_default();
+        target::reduce(&method, text, named.ok_or(Malformed::bad("host"))?)?
     };
     if body == BodyKind::Chunked {
-        headers.remove(header::TRANSFER_ENCODING);
+        headers.remove(Known::TRANSFER_ENCODING);
     }
     let modern = version == Version::HTTP_11;
     if modern && noted.expectation == Some(Expectation::Unknown) {
@@ -201,16 +217,17 @@ fn assemble(
     } else {
         None
     };
-    let mut request = Request::new(());
-    *request.method_mut() = method;
-    *request.uri_mut() = uri;
-    *request.version_mut() = version;
-    *request.headers_mut() = headers;
-    if let Some(upgrade) = upgrade {
-        request.extensions_mut().insert(upgrade);
-    }
+    let mut head = match reduced {
+        Reduced::Piece { from } => {
+            let (at, bytes) = target;
+            Head::received(method, at + from, bytes - from, version, headers)
+                .ok_or(Malformed::bad("target-octet"))?
+        }
+        Reduced::Other(target) => Head::new(method, target, version, headers),
+    };
+    head.upgrade = upgrade;
     Ok(RequestHead {
-        request,
+        head,
         body,
         persistent: !noted.connection.close && (modern || noted.connection.keep_alive),
         expects_continue: modern && body != BodyKind::Empty && noted.expectation.is_some(),
@@ -236,11 +253,11 @@ fn framing(version: Version, noted: Noted) -> Result<BodyKind, Malformed> {
 /// A GET that asks for a WebSocket, by one field that `connection` names too (RFC 6455 section 4.1). Anything else is a request
 /// like any other: a server may always ignore `upgrade` (RFC 9110 section 7.8). `h2c` and its spellings would smuggle requests
 /// past us, and another method than GET would be judged as one thing and done as another.
-fn asked_upgrade(noted: Noted, method: &Method, headers: &HeaderMap) -> Option<Upgrade> {
+fn asked_upgrade(noted: Noted, method: &Method, headers: &Fields) -> Option<Upgrade> {
     if !noted.connection.upgrade || noted.upgrades != 1 || method != Method::GET {
         return None;
     }
-    let protocol = headers.get(header::UPGRADE)?.to_str().ok()?;
+    let protocol = headers.get(Known::UPGRADE)?.to_str().ok()?;
     protocol
         .eq_ignore_ascii_case("websocket")
         .then(|| Upgrade::Http1("websocket".to_owned()))

@@ -2,15 +2,16 @@
 
 use std::mem::MaybeUninit;
 
-use bytes::{Bytes, BytesMut};
-use http::{HeaderMap, Response, StatusCode, Version, header};
+use bytes::BytesMut;
+use http::{StatusCode, Version};
 
 use super::{
     Bounds,
     fields::{self, Noted, Transfer},
-    request::FIELDS_ON_STACK,
+    request::{FIELDS_ON_STACK, take},
     scan::{Extent, ScanError, Scanner, Section},
 };
+use crate::fields::{Fields, Known};
 
 /// Why a response head is none.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -24,8 +25,10 @@ pub enum ResponseRefusal {
 /// A response head that passed.
 #[derive(Debug)]
 pub struct ResponseHead {
-    /// Status, version and fields; `transfer-encoding` is taken out.
-    pub response: Response<()>,
+    /// Its status.
+    pub status: StatusCode,
+    /// Its fields; `transfer-encoding` is taken out.
+    pub headers: Fields,
     /// Whether the body is chunked.
     pub chunked: bool,
     /// The body's length, if the head tells it.
@@ -61,8 +64,7 @@ impl ResponseParser {
         let Some(extent) = self.scanner.scan(input, bounds).map_err(refuse_scan)? else {
             return Ok(None);
         };
-        let head = input.split_to(extent.end).freeze();
-        tokenise(&head, extent)
+        tokenise(take(input, extent.end), extent)
             .map(Some)
             .map_err(ResponseRefusal::Malformed)
     }
@@ -77,7 +79,7 @@ const fn refuse_scan(error: ScanError) -> ResponseRefusal {
     }
 }
 
-fn tokenise(head: &Bytes, extent: Extent) -> Result<ResponseHead, &'static str> {
+fn tokenise(head: BytesMut, extent: Extent) -> Result<ResponseHead, &'static str> {
     let mut on_stack = [const { MaybeUninit::uninit() }; FIELDS_ON_STACK];
     let mut on_heap = Vec::new();
     let room = match on_stack.get_mut(..extent.fields) {
@@ -89,7 +91,7 @@ fn tokenise(head: &Bytes, extent: Extent) -> Result<ResponseHead, &'static str> 
     };
     let mut tokens = httparse::Response::new(&mut []);
     let config = httparse::ParserConfig::default();
-    match config.parse_response_with_uninit_headers(&mut tokens, head, room) {
+    match config.parse_response_with_uninit_headers(&mut tokens, &head, room) {
         Ok(httparse::Status::Complete(length)) if length == head.len() => {}
         Ok(_) => return Err("start-line"),
         Err(httparse::Error::HeaderName) => return Err("field-name"),
@@ -103,7 +105,8 @@ fn tokenise(head: &Bytes, extent: Extent) -> Result<ResponseHead, &'static str> 
         return Err("status");
     }
     let status = StatusCode::from_u16(code).map_err(|_| "status")?;
-    let (headers, noted) = fields::collect(head, tokens.headers)?;
+    let (received, noted) = fields::collect(&head, tokens.headers)?;
+    let headers = received.into_fields(head);
     let version = if minor == 0 {
         Version::HTTP_10
     } else {
@@ -115,7 +118,7 @@ fn tokenise(head: &Bytes, extent: Extent) -> Result<ResponseHead, &'static str> 
 fn assemble(
     status: StatusCode,
     version: Version,
-    mut headers: HeaderMap,
+    mut headers: Fields,
     noted: Noted,
 ) -> Result<ResponseHead, &'static str> {
     let modern = version == Version::HTTP_11;
@@ -127,16 +130,13 @@ fn assemble(
             return Err("body-not-allowed"); // RFC 9112 section 6.1
         }
         (Some(Transfer::Chunked), None) => {
-            headers.remove(header::TRANSFER_ENCODING);
+            headers.remove(Known::TRANSFER_ENCODING);
         }
         (None, _) => {}
     }
-    let mut response = Response::new(());
-    *response.status_mut() = status;
-    *response.version_mut() = version;
-    *response.headers_mut() = headers;
     Ok(ResponseHead {
-        response,
+        status,
+        headers,
         chunked: noted.transfer.is_some(),
         content_length: noted.content_length,
         persistent: !noted.connection.close && (modern || noted.connection.keep_alive),

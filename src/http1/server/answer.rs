@@ -6,11 +6,15 @@ use std::{
     task::{Context, Poll},
 };
 
-use http::{HeaderMap, Response, StatusCode, header};
+use http::{HeaderMap, StatusCode};
 use http_body::{Body as _, Frame};
 
 use super::{super::encode, super::outbox::Wrap, Shared};
-use crate::body::{Body, BodyError};
+use crate::{
+    body::{Body, BodyError},
+    fields::{Fields, Known},
+    message::Response,
+};
 
 /// What the request decided about how its answer is written.
 pub(super) struct Plan {
@@ -63,19 +67,23 @@ enum Framing {
 /// Writes `response`.
 pub(super) async fn send(
     conn: &Shared,
-    response: Response<Body>,
+    response: Response,
     plan: Plan,
     mut stopped: Pin<&mut impl Future<Output = ()>>,
 ) -> Ended {
-    let (parts, body) = response.into_parts();
-    let framing = framing(parts.status, &parts.headers, &body, &plan);
+    let Response {
+        status,
+        headers,
+        body,
+    } = response;
+    let framing = framing(status, &headers, &body, &plan);
     let close = plan.close || framing == Framing::UntilClose;
     {
         let mut conn = conn.borrow_mut();
         let out = conn.begin_answer();
-        head(out, parts.status, &parts.headers, framing, close, &plan);
+        head(out, status, &headers, framing, close, &plan);
     }
-    drop(parts);
+    drop(headers);
     let mut writer = Writer {
         conn,
         body,
@@ -95,7 +103,7 @@ pub(super) async fn send(
     }
 }
 
-fn framing(status: StatusCode, headers: &HeaderMap, body: &Body, plan: &Plan) -> Framing {
+fn framing(status: StatusCode, headers: &Fields, body: &Body, plan: &Plan) -> Framing {
     let bodiless = plan.head_only
         || status.is_informational()
         || status == StatusCode::NO_CONTENT
@@ -103,7 +111,7 @@ fn framing(status: StatusCode, headers: &HeaderMap, body: &Body, plan: &Plan) ->
     if bodiless {
         return Framing::None;
     }
-    let told = match headers.get(header::CONTENT_LENGTH) {
+    let told = match headers.get(Known::CONTENT_LENGTH) {
         Some(value) => value.to_str().ok().and_then(|text| text.parse().ok()),
         None => body.size_hint().exact(),
     };
@@ -114,22 +122,14 @@ fn framing(status: StatusCode, headers: &HeaderMap, body: &Body, plan: &Plan) ->
     }
 }
 
-fn head(
-    out: &mut Vec<u8>,
-    status: StatusCode,
-    headers: &HeaderMap,
-    framing: Framing,
-    close: bool,
-    plan: &Plan,
-) {
+fn head(out: &mut Vec<u8>, status: StatusCode, headers: &Fields, framing: Framing, close: bool, plan: &Plan) {
     out.reserve(256 + headers.len() * 48);
     encode::status_line(out, status);
-    let mut dated = false;
-    for (name, value) in headers {
-        if encode::is_connection_field(name) {
+    for (name, value) in headers.iter() {
+        if name.is_in(encode::CONNECTION_FIELDS) {
             continue;
         }
-        if *name == header::CONTENT_LENGTH {
+        if name == Known::CONTENT_LENGTH {
             // written below, once; without a body it describes what HEAD or 304 leave out (RFC 9110 section 8.6)
             let describes =
                 framing == Framing::None && !status.is_informational() && status != StatusCode::NO_CONTENT;
@@ -137,7 +137,6 @@ fn head(
                 continue;
             }
         }
-        dated |= *name == header::DATE;
         encode::field(out, name.as_str().as_bytes(), value.as_bytes());
     }
     match framing {
@@ -145,7 +144,7 @@ fn head(
         Framing::Chunked => encode::field(out, b"transfer-encoding", b"chunked"),
         Framing::None | Framing::UntilClose => {}
     }
-    if !dated {
+    if !headers.contains_key(Known::DATE) {
         encode::date(out);
     }
     match &plan.switched {

@@ -18,7 +18,7 @@ mod linger;
 
 use std::{cell::RefCell, future::Future, pin::Pin, pin::pin, rc::Rc, task::Poll, time::Duration};
 
-use http::{HeaderMap, Request, Response, StatusCode, Version, header};
+use http::{StatusCode, Version};
 
 pub use self::body::RequestBody;
 use self::{
@@ -31,10 +31,12 @@ use super::{
 };
 use crate::{
     body::Body,
+    fields::{Fields, Known},
     limits::Limits,
+    message::{Request, Response},
     stream::Stream,
     tunnel::{self, Tunnel, TunnelIo},
-    wire::{Drain, Interim, Malformed, Phase, Service, Upgrade},
+    wire::{Drain, Interim, Malformed, Phase, Service},
 };
 
 /// How long a service may take to begin its answer once the client has ended its side.
@@ -132,7 +134,7 @@ impl<S: Service> Exchange<'_, S> {
                 return After::Close;
             }
         };
-        if response.status() == StatusCode::SWITCHING_PROTOCOLS {
+        if response.status == StatusCode::SWITCHING_PROTOCOLS {
             return self.switch(response, asked, stopped).await;
         }
         let plan = self.plan(&asked);
@@ -156,7 +158,7 @@ impl<S: Service> Exchange<'_, S> {
     async fn call(&self, head: RequestHead, mut stopped: Pin<&mut impl Future<Output = ()>>) -> Called {
         let mut interim = InterimSender {
             conn: Rc::clone(self.conn),
-            understood: head.request.version() == Version::HTTP_11,
+            understood: head.head.version == Version::HTTP_11,
         };
         let request = self.request(head);
         let mut call = pin!(self.service.call(request, &mut interim));
@@ -174,7 +176,7 @@ impl<S: Service> Exchange<'_, S> {
         .await
     }
 
-    fn request(&self, head: RequestHead) -> Request<Body> {
+    fn request(&self, head: RequestHead) -> Request {
         let body = match head.body {
             BodyKind::Empty => Body::Empty,
             BodyKind::Length(_) | BodyKind::Chunked => {
@@ -185,7 +187,10 @@ impl<S: Service> Exchange<'_, S> {
                 Body::Http1Request(RequestBody::new(Rc::clone(self.conn), serial))
             }
         };
-        head.request.map(|()| body)
+        Request {
+            head: head.head,
+            body,
+        }
     }
 
     fn plan(&self, asked: &Asked) -> Plan {
@@ -204,24 +209,21 @@ impl<S: Service> Exchange<'_, S> {
 
     async fn switch(
         &self,
-        mut response: Response<Body>,
+        mut response: Response,
         asked: Asked,
         stopped: Pin<&mut impl Future<Output = ()>>,
     ) -> After {
-        let body = std::mem::replace(response.body_mut(), Body::Empty);
+        let body = std::mem::replace(&mut response.body, Body::Empty);
         let (Body::Tunnel(back), Some(protocol)) = (body, asked.upgrade) else {
             // nobody asked for it, or nothing is behind it: a fault of ours, not the client's
-            let mut fault = Response::new(Body::Empty);
-            *fault.status_mut() = StatusCode::BAD_GATEWAY;
+            let fault = Response::new(StatusCode::BAD_GATEWAY, Body::Empty);
             let _ = answer::send(self.conn, fault, Plan::closing(), stopped).await;
             return After::Close;
         };
         if let Some(accept) = asked.websocket_accept
-            && !response.headers().contains_key(header::SEC_WEBSOCKET_ACCEPT)
+            && !response.headers.contains_key(Known::SEC_WEBSOCKET_ACCEPT)
         {
-            response
-                .headers_mut()
-                .insert(header::SEC_WEBSOCKET_ACCEPT, accept);
+            response.headers.insert(Known::SEC_WEBSOCKET_ACCEPT, accept);
         }
         let plan = Plan {
             switched: Some(protocol),
@@ -237,7 +239,7 @@ impl<S: Service> Exchange<'_, S> {
 
 /// What calling the service came to.
 enum Called {
-    Answered(Response<Body>),
+    Answered(Response),
     Gone,
     Failed(Malformed),
 }
@@ -249,21 +251,24 @@ struct Asked {
     close: bool,
     trailers: bool,
     upgrade: Option<String>,
-    websocket_accept: Option<http::HeaderValue>,
+    websocket_accept: Option<String>,
 }
 
 impl Asked {
     fn of(head: &RequestHead) -> Self {
-        let upgrade = head.request.extensions().get::<Upgrade>();
-        let upgrade = upgrade.map(|upgrade| upgrade.protocol().to_owned());
-        let key = head.request.headers().get(header::SEC_WEBSOCKET_KEY);
+        let asked = &head.head;
+        let upgrade = asked
+            .upgrade
+            .as_ref()
+            .map(|upgrade| upgrade.protocol().to_owned());
+        let key = asked.headers.get(Known::SEC_WEBSOCKET_KEY);
         let websocket_accept = match (&upgrade, key) {
-            (Some(_), Some(key)) => crate::websocket::accept(key.as_bytes()).try_into().ok(),
+            (Some(_), Some(key)) => Some(crate::websocket::accept(key.as_bytes())),
             _ => None,
         };
         Self {
-            head_only: head.request.method() == http::Method::HEAD,
-            modern: head.request.version() == Version::HTTP_11,
+            head_only: asked.method == http::Method::HEAD,
+            modern: asked.version == Version::HTTP_11,
             close: !head.persistent,
             trailers: head.takes_trailers,
             upgrade,
@@ -282,7 +287,7 @@ struct InterimSender {
 }
 
 impl Interim for InterimSender {
-    fn send(&mut self, status: StatusCode, headers: &HeaderMap) {
+    fn send(&mut self, status: StatusCode, headers: &Fields) {
         if !self.understood || !status.is_informational() || status == StatusCode::SWITCHING_PROTOCOLS {
             return;
         }
@@ -294,8 +299,8 @@ impl Interim for InterimSender {
             return;
         };
         encode::status_line(out, status);
-        for (name, value) in headers {
-            let framing = *name == header::CONTENT_LENGTH || encode::is_connection_field(name);
+        for (name, value) in headers.iter() {
+            let framing = name == Known::CONTENT_LENGTH || name.is_in(encode::CONNECTION_FIELDS);
             if !framing {
                 encode::field(out, name.as_str().as_bytes(), value.as_bytes());
             }

@@ -88,11 +88,8 @@ fn json_request(record: &Record, object: &mut Object<'_>) {
     object.to.push(b'"');
     object.verbatim(key!("method"), record.method.as_str().as_bytes()); // a token, RFC 9110 section 9.1
     object.ascii(key!("host"), record.host.as_ref());
-    object.text(key!("path"), record.target.as_ref().map(|target| target.path()));
-    object.text(
-        key!("query"),
-        record.target.as_ref().and_then(|target| target.query()),
-    );
+    object.text(key!("path"), record.path());
+    object.text(key!("query"), record.query());
 }
 
 fn json_decision(record: &Record, object: &mut Object<'_>) {
@@ -278,7 +275,7 @@ fn write_combined(record: &Record, stamp: &[u8], to: &mut Vec<u8>) {
     if let Some(target) = &record.target {
         escape_ncsa(record.method.as_str().as_bytes(), to);
         to.push(b' ');
-        escape_ncsa(target.as_str().as_bytes(), to);
+        escape_ncsa(target.as_bytes(), to);
         to.push(b' ');
         let protocol = match record.protocol() {
             "HTTP/2" => "HTTP/2.0", // what Apache and nginx write, and log readers expect

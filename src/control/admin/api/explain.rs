@@ -10,6 +10,7 @@ use crate::{
     clock::{self, UnixTime},
     config::settings::TestUser,
     control::plane::View,
+    fields::Fields,
     snapshot::{
         Snapshot,
         decide::{Ask, Credential, Entrance},
@@ -82,7 +83,7 @@ fn user(asked: &Asked) -> Result<Option<TestUser>, Refusal> {
     }
 }
 
-fn fields(asked: &Asked, now: UnixTime, at: &Snapshot) -> Result<HeaderMap, Refusal> {
+fn fields(asked: &Asked, now: UnixTime, at: &Snapshot) -> Result<Fields, Refusal> {
     let mut fields = HeaderMap::new();
     for field in asked.all("header") {
         let wrong = || Refusal::Parameter(format!("{field:?} is no header field; write `Name: value`"));
@@ -106,7 +107,7 @@ fn fields(asked: &Asked, now: UnixTime, at: &Snapshot) -> Result<HeaderMap, Refu
             HeaderValue::try_from(cookies.join("; ")).map_err(wrong)?,
         );
     }
-    Ok(fields)
+    Ok(fields.into())
 }
 
 /// The cookie that a visitor of this id has. It is decided with and never shown.

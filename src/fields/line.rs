@@ -1,0 +1,113 @@
+//! One field line: where its name and its value lie.
+
+use bytes::BytesMut;
+
+use super::{Fields, Known, KnownSet, NAME_BYTES_MAX};
+
+/// Where a line's name and value lie, in 16 bytes.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Line {
+    known: Option<Known>,
+    added: bool,
+    name_bytes: u16,
+    name_at: u32,
+    value_at: u32,
+    value_bytes: u32,
+}
+
+impl Line {
+    fn new(known: Option<Known>, added: bool, name: (usize, usize), value: (usize, usize)) -> Option<Self> {
+        Some(Self {
+            known,
+            added,
+            name_bytes: u16::try_from(name.1).ok()?,
+            name_at: u32::try_from(name.0).ok()?,
+            value_at: u32::try_from(value.0).ok()?,
+            value_bytes: u32::try_from(value.1).ok()?,
+        })
+    }
+
+    /// A line that was added: from `begin` its name, if that has no number, then its value up to `end`.
+    pub(super) fn added(known: Option<Known>, begin: usize, value: usize, end: usize) -> Option<Self> {
+        Self::new(known, true, (begin, value - begin), (value, end - value))
+    }
+
+    pub(super) const fn known(&self) -> Option<Known> {
+        self.known
+    }
+
+    pub(super) const fn is_added(&self) -> bool {
+        self.added
+    }
+
+    pub(super) fn name<'b>(&self, bytes: &'b [u8]) -> &'b [u8] {
+        piece(bytes, self.name_at, u32::from(self.name_bytes))
+    }
+
+    pub(super) fn value<'b>(&self, bytes: &'b [u8]) -> &'b [u8] {
+        piece(bytes, self.value_at, self.value_bytes)
+    }
+}
+
+fn piece(bytes: &[u8], at: u32, count: u32) -> &[u8] {
+    let (at, count) = (at as usize, count as usize);
+    bytes.get(at..at + count).unwrap_or_default()
+}
+
+/// Notes the lines of a head while it is read, and becomes its [`Fields`].
+#[derive(Debug)]
+pub(crate) struct Received {
+    lines: Vec<Line>,
+    present: KnownSet,
+    /// Whether a name without a number is not in lower case yet.
+    mixed_case: bool,
+}
+
+/// Lines that a proxy adds.
+const LINES_ADDED: usize = 12;
+
+impl Received {
+    pub(crate) fn with_capacity(lines: usize) -> Self {
+        Self {
+            lines: Vec::with_capacity(lines + LINES_ADDED),
+            present: KnownSet::EMPTY,
+            mixed_case: false,
+        }
+    }
+
+    /// Notes a line whose parts are slices of `head`. Returns the name's number. `Err`: too long to be noted, or no slice of it.
+    pub(crate) fn note(&mut self, head: &[u8], name: &[u8], value: &[u8]) -> Result<Option<Known>, ()> {
+        let known = Known::find(name);
+        let at = |part: &[u8]| part.as_ptr().addr().wrapping_sub(head.as_ptr().addr());
+        let (name_at, value_at) = (at(name), if value.is_empty() { 0 } else { at(value) });
+        let inside = name_at + name.len() <= head.len() && value_at + value.len() <= head.len();
+        let line = Line::new(known, false, (name_at, name.len()), (value_at, value.len())).ok_or(())?;
+        if name.len() > NAME_BYTES_MAX || !inside {
+            return Err(());
+        }
+        match known {
+            Some(known) => self.present.add(known),
+            None => self.mixed_case |= name.iter().any(u8::is_ascii_uppercase),
+        }
+        self.lines.push(line);
+        Ok(known)
+    }
+
+    /// The fields of `head`, whose lines these are.
+    pub(crate) fn into_fields(self, mut head: BytesMut) -> Fields {
+        if self.mixed_case {
+            for line in self.lines.iter().filter(|line| line.known.is_none()) {
+                let (at, count) = (line.name_at as usize, usize::from(line.name_bytes));
+                if let Some(name) = head.get_mut(at..at + count) {
+                    name.make_ascii_lowercase();
+                }
+            }
+        }
+        Fields {
+            received: head,
+            added: Vec::new(),
+            lines: self.lines,
+            present: self.present,
+        }
+    }
+}
