@@ -269,6 +269,43 @@ impl Fields {
         }
     }
 
+    /// Gives each line of a field the value that `write` appends, which is told the old one. A line left without any goes.
+    pub fn rewrite(&mut self, known: Known, mut write: impl FnMut(&[u8], &mut Vec<u8>)) {
+        let Self {
+            received,
+            added,
+            lines,
+            present,
+        } = self;
+        let mut left = 0_usize;
+        lines.retain_mut(|line| {
+            if line.known() != Some(known) {
+                return true;
+            }
+            let begin = added.len();
+            if line.is_added() {
+                let old = line.value(added).to_vec();
+                write(&old, added);
+            } else {
+                write(line.value(received), added);
+            }
+            let written = added.get(begin..).unwrap_or_default();
+            let wanted = !written.is_empty() && is_value(written);
+            match Line::added(Some(known), begin, begin, added.len()).filter(|_| wanted) {
+                Some(new) => *line = new,
+                None => {
+                    added.truncate(begin);
+                    return false;
+                }
+            }
+            left += 1;
+            true
+        });
+        if left == 0 {
+            present.take(known);
+        }
+    }
+
     /// Takes all lines of a field away.
     pub fn remove(&mut self, key: impl Key) {
         match key.known() {

@@ -110,6 +110,22 @@ fn names_are_taken_away_together() {
     assert!(!fields.present().has(Known::TE) && fields.present().has(Known::HOST));
 }
 
+#[test]
+fn a_field_is_rewritten_in_its_place() {
+    let mut fields = received(&[("Cookie", "ab"), ("host", "h"), ("cookie", "x")]);
+    fields.append(Known::COOKIE, "cd");
+    let reverse = |old: &[u8], new: &mut Vec<u8>| {
+        if old != b"x" {
+            new.extend(old.iter().rev());
+        }
+    };
+    fields.rewrite(Known::COOKIE, reverse);
+    check(&fields, &[("cookie", "ba"), ("host", "h"), ("cookie", "dc")]);
+    fields.rewrite(Known::COOKIE, |_, _| {});
+    check(&fields, &[("host", "h")]);
+    assert!(!fields.contains_key(Known::COOKIE));
+}
+
 #[derive(Debug, Clone)]
 enum Step {
     Insert(&'static str, String),

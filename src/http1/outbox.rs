@@ -1,6 +1,7 @@
 //! What waits to be written: heads and small pieces gathered into one buffer, a large piece beside it uncopied.
 
 use std::{
+    cell::RefCell,
     io::{self, IoSlice},
     pin::Pin,
     task::{Context, Poll, ready},
@@ -17,8 +18,16 @@ use crate::stream::Stream;
 const COPY_MAX: usize = 4 * 1024;
 /// With this much waiting, nothing more is taken: back pressure.
 const FULL: usize = 16 * 1024;
-/// A written-out buffer larger than this is given back.
-const KEEP_MAX: usize = 4 * 1024;
+/// Room of a buffer from the start: a head and a small body.
+const ROOM: usize = 4 * 1024;
+/// A written-out buffer larger than this is freed.
+const KEEP_MAX: usize = 2 * FULL;
+/// Empty buffers that a core keeps for its connections: as many as are written to at one time, seldom more than a few.
+const SPARE_MAX: usize = 16;
+
+thread_local! {
+    static SPARE: RefCell<Vec<Vec<u8>>> = const { RefCell::new(Vec::new()) };
+}
 
 /// How a piece of a body is framed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -43,6 +52,10 @@ pub(super) struct Outbox {
 impl Outbox {
     /// Where a head is written. Only while [`Outbox::has_room`].
     pub(super) fn text(&mut self) -> &mut Vec<u8> {
+        if self.small.capacity() == 0 {
+            let spare = SPARE.with_borrow_mut(Vec::pop);
+            self.small = spare.unwrap_or_else(|| Vec::with_capacity(ROOM));
+        }
         &mut self.small
     }
 
@@ -67,15 +80,16 @@ impl Outbox {
             return; // an empty chunk would be the last one
         }
         if wrap == Wrap::Chunk {
-            encode::chunk_size(&mut self.small, data.len());
+            encode::chunk_size(self.text(), data.len());
         }
         let tail: &'static [u8] = match wrap {
             Wrap::Plain => b"",
             Wrap::Chunk => b"\r\n",
         };
         if data.len() <= COPY_MAX {
-            self.small.extend_from_slice(&data);
-            self.small.extend_from_slice(tail);
+            let small = self.text();
+            small.extend_from_slice(&data);
+            small.extend_from_slice(tail);
         } else {
             self.large = data;
             self.tail = tail;
@@ -84,7 +98,7 @@ impl Outbox {
 
     /// Puts the last chunk in, with what trails. Only while [`Outbox::has_room`].
     pub(super) fn push_last_chunk(&mut self, trailers: Option<&HeaderMap>) {
-        self.small.extend_from_slice(b"0\r\n");
+        self.text().extend_from_slice(b"0\r\n");
         if let Some(trailers) = trailers {
             encode::fields(&mut self.small, trailers);
         }
@@ -126,23 +140,13 @@ impl Outbox {
         Poll::Ready(Ok(()))
     }
 
-    /// Gives the buffer back if it holds nothing.
-    pub(super) fn release(&mut self) {
-        if self.small.is_empty() {
-            self.small = Vec::new();
-        }
-    }
-
     fn advance(&mut self, count: usize) {
         self.written += count as u64;
         let from_small = count.min(self.small.len() - self.sent);
         self.sent += from_small;
         if self.sent == self.small.len() {
             self.sent = 0;
-            self.small.clear();
-            if self.small.capacity() > KEEP_MAX {
-                self.small = Vec::new();
-            }
+            give_back(std::mem::take(&mut self.small));
         }
         let count = count - from_small;
         let from_large = count.min(self.large.len());
@@ -151,5 +155,17 @@ impl Outbox {
         if self.large.is_empty() {
             self.large = Bytes::new(); // an emptied slice would still hold its buffer
         }
+    }
+}
+
+/// Keeps an emptied buffer for whoever writes next on this core.
+fn give_back(mut buffer: Vec<u8>) {
+    buffer.clear();
+    if (ROOM..=KEEP_MAX).contains(&buffer.capacity()) {
+        SPARE.with_borrow_mut(|spare| {
+            if spare.len() < SPARE_MAX {
+                spare.push(buffer);
+            }
+        });
     }
 }

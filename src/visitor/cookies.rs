@@ -1,5 +1,7 @@
 //! Reads `Cookie` fields without copying, and takes Banyan's own cookies out of them.
 
+use memchr::memchr;
+
 use crate::fields::{Fields, Known, Value};
 
 /// How every cookie of Banyan's begins: the visitor's, the gate's session, overrides.
@@ -16,28 +18,28 @@ pub fn cookies(headers: &Fields) -> impl Iterator<Item = (&str, &str)> {
 }
 
 /// Removes every cookie whose name begins with [`OWN_PREFIX`], in any case, from the `Cookie` fields; the others stay
-/// byte for byte and in order, and a field that ends up empty goes. Allocates only when there is something to remove.
+/// byte for byte and in order, and a field that ends up empty goes.
 ///
 /// A piece without `=` counts as a name, since some servers read it as one.
 pub fn remove_own_cookies(headers: &mut Fields) {
     let has_own = |value: Value<'_>| pieces(value.as_bytes()).any(is_own);
-    if !headers.get_all(Known::COOKIE).any(has_own) {
-        return;
-    }
-    let kept: Vec<Vec<u8>> = headers
-        .get_all(Known::COOKIE)
-        .map(|value| without_own(value.as_bytes()))
-        .filter(|value| !value.is_empty())
-        .collect();
-    headers.remove(Known::COOKIE);
-    for value in kept {
-        headers.append(Known::COOKIE, value);
+    if headers.get_all(Known::COOKIE).any(has_own) {
+        headers.rewrite(Known::COOKIE, without_own);
     }
 }
 
 /// The pieces between the `;` of a `Cookie` field.
 fn pieces(field: &[u8]) -> impl Iterator<Item = &[u8]> {
-    field.split(|&byte| byte == b';')
+    let mut rest = Some(field);
+    std::iter::from_fn(move || {
+        let left = rest?;
+        let Some((piece, after)) = memchr(b';', left).and_then(|at| left.split_at_checked(at)) else {
+            rest = None;
+            return Some(left);
+        };
+        rest = after.get(1..);
+        Some(piece)
+    })
 }
 
 fn pair(piece: &[u8]) -> Option<(&str, &str)> {
@@ -53,15 +55,15 @@ fn is_own(piece: &[u8]) -> bool {
         .is_some_and(|start| start.eq_ignore_ascii_case(OWN_PREFIX.as_bytes()))
 }
 
-fn without_own(value: &[u8]) -> Vec<u8> {
-    let mut kept: Vec<u8> = Vec::with_capacity(value.len());
+/// Writes a field's cookies but our own. Nothing, if there are no others.
+fn without_own(value: &[u8], kept: &mut Vec<u8>) {
+    let begin = kept.len();
     for piece in pieces(value).filter(|piece| !is_own(piece)) {
-        if kept.is_empty() {
+        if kept.len() == begin {
             kept.extend_from_slice(piece.trim_ascii_start());
         } else {
             kept.push(b';');
             kept.extend_from_slice(piece);
         }
     }
-    kept
 }

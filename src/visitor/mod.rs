@@ -6,6 +6,7 @@
 
 mod cookies;
 mod keys;
+mod memory;
 mod navigation;
 #[cfg(test)]
 mod tests;
@@ -14,6 +15,7 @@ use std::time::Duration;
 
 pub use cookies::{OWN_PREFIX, cookies, remove_own_cookies};
 pub use keys::{BadKeys, COOKIE_NAME, Keys, MAX_AGE_MAX, Seen, SeenState, Visitor};
+pub use memory::COOKIES_REMEMBERED;
 pub use navigation::{is_crawler, may_mint};
 
 /// `[visitor]` in `banyan.toml`.

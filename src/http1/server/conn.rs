@@ -38,7 +38,7 @@ type FramePoll = Poll<Option<Result<Frame<Bytes>, BodyError>>>;
 
 /// What comes next on an idle connection.
 pub(super) enum Next {
-    Request(Box<RequestHead>),
+    Request(RequestHead),
     Refused(Malformed),
     Closed,
 }
@@ -125,7 +125,7 @@ impl Conn {
                     Ok(Some(head)) => {
                         self.head_begun = false;
                         self.read_timer.restart();
-                        return Poll::Ready(Next::Request(Box::new(head)));
+                        return Poll::Ready(Next::Request(head));
                     }
                     Ok(None) => {}
                     Err(malformed) => return Poll::Ready(Next::Refused(malformed)),
@@ -145,7 +145,6 @@ impl Conn {
             return out_of_time.map(|()| Next::Refused(TIMED_OUT_HEAD));
         }
         self.intake.release();
-        self.outbox.release();
         if draining.poll(cx).is_ready() {
             return Poll::Ready(Next::Closed);
         }

@@ -76,7 +76,7 @@ pub async fn serve<S: Service>(stream: Stream, service: &S, limits: &Limits, dra
             drain: &drain,
             last,
         };
-        match exchange.run(*head, stopped.as_mut()).await {
+        match exchange.run(head, stopped.as_mut()).await {
             After::NextRequest => {}
             After::Close => return,
             After::Linger => return linger::close(&conn, stopped.as_mut()).await,
