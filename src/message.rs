@@ -148,3 +148,27 @@ impl From<http::Request<Body>> for Request {
         Self { head, body }
     }
 }
+
+impl From<Response> for http::Response<Body> {
+    fn from(response: Response) -> Self {
+        let mut converted = Self::new(response.body);
+        *converted.status_mut() = response.status;
+        *converted.headers_mut() = response.headers.to_map();
+        converted
+    }
+}
+
+impl From<Request> for http::Request<Body> {
+    fn from(request: Request) -> Self {
+        let mut converted = Self::new(request.body);
+        let target = http::uri::PathAndQuery::try_from(request.head.target());
+        *converted.uri_mut() = target.map(Into::into).unwrap_or_default();
+        *converted.method_mut() = request.head.method;
+        *converted.version_mut() = request.head.version;
+        *converted.headers_mut() = request.head.headers.to_map();
+        if let Some(upgrade) = request.head.upgrade {
+            converted.extensions_mut().insert(upgrade);
+        }
+        converted
+    }
+}

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use http::{HeaderMap, HeaderValue, StatusCode, header::AUTHORIZATION};
+use http::StatusCode;
 use serde_json::json;
 
 use super::{
@@ -10,13 +10,11 @@ use super::{
     test_issuer::{NOW, gate, issuer, required, settings},
 };
 use crate::clock::UnixTime;
+use crate::fields::Fields;
 
-fn bearer(token: &str) -> HeaderMap {
-    let mut headers = HeaderMap::new();
-    headers.insert(
-        AUTHORIZATION,
-        HeaderValue::try_from(format!("Bearer {token}")).unwrap(),
-    );
+fn bearer(token: &str) -> Fields {
+    let mut headers = Fields::new();
+    headers.insert("authorization", format!("Bearer {token}"));
     headers
 }
 

@@ -3,7 +3,7 @@
 use std::{cell::RefCell, collections::VecDeque, future::Future, pin::Pin, rc::Rc, time::Duration};
 
 use bytes::Bytes;
-use http::{HeaderMap, HeaderValue, Request, Response, StatusCode};
+use http::{Request, Response, StatusCode};
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt, DuplexStream, duplex},
     sync::watch,
@@ -14,7 +14,9 @@ use tokio::{
 use super::server;
 use crate::{
     body::Body,
+    fields::Fields,
     limits::Limits,
+    message,
     stream::Stream,
     wire::{Drain, Interim, Malformed, Phase, Service},
 };
@@ -25,19 +27,17 @@ pub(super) type Answer = Pin<Box<dyn Future<Output = Response<Body>>>>;
 pub(super) struct Function(pub(super) Box<dyn Fn(Request<Body>) -> Answer>);
 
 impl Service for Function {
-    async fn call(&self, request: Request<Body>, interim: &mut dyn Interim) -> Response<Body> {
-        if request.headers().contains_key("hint") {
-            let mut headers = HeaderMap::new();
-            headers.insert("link", HeaderValue::from_static("</a.css>; rel=preload"));
+    async fn call(&self, request: message::Request, interim: &mut dyn Interim) -> message::Response {
+        if request.head.headers.contains_key("hint") {
+            let mut headers = Fields::new();
+            headers.insert("link", "</a.css>; rel=preload");
             interim.send(StatusCode::EARLY_HINTS, &headers);
         }
-        (self.0)(request).await
+        (self.0)(request.into()).await.into()
     }
 
-    fn refuse(&self, malformed: Malformed) -> Response<Body> {
-        let mut answer = Response::new(Body::full(malformed.what));
-        *answer.status_mut() = malformed.status;
-        answer
+    fn refuse(&self, malformed: Malformed) -> message::Response {
+        message::Response::new(malformed.status, Body::full(malformed.what))
     }
 }
 

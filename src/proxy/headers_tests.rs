@@ -1,17 +1,16 @@
 //! What a backend is told about how a request came.
 
-use http::{HeaderMap, HeaderValue, header};
-
 use super::{Arrival, set_forwarded};
+use crate::fields::Fields;
 
 /// Sets the fields for a request from `peer`, which sent `before` as its `X-Forwarded-For` and `Forwarded`.
 #[track_caller]
 fn check(peer: &str, trusted: &[&str], before: &str, port: u16, expected: &[(&str, &str)]) {
-    let mut headers = HeaderMap::new();
-    headers.insert(header::HOST, HeaderValue::from_static("www.example.com:8443"));
+    let mut headers = Fields::new();
+    headers.insert("host", "www.example.com:8443");
     if !before.is_empty() {
         for name in ["x-forwarded-for", "forwarded"] {
-            headers.insert(name, HeaderValue::from_str(before).unwrap());
+            headers.insert(name, before);
         }
     }
     let arrival = Arrival {

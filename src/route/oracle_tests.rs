@@ -253,7 +253,7 @@ fn find(table: &Table, ask: &Ask) -> Option<usize> {
         method: &ask.method,
         path: &ask.path,
         query: query.as_deref(),
-        headers: &headers,
+        headers: &headers.into(),
     };
     table.find(&probe).map(|found| found.route.index())
 }

@@ -12,7 +12,7 @@ pub(super) struct Ask {
     pub(super) host: String,
     pub(super) method: Method,
     pub(super) target: String,
-    pub(super) headers: HeaderMap,
+    pub(super) headers: crate::fields::Fields,
 }
 
 impl Ask {
@@ -50,7 +50,7 @@ impl Ask {
             host: host.to_owned(),
             method: method.parse().unwrap(),
             target: target.to_owned(),
-            headers,
+            headers: headers.into(),
         }
     }
 }

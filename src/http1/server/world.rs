@@ -7,7 +7,7 @@ use std::{
 };
 
 use bytes::Bytes;
-use http::{HeaderMap, Request, Response, StatusCode, Version};
+use http::{Request, Response, StatusCode, Version};
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt, DuplexStream},
     sync::watch,
@@ -17,7 +17,9 @@ use tokio::{
 use super::serve;
 use crate::{
     body::{Body, BodyError},
+    fields::Fields,
     limits::Limits,
+    message,
     stream::Stream,
     wire::{Drain, Interim, Malformed, Phase, Service, Upgrade},
 };
@@ -45,7 +47,8 @@ impl Drop for CancelFlag {
 }
 
 impl Service for TestService {
-    async fn call(&self, request: Request<Body>, interim: &mut dyn Interim) -> Response<Body> {
+    async fn call(&self, request: message::Request, interim: &mut dyn Interim) -> message::Response {
+        let request: Request<Body> = request.into();
         let mut flag = CancelFlag(Rc::clone(&self.0), false);
         let path = request.uri().path().to_owned();
         let response = match path.as_str() {
@@ -57,8 +60,8 @@ impl Service for TestService {
                 Response::new(Body::full("slow"))
             }
             "/hints" => {
-                let mut headers = HeaderMap::new();
-                headers.insert("link", "</a.css>".try_into().unwrap());
+                let mut headers = Fields::new();
+                headers.insert("link", "</a.css>");
                 interim.send(StatusCode::EARLY_HINTS, &headers);
                 tokio::time::sleep(Duration::from_millis(100)).await;
                 Response::new(Body::full("late"))
@@ -84,16 +87,13 @@ impl Service for TestService {
             _ => self.note(request).await,
         };
         flag.1 = true;
-        response
+        response.into()
     }
 
-    fn refuse(&self, malformed: Malformed) -> Response<Body> {
+    fn refuse(&self, malformed: Malformed) -> message::Response {
         let line = format!("{} {}", malformed.status.as_u16(), malformed.what);
         self.0.lines.borrow_mut().push(line);
-        Response::builder()
-            .status(malformed.status)
-            .body(Body::full(malformed.what))
-            .unwrap()
+        message::Response::new(malformed.status, Body::full(malformed.what))
     }
 }
 
@@ -205,7 +205,7 @@ test_body!(WithTrailers, |this| {
     std::task::Poll::Ready(match this.0 {
         1 => Some(Ok(http_body::Frame::data(Bytes::from_static(b"data")))),
         2 => {
-            let mut trailers = HeaderMap::new();
+            let mut trailers = http::HeaderMap::new();
             trailers.insert("x-sum", "1".try_into().unwrap());
             Some(Ok(http_body::Frame::trailers(trailers)))
         }
