@@ -8,7 +8,13 @@ use super::{
     Format,
     stamp::{write_ncsa_time, write_rfc3339, write_six_digits},
 };
-use crate::observe::record::{FlagFacts, Outcome, Record};
+use crate::{
+    clock,
+    observe::record::{FlagFacts, Outcome, Record},
+};
+
+/// Bytes that a line of usual size has room for at once.
+const LINE_BYTES: usize = 1024;
 
 /// Writes lines in one format. It remembers the second that it wrote last, since most lines share it.
 #[derive(Debug)]
@@ -16,6 +22,13 @@ pub struct Lines {
     format: Format,
     second: u64,
     stamp: Vec<u8>,
+}
+
+/// The middle of a JSON line, from the route to who cut the exchange short: what exchanges of one kind have in common.
+#[derive(Debug)]
+pub(in crate::observe) struct Middle {
+    before_user: Box<[u8]>,
+    after_user: Box<[u8]>,
 }
 
 impl Lines {
@@ -31,19 +44,47 @@ impl Lines {
 
     /// Appends the line of one exchange, with its newline.
     pub fn write(&mut self, record: &Record, to: &mut Vec<u8>) {
+        self.write_around(record, None, to);
+    }
+
+    /// The same with the middle that is known already.
+    pub(in crate::observe) fn write_around(
+        &mut self,
+        record: &Record,
+        middle: Option<&Middle>,
+        to: &mut Vec<u8>,
+    ) {
         let second = record.began_at_us / 1_000_000;
         if second != self.second {
             self.stamp.clear();
             match self.format {
-                Format::Json => write_rfc3339(second, &mut self.stamp),
+                Format::Json => {
+                    self.stamp.extend_from_slice(b"{\"time\":\"");
+                    write_rfc3339(second, &mut self.stamp);
+                    self.stamp.push(b'.');
+                }
                 Format::Combined => write_ncsa_time(second, &mut self.stamp),
             }
             self.second = second;
         }
+        to.reserve(LINE_BYTES);
         match self.format {
-            Format::Json => write_json(record, &self.stamp, to),
+            Format::Json => write_json(record, &self.stamp, middle, to),
             Format::Combined => write_combined(record, &self.stamp, to),
         }
+    }
+
+    /// The middle of this record's line, and of all that agree in it.
+    pub(in crate::observe) fn middle(&self, record: &Record) -> Option<Middle> {
+        (self.format == Format::Json).then(|| {
+            let (mut before_user, mut after_user) = (Vec::new(), Vec::new());
+            json_decision(record, &mut Object { to: &mut before_user });
+            json_answer(record, &mut Object { to: &mut after_user });
+            Middle {
+                before_user: before_user.into(),
+                after_user: after_user.into(),
+            }
+        })
     }
 }
 
@@ -55,10 +96,8 @@ macro_rules! key {
 }
 
 /// One flat object. What a reader always asks for is there even when it is unknown, as `null`; all else only when known.
-fn write_json(record: &Record, stamp: &[u8], to: &mut Vec<u8>) {
-    to.extend_from_slice(b"{\"time\":\"");
+fn write_json(record: &Record, stamp: &[u8], middle: Option<&Middle>, to: &mut Vec<u8>) {
     to.extend_from_slice(stamp);
-    to.push(b'.');
     write_six_digits(record.began_at_us % 1_000_000, to);
     to.extend_from_slice(b"Z\"");
     let mut object = Object { to };
@@ -70,8 +109,16 @@ fn write_json(record: &Record, stamp: &[u8], to: &mut Vec<u8>) {
         object.null(key!("trace_id"));
     }
     json_request(record, &mut object);
-    json_decision(record, &mut object);
-    json_answer(record, &mut object);
+    match middle {
+        Some(middle) => object.to.extend_from_slice(&middle.before_user),
+        None => json_decision(record, &mut object),
+    }
+    object.text(key!("user"), record.user.as_deref());
+    match middle {
+        Some(middle) => object.to.extend_from_slice(&middle.after_user),
+        None => json_answer(record, &mut object),
+    }
+    json_measures(record, &mut object);
     object.to.extend_from_slice(b"}\n");
 }
 
@@ -115,13 +162,12 @@ fn json_decision(record: &Record, object: &mut Object<'_>) {
     }
     object.text(key!("visitor"), record.visitor);
     object.text(key!("gate"), record.gate);
-    object.text(key!("user"), record.user.as_deref());
-    object.text_or_null(key!("backend"), record.backend.as_deref());
-    object.text_or_null(key!("server"), record.server.as_deref());
-    object.number(key!("attempts"), u64::from(record.attempts));
 }
 
 fn json_answer(record: &Record, object: &mut Object<'_>) {
+    object.text_or_null(key!("backend"), record.backend.as_deref());
+    object.text_or_null(key!("server"), record.server.as_deref());
+    object.number(key!("attempts"), u64::from(record.attempts));
     match record.status {
         Some(status) => object.number(key!("status"), u64::from(status.as_u16())),
         None => object.null(key!("status")),
@@ -134,6 +180,9 @@ fn json_answer(record: &Record, object: &mut Object<'_>) {
         object.text(key!("malformed"), Some(what));
     }
     object.text(key!("aborted"), record.aborted.map(|side| side.as_str()));
+}
+
+fn json_measures(record: &Record, object: &mut Object<'_>) {
     let timings = &record.timings;
     object.micros(key!("decide_us"), timings.decide);
     object.micros(key!("queue_us"), timings.queue);
@@ -152,11 +201,13 @@ struct Object<'a> {
 }
 
 impl Object<'_> {
+    #[inline]
     fn name(&mut self, name: &str) {
         self.to.extend_from_slice(name.as_bytes());
     }
 
     /// A value that needs no escaping.
+    #[inline]
     fn verbatim(&mut self, name: &str, value: &[u8]) {
         self.name(name);
         self.to.push(b'"');
@@ -190,8 +241,8 @@ impl Object<'_> {
         let Some(value) = value else { return };
         self.name(name);
         self.to.push(b'"');
-        if value.as_bytes().is_ascii() {
-            escape_json(value.as_bytes(), self.to);
+        if is_plain(value.as_bytes()) {
+            self.to.extend_from_slice(value.as_bytes());
         } else {
             for chunk in value.as_bytes().utf8_chunks() {
                 escape_json(chunk.valid().as_bytes(), self.to);
@@ -224,7 +275,7 @@ impl Object<'_> {
 
     fn micros(&mut self, name: &str, value: Option<Duration>) {
         if let Some(value) = value {
-            self.number(name, u64::try_from(value.as_micros()).unwrap_or(u64::MAX));
+            self.number(name, clock::micros(value));
         }
     }
 
@@ -234,18 +285,47 @@ impl Object<'_> {
     }
 }
 
+/// Whether all of it is printable ASCII that a JSON string may hold as it is.
+///
+/// Sixteen bytes at once, without an early end: nearly every text is plain. The last sixteen overlap those before.
+fn is_plain(text: &[u8]) -> bool {
+    let (chunks, rest) = text.as_chunks::<16>();
+    let odd = chunks.iter().fold(false, |odd, chunk| odd | has_odd(chunk));
+    if rest.is_empty() {
+        return !odd;
+    }
+    if let Some(last) = text.last_chunk::<16>() {
+        return !(odd | has_odd(last));
+    }
+    match (text.first_chunk::<8>(), text.last_chunk::<8>()) {
+        (Some(first), Some(last)) => !(has_odd(first) | has_odd(last)),
+        _ => !text.iter().any(|byte| is_odd(*byte)),
+    }
+}
+
+fn has_odd<const N: usize>(bytes: &[u8; N]) -> bool {
+    let mut odd = 0;
+    for byte in bytes {
+        odd |= u8::from(is_odd(*byte));
+    }
+    odd != 0
+}
+
+const fn is_odd(byte: u8) -> bool {
+    byte.wrapping_sub(0x20) > 0x5e || byte == b'"' || byte == b'\\'
+}
+
 /// Quotes, backslashes and control characters escaped (RFC 8259 section 7); clean stretches are copied whole.
 fn escape_json(text: &[u8], to: &mut Vec<u8>) {
-    const fn is_odd(byte: u8) -> bool {
+    const fn is_escaped(byte: u8) -> bool {
         byte < 0x20 || matches!(byte, b'"' | b'\\' | 0x7f)
     }
-    // Without an early end the compiler looks at sixteen bytes at once, and nearly every text is clean.
-    if !text.iter().fold(false, |odd, byte| odd | is_odd(*byte)) {
+    if is_plain(text) {
         to.extend_from_slice(text);
         return;
     }
     let mut rest = text;
-    while let Some(at) = rest.iter().position(|byte| is_odd(*byte)) {
+    while let Some(at) = rest.iter().position(|byte| is_escaped(*byte)) {
         let (clean, odd) = rest.split_at(at);
         to.extend_from_slice(clean);
         let Some((byte, after)) = odd.split_first() else {
@@ -350,6 +430,25 @@ fn write_address(address: IpAddr, to: &mut Vec<u8>) {
     }
 }
 
+/// As `Display` writes it. Up to eight digits are made in one word and copied whole, with what is too much cut off.
 fn write_number(value: u64, to: &mut Vec<u8>) {
-    to.extend_from_slice(itoa::Buffer::new().format(value).as_bytes());
+    if value >= 100_000_000 {
+        to.extend_from_slice(itoa::Buffer::new().format(value).as_bytes());
+        return;
+    }
+    let digits = eight_digits(value);
+    let zeros = (digits.trailing_zeros() / 8).min(7);
+    let text = (digits | 0x3030_3030_3030_3030) >> (8 * zeros);
+    let end = to.len() + 8 - zeros as usize;
+    to.extend_from_slice(&text.to_le_bytes());
+    to.truncate(end);
+}
+
+/// The digits of a number below 10^8, a byte each, the first in the lowest: halves, then quarters, then eighths side by side.
+const fn eight_digits(value: u64) -> u64 {
+    let fours = value / 10_000 | (value % 10_000) << 32;
+    let hundreds = ((fours * 10_486) >> 20) & 0x0000_007f_0000_007f;
+    let twos = hundreds | (fours - 100 * hundreds) << 16;
+    let tens = ((twos * 103) >> 10) & 0x000f_000f_000f_000f;
+    tens | (twos - 10 * tens) << 8
 }
