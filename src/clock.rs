@@ -98,6 +98,15 @@ impl Moment {
             wall_micros: self.wall_micros.saturating_add(since),
         }
     }
+
+    /// The same, within [`ANCHOR_AGE_MAX`].
+    fn soon(self, steady: Instant) -> Option<Self> {
+        let since = steady.saturating_duration_since(self.steady);
+        (since < ANCHOR_AGE_MAX).then(|| Self {
+            steady,
+            wall_micros: self.wall_micros.saturating_add(u64::from(since.subsec_micros())),
+        })
+    }
 }
 
 /// Both clocks, now, for the price of one: the steady clock is read, and the wall clock follows from when this thread last saw both.
@@ -110,19 +119,13 @@ pub fn now() -> Moment {
     thread_local! {
         static ANCHOR: Cell<Option<Moment>> = const { Cell::new(None) };
     }
-    let steady = steady();
-    match ANCHOR.get() {
-        Some(anchor) if is_fresh(anchor, steady) => anchor.later(steady),
-        _ => {
-            let anchor = anchor(self::steady, wall_micros);
-            ANCHOR.set(Some(anchor));
-            anchor
-        }
+    let now = steady();
+    if let Some(moment) = ANCHOR.get().and_then(|anchor| anchor.soon(now)) {
+        return moment;
     }
-}
-
-fn is_fresh(anchor: Moment, now: Instant) -> bool {
-    now.saturating_duration_since(anchor.steady) < ANCHOR_AGE_MAX
+    let anchor = anchor(steady, wall_micros);
+    ANCHOR.set(Some(anchor));
+    anchor
 }
 
 /// Reads both clocks: the wall clock between two readings of the steady one, and again while those are far apart.
@@ -198,8 +201,9 @@ mod tests {
     #[test]
     fn an_anchor_holds_for_a_second() {
         let anchor = now();
-        assert!(is_fresh(anchor, anchor.steady + Duration::from_millis(999)));
-        assert!(!is_fresh(anchor, anchor.steady + ANCHOR_AGE_MAX));
+        let nearly = anchor.steady + Duration::from_micros(999_999);
+        assert_eq!(anchor.soon(nearly), Some(anchor.later(nearly)));
+        assert_eq!(anchor.soon(anchor.steady + ANCHOR_AGE_MAX), None);
     }
 
     /// Readings of the steady clock in microseconds, and the wall clock's in between; which wall reading is believed, at which time.
