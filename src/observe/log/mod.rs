@@ -2,6 +2,7 @@
 
 mod line;
 mod stamp;
+mod text;
 mod writer;
 
 use std::{
