@@ -112,8 +112,8 @@ impl Moment {
 /// Both clocks, now, for the price of one: the steady clock is read, and the wall clock follows from when this thread last saw both.
 ///
 /// Both are of one oscillator and run alike, so between two looks only a step can part them; it shows after [`ANCHOR_AGE_MAX`] at the
-/// latest. Otherwise the error is the time between the two readings of an anchor: 50 µs, on a machine so busy that four tries all
-/// took longer the shortest of them.
+/// latest. Otherwise the error is the time between the two readings of an anchor: at most 50 µs, or, on a machine so busy that four tries
+/// all took longer, the shortest of them.
 #[must_use]
 pub fn now() -> Moment {
     thread_local! {

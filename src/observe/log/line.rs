@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use http::HeaderValue;
+use http::{HeaderValue, Version};
 
 use super::{
     Format,
@@ -12,7 +12,7 @@ use super::{
 use crate::{
     clock,
     observe::{
-        record::{FlagFacts, Outcome, Record},
+        record::{FlagFacts, Listener, Outcome, Record},
         trace::{SpanId, TraceId},
     },
 };
@@ -99,13 +99,20 @@ macro_rules! key {
     };
 }
 
+/// The same with the quote that opens a text.
+macro_rules! quoted {
+    ($name:literal) => {
+        concat!(",\"", $name, "\":\"")
+    };
+}
+
 /// One flat object. What a reader always asks for is there even when it is unknown, as `null`; all else only when known.
 fn write_json(record: &Record, stamp: &[u8], middle: Option<&Middle>, to: &mut Vec<u8>) {
     to.extend_from_slice(stamp);
     write_six_digits(record.began_at_us % 1_000_000, to);
     to.extend_from_slice(b"Z\"");
     let mut object = Object { to };
-    object.ascii(key!("request_id"), record.request_id.as_ref());
+    object.ascii(quoted!("request_id"), record.request_id.as_ref());
     if let Some((trace, span)) = &record.trace {
         object.ids(*trace, *span);
     } else {
@@ -116,7 +123,7 @@ fn write_json(record: &Record, stamp: &[u8], middle: Option<&Middle>, to: &mut V
         Some(middle) => object.to.extend_from_slice(&middle.before_user),
         None => json_decision(record, &mut object),
     }
-    object.text(key!("user"), record.user.as_deref());
+    object.text(quoted!("user"), record.user.as_deref());
     match middle {
         Some(middle) => object.to.extend_from_slice(&middle.after_user),
         None => json_answer(record, &mut object),
@@ -126,21 +133,31 @@ fn write_json(record: &Record, stamp: &[u8], middle: Option<&Middle>, to: &mut V
 }
 
 fn json_request(record: &Record, object: &mut Object<'_>) {
-    object.word(key!("listener"), record.listener.as_str());
-    object.word(key!("protocol"), record.protocol());
-    if let Some(tls) = &record.tls {
-        object.word(key!("tls"), tls.version);
-        object.text(key!("sni"), tls.server_name.as_deref());
+    match (record.listener, record.version) {
+        (Listener::Https, Version::HTTP_11) => {
+            object.name(",\"listener\":\"https\",\"protocol\":\"HTTP/1.1\"")
+        }
+        (Listener::Https, Version::HTTP_2) => object.name(",\"listener\":\"https\",\"protocol\":\"HTTP/2\""),
+        _ => {
+            object.word(quoted!("listener"), record.listener.as_str());
+            object.word(quoted!("protocol"), record.protocol());
+        }
     }
-    object.name(key!("client"));
-    object.to.push(b'"');
+    if let Some(tls) = &record.tls {
+        object.word(quoted!("tls"), tls.version);
+        object.text(quoted!("sni"), tls.server_name.as_deref());
+    }
+    object.name(quoted!("client"));
     write_address(record.client, object.to);
     object.to.push(b'"');
-    object.verbatim(key!("method"), record.method.as_str().as_bytes()); // a token, RFC 9110 section 9.1
-    object.ascii(key!("host"), record.host.as_ref());
-    object.text(key!("path"), record.target.as_ref().map(|target| target.path()));
+    object.verbatim(quoted!("method"), record.method.as_str().as_bytes()); // a token, RFC 9110 section 9.1
+    object.ascii(quoted!("host"), record.host.as_ref());
     object.text(
-        key!("query"),
+        quoted!("path"),
+        record.target.as_ref().map(|target| target.path()),
+    );
+    object.text(
+        quoted!("query"),
         record.target.as_ref().and_then(|target| target.query()),
     );
 }
@@ -150,9 +167,9 @@ fn json_decision(record: &Record, object: &mut Object<'_>) {
     object.text_or_null(key!("squad"), record.squad.as_deref());
     match &record.flag {
         Some(flag) => {
-            object.text(key!("flag"), Some(&flag.flag));
-            object.text(key!("variant"), Some(&flag.variant));
-            object.word(key!("flag_reason"), flag.reason);
+            object.text(quoted!("flag"), Some(&flag.flag));
+            object.text(quoted!("variant"), Some(&flag.variant));
+            object.word(quoted!("flag_reason"), flag.reason);
         }
         None => {
             object.null(key!("flag"));
@@ -161,10 +178,10 @@ fn json_decision(record: &Record, object: &mut Object<'_>) {
         }
     }
     if !record.flags.is_empty() {
-        object.flags(key!("flags"), &record.flags);
+        object.flags(quoted!("flags"), &record.flags);
     }
-    object.text(key!("visitor"), record.visitor);
-    object.text(key!("gate"), record.gate);
+    object.text(quoted!("visitor"), record.visitor);
+    object.text(quoted!("gate"), record.gate);
 }
 
 fn json_answer(record: &Record, object: &mut Object<'_>) {
@@ -175,14 +192,14 @@ fn json_answer(record: &Record, object: &mut Object<'_>) {
         Some(status) => object.number(key!("status"), u64::from(status.as_u16())),
         None => object.null(key!("status")),
     }
-    object.word(key!("outcome"), record.outcome.as_str());
+    object.word(quoted!("outcome"), record.outcome.as_str());
     object.text_or_null(key!("reason"), record.outcome.reason());
-    object.text(key!("side"), record.outcome.side().map(|side| side.as_str()));
-    object.text(key!("details"), record.details);
+    object.text(quoted!("side"), record.outcome.side().map(|side| side.as_str()));
+    object.text(quoted!("details"), record.details);
     if let Outcome::Malformed(what) = record.outcome {
-        object.text(key!("malformed"), Some(what));
+        object.text(quoted!("malformed"), Some(what));
     }
-    object.text(key!("aborted"), record.aborted.map(|side| side.as_str()));
+    object.text(quoted!("aborted"), record.aborted.map(|side| side.as_str()));
 }
 
 fn json_measures(record: &Record, object: &mut Object<'_>) {
@@ -194,8 +211,8 @@ fn json_measures(record: &Record, object: &mut Object<'_>) {
     object.micros(key!("total_us"), Some(timings.total));
     object.number(key!("bytes_in"), record.bytes_in);
     object.number(key!("bytes_out"), record.bytes_out);
-    object.ascii(key!("user_agent"), record.user_agent.as_ref());
-    object.ascii(key!("referer"), record.referer.as_ref());
+    object.ascii(quoted!("user_agent"), record.user_agent.as_ref());
+    object.ascii(quoted!("referer"), record.referer.as_ref());
 }
 
 /// A JSON object that has its first member already.
@@ -213,7 +230,6 @@ impl Object<'_> {
     #[inline]
     fn verbatim(&mut self, name: &str, value: &[u8]) {
         self.name(name);
-        self.to.push(b'"');
         self.to.extend_from_slice(value);
         self.to.push(b'"');
     }
@@ -239,24 +255,25 @@ impl Object<'_> {
     fn text(&mut self, name: &str, value: Option<&str>) {
         if let Some(value) = value {
             self.name(name);
-            self.to.push(b'"');
             escape_json(value.as_bytes(), self.to);
             self.to.push(b'"');
         }
     }
 
     fn text_or_null(&mut self, name: &str, value: Option<&str>) {
-        match value {
-            Some(_) => self.text(name, value),
-            None => self.null(name),
-        }
+        let Some(value) = value else {
+            return self.null(name);
+        };
+        self.name(name);
+        self.to.push(b'"');
+        escape_json(value.as_bytes(), self.to);
+        self.to.push(b'"');
     }
 
     /// A field's value, which should be ASCII but need not be text at all: what is not UTF-8 becomes U+FFFD.
     fn ascii(&mut self, name: &str, value: Option<&HeaderValue>) {
         let Some(value) = value else { return };
         self.name(name);
-        self.to.push(b'"');
         if is_plain(value.as_bytes()) {
             self.to.extend_from_slice(value.as_bytes());
         } else {
@@ -272,7 +289,6 @@ impl Object<'_> {
 
     fn flags(&mut self, name: &str, flags: &[FlagFacts]) {
         self.name(name);
-        self.to.push(b'"');
         for (at, flag) in flags.iter().enumerate() {
             if at > 0 {
                 self.to.extend_from_slice(b", ");

@@ -4,31 +4,33 @@ use std::{io::Write, net::IpAddr};
 
 /// Whether all of it is printable ASCII that a JSON string may hold as it is.
 ///
-/// Sixteen bytes at once, without an early end: nearly every text is plain. The last sixteen overlap those before.
+/// Eight bytes at once, without an early end: nearly every text is plain. The last eight overlap those before.
 pub(super) fn is_plain(text: &[u8]) -> bool {
-    let mut odd = [0; 16];
-    if let Some(last) = text.last_chunk() {
-        let (chunks, _) = text.as_chunks();
-        chunks.iter().for_each(|chunk| add_odd(chunk, &mut odd));
-        add_odd(last, &mut odd);
-    } else if let (Some(first), Some(last)) = (text.first_chunk::<8>(), text.last_chunk::<8>()) {
-        let both = u128::from(u64::from_ne_bytes(*first)) << 64 | u128::from(u64::from_ne_bytes(*last));
-        add_odd(&both.to_ne_bytes(), &mut odd);
+    let odd = if let Some(last) = text.last_chunk::<8>() {
+        let (words, _) = text.as_chunks::<8>();
+        let last = odd_bits(u64::from_ne_bytes(*last));
+        let words = words.iter().map(|word| odd_bits(u64::from_ne_bytes(*word)));
+        words.fold(last, |odd, more| odd | more)
+    } else if let (Some([a, b, c, d]), Some([e, f, g, h])) = (text.first_chunk(), text.last_chunk()) {
+        odd_bits(u64::from_ne_bytes([*a, *b, *c, *d, *e, *f, *g, *h]))
     } else {
-        return text.iter().all(|byte| odd_bit(*byte) == 0);
-    }
-    odd == [0; 16]
+        let odd = |odd, byte: &u8| odd | odd_bits(EACH * u64::from(*byte));
+        text.iter().fold(0, odd)
+    };
+    odd & (0x80 * EACH) == 0
 }
 
-#[inline]
-fn add_odd(chunk: &[u8; 16], odd: &mut [u8; 16]) {
-    for (odd, byte) in odd.iter_mut().zip(chunk) {
-        *odd |= odd_bit(*byte);
-    }
-}
+/// One in each of eight bytes.
+const EACH: u64 = 0x0101_0101_0101_0101;
 
-const fn odd_bit(byte: u8) -> u8 {
-    (byte < 0x20) as u8 | (byte > 0x7e) as u8 | (byte == b'"') as u8 | (byte == b'\\') as u8
+/// Sets the highest bit of some byte exactly if one of the eight is not plain. Carries and borrows reach another byte only from
+/// one that is not.
+const fn odd_bits(word: u64) -> u64 {
+    let control = word.wrapping_sub(0x20 * EACH);
+    let delete = word.wrapping_add(EACH);
+    let quote = (word ^ (b'"' as u64 * EACH)).wrapping_sub(EACH);
+    let backslash = (word ^ (b'\\' as u64 * EACH)).wrapping_sub(EACH);
+    word | control | delete | quote | backslash
 }
 
 /// Quotes, backslashes and control characters escaped (RFC 8259 section 7); clean stretches are copied whole.
