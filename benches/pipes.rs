@@ -184,7 +184,7 @@ async fn client(line: Line) -> Asking {
 }
 
 /// A core of the router whose one connection to the backend is there already.
-async fn router(back: Line, drain: Drain) -> (Exchanges, Observer) {
+pub(super) async fn router(back: Line, drain: Drain) -> (Exchanges, Observer) {
     let snapshot = site::snapshot(&site::settings(&site::templates(ROUTES)));
     let target = log::Target::File(PathBuf::from("/dev/null"));
     let log = Some((log::Format::Json, target));

@@ -27,10 +27,10 @@ const DECIDE_FLAGGED: u64 = 0;
 const DECIDE_SIGNED_IN: u64 = 0;
 
 // A proxied exchange, from the client's version to the backend's. What `h2` and tokio take for a stream is most of HTTP/2's.
-const HTTP1_TO_HTTP1: u64 = 20;
-const HTTP2_TO_HTTP1: u64 = 37;
-const HTTP1_TO_HTTP2: u64 = 30;
-const HTTP2_TO_HTTP2: u64 = 50;
+const HTTP1_TO_HTTP1: u64 = 16;
+const HTTP2_TO_HTTP1: u64 = 33;
+const HTTP1_TO_HTTP2: u64 = 25;
+const HTTP2_TO_HTTP2: u64 = 45;
 
 // A side alone.
 const HTTP1_SERVER: u64 = 8;

@@ -1,6 +1,7 @@
 //! What happened: each exchange leaves one record, and from it come an access-log line, metrics and a trace.
 //!
-//! In reading order: `record` (the facts), `trace` and `entropy` (ids), `log` (lines), `metrics` (numbers), `process` (the system's).
+//! In reading order: `record` (the facts), `trace`, `entropy` and `slab` (ids), `log` (lines), `metrics` (numbers), `shape` (what many
+//! exchanges have in common), `process` (the system's).
 //!
 //! A core owns its [`Core`] and shares none of it: counting and logging take no lock, make no system call and wait for nobody.
 //! Lines leave it in batches, by a bounded queue to one writer thread; numbers leave it as a copy, when a scrape asks.
@@ -10,10 +11,13 @@ pub mod log;
 pub mod metrics;
 pub mod process;
 pub mod record;
+mod shape;
+mod slab;
 pub mod trace;
 
 use std::{cell::RefCell, collections::HashSet, fmt, io, rc::Rc, sync::Arc};
 
+use http::HeaderValue;
 use tokio::sync::{Mutex, mpsc};
 
 use crate::clock;
@@ -22,7 +26,9 @@ use log::{Format, LogBuffer, Target, Writer, WriterHandle};
 use metrics::{
     ANSWER_TIMEOUT, Exposition, Facts, Family, Label, Scraper, Series, Tally, TallyRequest, TallySnapshot,
 };
-use record::Record;
+use record::{Listener, Record};
+use shape::{Shape, Shapes};
+use slab::Slab;
 
 /// All that observes, owned by whoever starts and stops the program.
 #[derive(Debug)]
@@ -114,7 +120,9 @@ impl Metrics {
 pub struct Core {
     tally: RefCell<Tally>,
     log: RefCell<Option<LogBuffer>>,
+    shapes: RefCell<Shapes>,
     entropy: RefCell<Entropy>,
+    slab: RefCell<Slab>,
 }
 
 impl fmt::Debug for Core {
@@ -130,18 +138,37 @@ impl Core {
         Self {
             tally: RefCell::new(Tally::new()),
             log: RefCell::new(log),
+            shapes: RefCell::new(Shapes::new()),
             entropy: RefCell::new(Entropy::new()),
+            slab: RefCell::new(Slab::default()),
         }
     }
 
     /// An exchange is over: counts it and logs it.
     pub fn finish(&self, record: &Record) {
-        self.tally.borrow_mut().count(record);
-        let dropped = match self.log.borrow_mut().as_mut() {
-            Some(log) => log.push(record),
-            None => 0,
-        };
+        let dropped = self.note(record);
         self.dropped(dropped);
+    }
+
+    /// Returns how many lines had to be dropped.
+    fn note(&self, record: &Record) -> u64 {
+        let (mut tally, mut log) = (self.tally.borrow_mut(), self.log.borrow_mut());
+        let mut shapes = self.shapes.borrow_mut();
+        let shape = shapes.of(record, || {
+            let middle = log.as_ref().and_then(|log| log.middle(record));
+            Shape::new(record, tally.plan(record), middle)
+        });
+        match shape {
+            Some(shape) => tally.count_by(&shape.plan, record),
+            None => tally.count(record),
+        }
+        let middle = shape.and_then(|shape| shape.middle.as_ref());
+        log.as_mut().map_or(0, |log| log.push_around(record, middle))
+    }
+
+    /// One more exchange is under way (1), or one less (-1).
+    pub fn in_flight(&self, listener: Listener, amount: i64) {
+        self.tally.borrow_mut().in_flight(listener, amount);
     }
 
     /// Adds to a counter. `labels` are in the order that the family says.
@@ -177,11 +204,20 @@ impl Core {
         self.entropy.borrow_mut().next8()
     }
 
+    /// A new request id, as a field's value.
+    #[must_use]
+    pub fn mint_request_id(&self) -> HeaderValue {
+        self.slab
+            .borrow_mut()
+            .value(&trace::mint_request_id(self.random16()))
+    }
+
     /// Told which names (routes, squads, flags, variants, backends, servers) the settings have after a swap.
     ///
     /// Numbers of gone names stay until there are [`metrics::GONE_LABELS_MAX`] of them, then the oldest fold into `_other`.
     pub fn keep(&self, live: &HashSet<Arc<str>>) {
         self.tally.borrow_mut().keep(live);
+        self.shapes.borrow_mut().clear();
     }
 
     /// Hands over log lines that waited long enough.

@@ -173,3 +173,112 @@ fn a_scrape_shows_every_core_and_lines_reach_the_file() {
         .collect();
     assert_eq!(helped, typed);
 }
+
+/// A log's sink that tests read.
+#[derive(Clone, Default)]
+struct Written(Arc<std::sync::Mutex<Vec<u8>>>);
+
+impl io::Write for Written {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.0.lock().unwrap().extend_from_slice(bytes);
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+/// Records that differ from the first in one thing each.
+fn kinds() -> Vec<Record> {
+    let change: [fn(&mut Record); 22] = [
+        |_| {},
+        |record| record.method = Method::POST,
+        |record| record.status = Some(StatusCode::NOT_FOUND),
+        |record| record.status = None,
+        |record| record.listener = Listener::Private,
+        |record| record.attempts = 1,
+        |record| record.route = Some("/courses/{slug}".into()), // the same text elsewhere
+        |record| record.route = Some("/courses".into()),
+        |record| record.squad = Some("learn".into()),
+        |record| record.backend = Some("legacy".into()),
+        |record| record.server = None,
+        |record| record.flag = None,
+        |record| record.flag.as_mut().unwrap().variant = "old".into(),
+        |record| record.flags[0].reason = "SPLIT",
+        |record| record.flags.clear(),
+        |record| record.visitor = Some("new"),
+        |record| record.gate = None,
+        |record| record.aborted = Some(Side::Client),
+        |record| record.details = Some("why"),
+        |record| record.outcome = Outcome::Malformed("bare LF"),
+        |record| record.timings.first_byte = None,
+        |record| (record.bytes_in, record.bytes_out) = (0, 0),
+    ];
+    let first = record();
+    let changed = change.into_iter().map(|change| {
+        let mut record = first.clone();
+        change(&mut record);
+        record
+    });
+    changed.collect()
+}
+
+proptest::proptest! {
+    #![proptest_config(proptest::test_runner::Config::with_cases(48))]
+
+    #[test]
+    fn a_kind_that_is_known_is_counted_and_written_like_any_other(
+        order in proptest::collection::vec((0..22_usize, 0..4_usize, 0_u64..1_000_000, 0..40_u32), 0..120),
+    ) {
+        let written = Written::default();
+        let writer = Writer::start_on(Box::new(written.clone())).unwrap();
+        let core = Core::new(Some(writer.buffer(Format::Json)));
+        let (mut tally, mut lines, mut expected) = (Tally::new(), log::Lines::new(Format::Json), Vec::new());
+        let kinds = kinds();
+        for (kind, user, micros, swap) in order {
+            let mut record = kinds[kind].clone();
+            record.user = [None, None, Some("ann".into()), Some("bob \"b\"".into())][user].clone();
+            record.timings.total += Duration::from_micros(micros);
+            record.bytes_out *= 1 + micros;
+            core.finish(&record);
+            tally.count(&record);
+            lines.write(&record, &mut expected);
+            if swap == 0 {
+                core.keep(&HashSet::new());
+                tally.keep(&HashSet::new());
+            }
+        }
+        proptest::prop_assert_eq!(core.tally().totals(), tally.snapshot().totals());
+        core.flush();
+        proptest::prop_assert!(writer.flush_and_stop(Duration::from_secs(20)));
+        let written = written.0.lock().unwrap();
+        proptest::prop_assert_eq!(String::from_utf8_lossy(&written), String::from_utf8_lossy(&expected));
+    }
+}
+
+#[test]
+fn what_was_worked_out_ends_with_the_names_that_it_names() {
+    let (core, mut tally) = (Core::new(None), Tally::new());
+    let record = record();
+    for _ in 0..3 {
+        for _ in 0..3 {
+            core.in_flight(Listener::Https, 1);
+            core.finish(&record);
+            tally.add(Family::RequestsInFlight, &[Label::Word("https")], 1);
+            tally.count(&record);
+        }
+        for at in 0..=metrics::GONE_LABELS_MAX {
+            let name: Arc<str> = format!("n{at}").into();
+            core.count(Family::BackendRetries, &[Label::Name(&name)], 1);
+            tally.add(Family::BackendRetries, &[Label::Name(&name)], 1);
+        }
+        core.keep(&HashSet::new());
+        tally.keep(&HashSet::new());
+        assert_eq!(core.tally().totals(), tally.snapshot().totals());
+    }
+    assert_eq!(
+        core.tally().totals().number(Family::RequestsInFlight, &["https"]),
+        9
+    );
+}

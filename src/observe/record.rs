@@ -2,12 +2,12 @@
 
 use std::{
     net::IpAddr,
+    rc::Rc,
     sync::Arc,
     time::{Duration, Instant},
 };
 
 use http::{HeaderValue, Method, StatusCode, Version};
-use smallvec::SmallVec;
 
 use super::trace::{SpanId, TraceId};
 use crate::{
@@ -27,6 +27,9 @@ pub enum Listener {
 }
 
 impl Listener {
+    /// All of them.
+    pub const ALL: [Self; 3] = [Self::Https, Self::Http, Self::Private];
+
     /// As settings, metrics and log write it.
     #[must_use]
     pub const fn as_str(self) -> &'static str {
@@ -179,7 +182,7 @@ pub struct Record {
     /// What the client spoke.
     pub version: Version,
     /// What TLS agreed on, if there was any.
-    pub tls: Option<TlsFacts>,
+    pub tls: Option<Rc<TlsFacts>>,
     /// Who asked: the peer, or whom a trusted peer named.
     pub client: IpAddr,
     /// The request's method.
@@ -199,7 +202,7 @@ pub struct Record {
     /// What the flag on the route decided: it picked the backend.
     pub flag: Option<FlagFacts>,
     /// What further flags of the route decided.
-    pub flags: SmallVec<[FlagFacts; 1]>,
+    pub flags: Vec<FlagFacts>,
     /// State of the visitor cookie, a fixed word (`known`, `new`, `forged`, …).
     pub visitor: Option<&'static str>,
     /// What the gate said, a fixed word (`open`, `passed`, `denied`, …).
@@ -251,7 +254,7 @@ impl Record {
             route: None,
             squad: None,
             flag: None,
-            flags: SmallVec::new(),
+            flags: Vec::new(),
             visitor: None,
             gate: None,
             user: None,

@@ -13,6 +13,9 @@ const TRACESTATE_BYTES_MAX: usize = 2048;
 /// Bytes of a request id that is taken over from a trusted peer.
 const REQUEST_ID_BYTES_MAX: usize = 128;
 
+/// Bytes of a traceparent (section 3.2.2).
+pub const TRACEPARENT_BYTES: usize = 55;
+
 /// "Record this trace" and "its id is random" (Trace Context level 2, section 3.2.2.5).
 const FLAG_SAMPLED: u8 = 0x01;
 const FLAG_RANDOM: u8 = 0x02;
@@ -38,9 +41,7 @@ macro_rules! id {
             /// Its lower-case hexadecimal digits.
             #[must_use]
             pub fn hex(&self) -> [u8; $bytes * 2] {
-                let mut digits = [0; $bytes * 2];
-                write_hex(&self.0, &mut digits);
-                digits
+                hex(&self.0)
             }
 
             fn parse(digits: &[u8]) -> Option<Self> {
@@ -114,15 +115,16 @@ impl Trace {
 
     /// The `traceparent` that a backend is given.
     #[must_use]
-    pub fn traceparent(&self) -> HeaderValue {
+    pub fn traceparent(&self) -> [u8; TRACEPARENT_BYTES] {
         let mut text = *b"00-00000000000000000000000000000000-0000000000000000-00";
-        let fields: [(usize, &[u8]); 3] = [(3, &self.id.0), (36, &self.span.0), (53, &[self.flags])];
-        for (at, bytes) in fields {
-            if let Some(place) = text.get_mut(at..at + bytes.len() * 2) {
-                write_hex(bytes, place);
+        let flags: [u8; 2] = hex(&[self.flags]);
+        let fields: [(usize, &[u8]); 3] = [(3, &self.id.hex()), (36, &self.span.hex()), (53, &flags)];
+        for (at, digits) in fields {
+            if let Some(place) = text.get_mut(at..at + digits.len()) {
+                place.copy_from_slice(digits);
             }
         }
-        HeaderValue::from_bytes(&text).unwrap_or_else(|_| HeaderValue::from_static(""))
+        text
     }
 
     /// The `tracestate` that a backend is given: the client's, if the trace goes on and all of it is well-formed.
@@ -229,23 +231,22 @@ pub fn request_id(headers: &Fields) -> Option<HeaderValue> {
 
 /// A new request id: 32 hexadecimal digits of 16 random bytes.
 #[must_use]
-pub fn mint_request_id(random: [u8; 16]) -> HeaderValue {
-    let mut digits = [0; 32];
-    write_hex(&random, &mut digits);
-    HeaderValue::from_bytes(&digits).unwrap_or_else(|_| HeaderValue::from_static(""))
+pub fn mint_request_id(random: [u8; 16]) -> [u8; 32] {
+    hex(&random)
 }
 
-fn write_hex(bytes: &[u8], to: &mut [u8]) {
+/// Lower-case digits. Without a branch, so that the compiler makes sixteen at once.
+fn hex<const BYTES: usize, const DIGITS: usize>(bytes: &[u8; BYTES]) -> [u8; DIGITS] {
     const fn digit(nibble: u8) -> u8 {
-        if nibble < 10 {
-            b'0' + nibble
-        } else {
-            b'a' + nibble - 10
-        }
+        b'0' + nibble + if nibble > 9 { b'a' - b'9' - 1 } else { 0 }
     }
-    for (byte, place) in bytes.iter().zip(to.chunks_exact_mut(2)) {
-        place.copy_from_slice(&[digit(byte >> 4), digit(byte & 15)]);
+    const { assert!(DIGITS == 2 * BYTES) }
+    let mut digits = [0; DIGITS];
+    let (pairs, _) = digits.as_chunks_mut::<2>();
+    for (pair, byte) in pairs.iter_mut().zip(bytes) {
+        *pair = [digit(byte >> 4), digit(byte & 15)];
     }
+    digits
 }
 
 /// Lower-case digits only, exactly two for each byte.

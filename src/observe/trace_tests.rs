@@ -31,7 +31,7 @@ fn check(case: &Case) {
         headers.append(Known::TRACESTATE, value);
     }
     let trace = Trace::follow(&headers, || [0x22; 16], [0x11; 8]);
-    assert_eq!(trace.traceparent(), case.sent, "{}", case.name);
+    assert_eq!(trace.traceparent(), case.sent.as_bytes(), "{}", case.name);
     let state = trace.tracestate(&headers);
     assert_eq!(
         state.as_ref().map(|value| value.to_str().unwrap()),
@@ -92,5 +92,7 @@ fn only_a_sane_request_id_is_taken_over() {
 
 #[test]
 fn a_minted_request_id_is_32_hex_digits() {
-    assert_eq!(mint_request_id([0xa5; 16]), "a5".repeat(16));
+    assert_eq!(mint_request_id([0xa5; 16]), "a5".repeat(16).as_bytes());
+    let all = b"\x00\x12\x34\x56\x78\x9a\xbc\xde\xf0\x09\x0a\x0f\x90\xa0\xf0\xff";
+    assert_eq!(&mint_request_id(*all), b"00123456789abcdef0090a0f90a0f0ff");
 }

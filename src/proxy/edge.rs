@@ -69,7 +69,7 @@ pub struct Peer {
     /// The port that it connected to.
     pub port: u16,
     /// What TLS agreed on.
-    pub tls: Option<TlsFacts>,
+    pub tls: Option<Rc<TlsFacts>>,
 }
 
 impl Peer {

@@ -143,24 +143,27 @@ pub fn begin(head: &Head, peer: &Peer, edge: &Rc<Edge>) -> Following {
     let fields = &head.headers;
     let at = edge.view.load();
     let client = headers::client_address(fields, peer.ip(), &at.trusted_proxies);
-    let mut record = Record::begin(clock::steady(), clock::wall_micros(), peer.listener, client);
+    let now = clock::now();
+    let record = Record::begin(now.steady, now.wall_micros, peer.listener, client);
+    let mut following = Following::new(record, edge);
+    let record = &mut following.record;
     record.note_head(head);
     record.tls.clone_from(&peer.tls);
     let trusted = headers::is_trusted(peer.ip(), &at.trusted_proxies);
     let known = if trusted { trace::request_id(fields) } else { None };
-    record.request_id = Some(known.unwrap_or_else(|| trace::mint_request_id(edge.random16())));
+    record.request_id = Some(known.unwrap_or_else(|| edge.observe.mint_request_id()));
     let trace = Trace::follow(fields, || edge.random16(), edge.random8());
     record.trace = Some((trace.id, trace.span));
-    let mut following = Following::new(record, edge);
     following.trace = Some(trace);
     following
 }
 
 /// The answer to what never became a request, counted.
 pub fn refuse(malformed: Malformed, peer: &Peer, edge: &Rc<Edge>) -> Response {
-    let mut record = Record::begin(clock::steady(), clock::wall_micros(), peer.listener, peer.ip());
+    let now = clock::now();
+    let mut record = Record::begin(now.steady, now.wall_micros, peer.listener, peer.ip());
     record.tls.clone_from(&peer.tls);
-    record.request_id = Some(trace::mint_request_id(edge.random16()));
+    record.request_id = Some(edge.observe.mint_request_id());
     record.outcome = Outcome::Malformed(malformed.what);
     record.status = Some(malformed.status);
     if malformed.status == StatusCode::REQUEST_TIMEOUT {

@@ -2,6 +2,7 @@
 
 use std::{
     cell::Cell,
+    ops::{Deref, DerefMut},
     pin::Pin,
     rc::Rc,
     task::{Context, Poll},
@@ -16,7 +17,6 @@ use crate::{
     body::{Body, BodyError},
     clock,
     observe::{
-        Held,
         metrics::{Family, Label},
         record::{Record, Side},
         trace::Trace,
@@ -24,32 +24,57 @@ use crate::{
     tunnel::{Tunnel, TunnelReport},
 };
 
-/// The record of an exchange that is under way. Dropping it finishes the record with what is known by then.
+/// An exchange that is under way. Dropping it finishes its record with what is known by then.
+///
+/// All of it is one box, which in the end is the answer's body: an exchange allocates it once, and nothing in it moves.
 #[derive(Debug)]
-pub struct Following {
+pub struct Following(Box<Followed>);
+
+/// What a [`Following`] knows.
+#[derive(Debug)]
+pub struct Followed {
     /// What is known so far.
-    pub record: Box<Record>,
+    pub record: Record,
+    /// Where it stands in its trace.
+    pub trace: Option<Trace>,
     edge: Rc<Edge>,
     /// Counts a request's body, if there is one.
     bytes_in: Option<Rc<Cell<u64>>>,
-    /// Where it stands in its trace.
-    pub trace: Option<Trace>,
-    _in_flight: Held,
+    /// The answer's body, once there is one.
+    inner: Body,
+    under_way: Option<UnderWay>,
+    ended: bool,
+}
+
+impl Deref for Following {
+    type Target = Followed;
+
+    fn deref(&self) -> &Followed {
+        &self.0
+    }
+}
+
+impl DerefMut for Following {
+    fn deref_mut(&mut self) -> &mut Followed {
+        &mut self.0
+    }
 }
 
 impl Following {
     /// Follows the exchange that `record` begins.
     #[must_use]
+    #[inline]
     pub fn new(record: Record, edge: &Rc<Edge>) -> Self {
-        let listener = Label::Word(record.listener.as_str());
-        let _in_flight = edge.observe.hold(Family::RequestsInFlight, &[listener]);
-        Self {
-            record: Box::new(record),
+        edge.observe.in_flight(record.listener, 1);
+        Self(Box::new(Followed {
+            record,
+            trace: None,
             edge: Rc::clone(edge),
             bytes_in: None,
-            trace: None,
-            _in_flight,
-        }
+            inner: Body::Empty,
+            under_way: None,
+            ended: true,
+        }))
     }
 
     /// Counts the bytes of the request's body on their way.
@@ -66,16 +91,16 @@ impl Following {
 
     /// Hands the record to the answer's body, which finishes it. `under_way` is given back at the same time.
     #[must_use]
-    pub fn follow(self, body: Body, under_way: Option<UnderWay>) -> Body {
+    pub fn follow(mut self, body: Body, under_way: Option<UnderWay>) -> Body {
         match body {
             Body::Tunnel(tunnel) => Body::Tunnel(self.follow_tunnel(tunnel, under_way)),
             Body::Empty => Body::Empty,
-            inner => Body::Wrapped(Box::pin(Followed {
-                inner,
-                following: self,
-                _under_way: under_way,
-                ended: false,
-            })),
+            inner => {
+                self.inner = inner;
+                self.under_way = under_way;
+                self.ended = false;
+                Body::Wrapped(Pin::from(self.0))
+            }
         }
     }
 
@@ -103,13 +128,17 @@ fn tunnel_word(tunnel: &Tunnel) -> &'static str {
     }
 }
 
-impl Drop for Following {
+impl Drop for Followed {
     fn drop(&mut self) {
+        if !self.ended && !http_body::Body::is_end_stream(&self.inner) {
+            self.record.aborted = Some(Side::Client);
+        }
         if let Some(counted) = &self.bytes_in {
             self.record.bytes_in = counted.get();
         }
         self.record.close(clock::steady());
         self.edge.observe.finish(&self.record);
+        self.edge.observe.in_flight(self.record.listener, -1);
     }
 }
 
@@ -155,14 +184,6 @@ fn without_forged(frame: Frame<Bytes>) -> Frame<Bytes> {
     }
 }
 
-/// An answer's body that is followed.
-struct Followed {
-    inner: Body,
-    following: Following,
-    _under_way: Option<UnderWay>,
-    ended: bool,
-}
-
 impl http_body::Body for Followed {
     type Data = Bytes;
     type Error = BodyError;
@@ -176,11 +197,11 @@ impl http_body::Body for Followed {
         match &polled {
             Poll::Ready(Some(Ok(frame))) => {
                 let data = frame.data_ref().map_or(0, Bytes::len);
-                this.following.record.bytes_out += data as u64;
+                this.record.bytes_out += data as u64;
                 this.ended |= this.inner.is_end_stream();
             }
             Poll::Ready(Some(Err(_))) => {
-                this.following.record.aborted = Some(Side::Backend);
+                this.record.aborted = Some(Side::Backend);
                 this.ended = true;
             }
             Poll::Ready(None) => this.ended = true,
@@ -195,14 +216,6 @@ impl http_body::Body for Followed {
 
     fn size_hint(&self) -> SizeHint {
         self.inner.size_hint()
-    }
-}
-
-impl Drop for Followed {
-    fn drop(&mut self) {
-        if !self.ended && !http_body::Body::is_end_stream(&self.inner) {
-            self.following.record.aborted = Some(Side::Client);
-        }
     }
 }
 

@@ -150,11 +150,11 @@ async fn serve(tcp: TcpStream, mut peer: Peer, tls: Option<Arc<ServerTls>>, edge
             let resumed = if facts.resumed { "true" } else { "false" };
             let labels = [Label::Word(facts.version.as_str()), Label::Word(resumed)];
             edge.observe.count(Family::TlsHandshakes, &labels, 1);
-            peer.tls = Some(TlsFacts {
+            peer.tls = Some(Rc::new(TlsFacts {
                 version: facts.version.as_str(),
                 server_name: facts.sni,
                 resumed: facts.resumed,
-            });
+            }));
             speak(stream, http2, peer, edge, &limits).await;
         }
         (Listener::Https, None) => {}

@@ -1,14 +1,24 @@
 //! What an access-log line looks like: flat JSON, or NCSA combined.
 
-use std::{io::Write, net::IpAddr, time::Duration};
+use std::time::Duration;
 
-use http::HeaderValue;
+use http::{HeaderValue, Version};
 
 use super::{
     Format,
     stamp::{write_ncsa_time, write_rfc3339, write_six_digits},
+    text::{escape_json, escape_ncsa, is_plain, write_address, write_number},
 };
-use crate::observe::record::{FlagFacts, Outcome, Record};
+use crate::{
+    clock,
+    observe::{
+        record::{FlagFacts, Listener, Outcome, Record},
+        trace::{SpanId, TraceId},
+    },
+};
+
+/// Bytes that a line of usual size has room for at once.
+const LINE_BYTES: usize = 1024;
 
 /// Writes lines in one format. It remembers the second that it wrote last, since most lines share it.
 #[derive(Debug)]
@@ -16,6 +26,13 @@ pub struct Lines {
     format: Format,
     second: u64,
     stamp: Vec<u8>,
+}
+
+/// The middle of a JSON line, from the route to who cut the exchange short: what exchanges of one kind have in common.
+#[derive(Debug)]
+pub(in crate::observe) struct Middle {
+    before_user: Box<[u8]>,
+    after_user: Box<[u8]>,
 }
 
 impl Lines {
@@ -31,19 +48,47 @@ impl Lines {
 
     /// Appends the line of one exchange, with its newline.
     pub fn write(&mut self, record: &Record, to: &mut Vec<u8>) {
+        self.write_around(record, None, to);
+    }
+
+    /// The same with the middle that is known already.
+    pub(in crate::observe) fn write_around(
+        &mut self,
+        record: &Record,
+        middle: Option<&Middle>,
+        to: &mut Vec<u8>,
+    ) {
         let second = record.began_at_us / 1_000_000;
         if second != self.second {
             self.stamp.clear();
             match self.format {
-                Format::Json => write_rfc3339(second, &mut self.stamp),
+                Format::Json => {
+                    self.stamp.extend_from_slice(b"{\"time\":\"");
+                    write_rfc3339(second, &mut self.stamp);
+                    self.stamp.push(b'.');
+                }
                 Format::Combined => write_ncsa_time(second, &mut self.stamp),
             }
             self.second = second;
         }
+        to.reserve(LINE_BYTES);
         match self.format {
-            Format::Json => write_json(record, &self.stamp, to),
+            Format::Json => write_json(record, &self.stamp, middle, to),
             Format::Combined => write_combined(record, &self.stamp, to),
         }
+    }
+
+    /// The middle of this record's line, and of all that agree in it.
+    pub(in crate::observe) fn middle(&self, record: &Record) -> Option<Middle> {
+        (self.format == Format::Json).then(|| {
+            let (mut before_user, mut after_user) = (Vec::new(), Vec::new());
+            json_decision(record, &mut Object { to: &mut before_user });
+            json_answer(record, &mut Object { to: &mut after_user });
+            Middle {
+                before_user: before_user.into(),
+                after_user: after_user.into(),
+            }
+        })
     }
 }
 
@@ -54,42 +99,61 @@ macro_rules! key {
     };
 }
 
+/// The same with the quote that opens a text.
+macro_rules! quoted {
+    ($name:literal) => {
+        concat!(",\"", $name, "\":\"")
+    };
+}
+
 /// One flat object. What a reader always asks for is there even when it is unknown, as `null`; all else only when known.
-fn write_json(record: &Record, stamp: &[u8], to: &mut Vec<u8>) {
-    to.extend_from_slice(b"{\"time\":\"");
+fn write_json(record: &Record, stamp: &[u8], middle: Option<&Middle>, to: &mut Vec<u8>) {
     to.extend_from_slice(stamp);
-    to.push(b'.');
     write_six_digits(record.began_at_us % 1_000_000, to);
     to.extend_from_slice(b"Z\"");
     let mut object = Object { to };
-    object.ascii(key!("request_id"), record.request_id.as_ref());
+    object.ascii(quoted!("request_id"), record.request_id.as_ref());
     if let Some((trace, span)) = &record.trace {
-        object.verbatim(key!("trace_id"), &trace.hex());
-        object.verbatim(key!("span_id"), &span.hex());
+        object.ids(*trace, *span);
     } else {
         object.null(key!("trace_id"));
     }
     json_request(record, &mut object);
-    json_decision(record, &mut object);
-    json_answer(record, &mut object);
+    match middle {
+        Some(middle) => object.to.extend_from_slice(&middle.before_user),
+        None => json_decision(record, &mut object),
+    }
+    object.text(quoted!("user"), record.user.as_deref());
+    match middle {
+        Some(middle) => object.to.extend_from_slice(&middle.after_user),
+        None => json_answer(record, &mut object),
+    }
+    json_measures(record, &mut object);
     object.to.extend_from_slice(b"}\n");
 }
 
 fn json_request(record: &Record, object: &mut Object<'_>) {
-    object.word(key!("listener"), record.listener.as_str());
-    object.word(key!("protocol"), record.protocol());
-    if let Some(tls) = &record.tls {
-        object.word(key!("tls"), tls.version);
-        object.text(key!("sni"), tls.server_name.as_deref());
+    match (record.listener, record.version) {
+        (Listener::Https, Version::HTTP_11) => {
+            object.name(",\"listener\":\"https\",\"protocol\":\"HTTP/1.1\"")
+        }
+        (Listener::Https, Version::HTTP_2) => object.name(",\"listener\":\"https\",\"protocol\":\"HTTP/2\""),
+        _ => {
+            object.word(quoted!("listener"), record.listener.as_str());
+            object.word(quoted!("protocol"), record.protocol());
+        }
     }
-    object.name(key!("client"));
-    object.to.push(b'"');
+    if let Some(tls) = &record.tls {
+        object.word(quoted!("tls"), tls.version);
+        object.text(quoted!("sni"), tls.server_name.as_deref());
+    }
+    object.name(quoted!("client"));
     write_address(record.client, object.to);
     object.to.push(b'"');
-    object.verbatim(key!("method"), record.method.as_str().as_bytes()); // a token, RFC 9110 section 9.1
-    object.ascii(key!("host"), record.host.as_ref());
-    object.text(key!("path"), record.path());
-    object.text(key!("query"), record.query());
+    object.verbatim(quoted!("method"), record.method.as_str().as_bytes()); // a token, RFC 9110 section 9.1
+    object.ascii(quoted!("host"), record.host.as_ref());
+    object.text(quoted!("path"), record.path());
+    object.text(quoted!("query"), record.query());
 }
 
 fn json_decision(record: &Record, object: &mut Object<'_>) {
@@ -97,9 +161,9 @@ fn json_decision(record: &Record, object: &mut Object<'_>) {
     object.text_or_null(key!("squad"), record.squad.as_deref());
     match &record.flag {
         Some(flag) => {
-            object.text(key!("flag"), Some(&flag.flag));
-            object.text(key!("variant"), Some(&flag.variant));
-            object.word(key!("flag_reason"), flag.reason);
+            object.text(quoted!("flag"), Some(&flag.flag));
+            object.text(quoted!("variant"), Some(&flag.variant));
+            object.word(quoted!("flag_reason"), flag.reason);
         }
         None => {
             object.null(key!("flag"));
@@ -108,29 +172,31 @@ fn json_decision(record: &Record, object: &mut Object<'_>) {
         }
     }
     if !record.flags.is_empty() {
-        object.flags(key!("flags"), &record.flags);
+        object.flags(quoted!("flags"), &record.flags);
     }
-    object.text(key!("visitor"), record.visitor);
-    object.text(key!("gate"), record.gate);
-    object.text(key!("user"), record.user.as_deref());
-    object.text_or_null(key!("backend"), record.backend.as_deref());
-    object.text_or_null(key!("server"), record.server.as_deref());
-    object.number(key!("attempts"), u64::from(record.attempts));
+    object.text(quoted!("visitor"), record.visitor);
+    object.text(quoted!("gate"), record.gate);
 }
 
 fn json_answer(record: &Record, object: &mut Object<'_>) {
+    object.text_or_null(key!("backend"), record.backend.as_deref());
+    object.text_or_null(key!("server"), record.server.as_deref());
+    object.number(key!("attempts"), u64::from(record.attempts));
     match record.status {
         Some(status) => object.number(key!("status"), u64::from(status.as_u16())),
         None => object.null(key!("status")),
     }
-    object.word(key!("outcome"), record.outcome.as_str());
+    object.word(quoted!("outcome"), record.outcome.as_str());
     object.text_or_null(key!("reason"), record.outcome.reason());
-    object.text(key!("side"), record.outcome.side().map(|side| side.as_str()));
-    object.text(key!("details"), record.details);
+    object.text(quoted!("side"), record.outcome.side().map(|side| side.as_str()));
+    object.text(quoted!("details"), record.details);
     if let Outcome::Malformed(what) = record.outcome {
-        object.text(key!("malformed"), Some(what));
+        object.text(quoted!("malformed"), Some(what));
     }
-    object.text(key!("aborted"), record.aborted.map(|side| side.as_str()));
+    object.text(quoted!("aborted"), record.aborted.map(|side| side.as_str()));
+}
+
+fn json_measures(record: &Record, object: &mut Object<'_>) {
     let timings = &record.timings;
     object.micros(key!("decide_us"), timings.decide);
     object.micros(key!("queue_us"), timings.queue);
@@ -139,8 +205,8 @@ fn json_answer(record: &Record, object: &mut Object<'_>) {
     object.micros(key!("total_us"), Some(timings.total));
     object.number(key!("bytes_in"), record.bytes_in);
     object.number(key!("bytes_out"), record.bytes_out);
-    object.ascii(key!("user_agent"), record.user_agent.as_ref());
-    object.ascii(key!("referer"), record.referer.as_ref());
+    object.ascii(quoted!("user_agent"), record.user_agent.as_ref());
+    object.ascii(quoted!("referer"), record.referer.as_ref());
 }
 
 /// A JSON object that has its first member already.
@@ -149,16 +215,30 @@ struct Object<'a> {
 }
 
 impl Object<'_> {
+    #[inline]
     fn name(&mut self, name: &str) {
         self.to.extend_from_slice(name.as_bytes());
     }
 
     /// A value that needs no escaping.
+    #[inline]
     fn verbatim(&mut self, name: &str, value: &[u8]) {
         self.name(name);
-        self.to.push(b'"');
         self.to.extend_from_slice(value);
         self.to.push(b'"');
+    }
+
+    /// Both at once.
+    fn ids(&mut self, trace: TraceId, span: SpanId) {
+        let mut text =
+            *b",\"trace_id\":\"00000000000000000000000000000000\",\"span_id\":\"0000000000000000\"";
+        if let Some(place) = text.get_mut(13..45) {
+            place.copy_from_slice(&trace.hex());
+        }
+        if let Some(place) = text.get_mut(58..74) {
+            place.copy_from_slice(&span.hex());
+        }
+        self.to.extend_from_slice(&text);
     }
 
     /// A word from our own sources.
@@ -169,26 +249,27 @@ impl Object<'_> {
     fn text(&mut self, name: &str, value: Option<&str>) {
         if let Some(value) = value {
             self.name(name);
-            self.to.push(b'"');
             escape_json(value.as_bytes(), self.to);
             self.to.push(b'"');
         }
     }
 
     fn text_or_null(&mut self, name: &str, value: Option<&str>) {
-        match value {
-            Some(_) => self.text(name, value),
-            None => self.null(name),
-        }
+        let Some(value) = value else {
+            return self.null(name);
+        };
+        self.name(name);
+        self.to.push(b'"');
+        escape_json(value.as_bytes(), self.to);
+        self.to.push(b'"');
     }
 
     /// A field's value, which should be ASCII but need not be text at all: what is not UTF-8 becomes U+FFFD.
     fn ascii(&mut self, name: &str, value: Option<&HeaderValue>) {
         let Some(value) = value else { return };
         self.name(name);
-        self.to.push(b'"');
-        if value.as_bytes().is_ascii() {
-            escape_json(value.as_bytes(), self.to);
+        if is_plain(value.as_bytes()) {
+            self.to.extend_from_slice(value.as_bytes());
         } else {
             for chunk in value.as_bytes().utf8_chunks() {
                 escape_json(chunk.valid().as_bytes(), self.to);
@@ -202,7 +283,6 @@ impl Object<'_> {
 
     fn flags(&mut self, name: &str, flags: &[FlagFacts]) {
         self.name(name);
-        self.to.push(b'"');
         for (at, flag) in flags.iter().enumerate() {
             if at > 0 {
                 self.to.extend_from_slice(b", ");
@@ -221,7 +301,7 @@ impl Object<'_> {
 
     fn micros(&mut self, name: &str, value: Option<Duration>) {
         if let Some(value) = value {
-            self.number(name, u64::try_from(value.as_micros()).unwrap_or(u64::MAX));
+            self.number(name, clock::micros(value));
         }
     }
 
@@ -229,39 +309,6 @@ impl Object<'_> {
         self.name(name);
         self.to.extend_from_slice(b"null");
     }
-}
-
-/// Quotes, backslashes and control characters escaped (RFC 8259 section 7); clean stretches are copied whole.
-fn escape_json(text: &[u8], to: &mut Vec<u8>) {
-    const fn is_odd(byte: u8) -> bool {
-        byte < 0x20 || matches!(byte, b'"' | b'\\' | 0x7f)
-    }
-    // Without an early end the compiler looks at sixteen bytes at once, and nearly every text is clean.
-    if !text.iter().fold(false, |odd, byte| odd | is_odd(*byte)) {
-        to.extend_from_slice(text);
-        return;
-    }
-    let mut rest = text;
-    while let Some(at) = rest.iter().position(|byte| is_odd(*byte)) {
-        let (clean, odd) = rest.split_at(at);
-        to.extend_from_slice(clean);
-        let Some((byte, after)) = odd.split_first() else {
-            return;
-        };
-        match byte {
-            b'"' => to.extend_from_slice(b"\\\""),
-            b'\\' => to.extend_from_slice(b"\\\\"),
-            b'\n' => to.extend_from_slice(b"\\n"),
-            b'\r' => to.extend_from_slice(b"\\r"),
-            b'\t' => to.extend_from_slice(b"\\t"),
-            _ => {
-                to.extend_from_slice(b"\\u00");
-                write_hex(*byte, to);
-            }
-        }
-        rest = after;
-    }
-    to.extend_from_slice(rest);
 }
 
 /// `client - user [time] "request" status bytes "referer" "agent"`, as Apache documents it.
@@ -309,44 +356,4 @@ fn quoted_ncsa(text: Option<&[u8]>, to: &mut Vec<u8>) {
         Some(text) if !text.is_empty() => escape_ncsa(text, to),
         _ => to.push(b'-'),
     }
-}
-
-/// Quotes, backslashes and all that is not printable ASCII as `\xHH`: nginx's escaping, which GoAccess and others read.
-fn escape_ncsa(text: &[u8], to: &mut Vec<u8>) {
-    for byte in text {
-        if matches!(byte, b' '..=b'~') && !matches!(byte, b'"' | b'\\') {
-            to.push(*byte);
-        } else {
-            to.extend_from_slice(b"\\x");
-            write_hex(*byte, to);
-        }
-    }
-}
-
-fn write_hex(byte: u8, to: &mut Vec<u8>) {
-    for nibble in [byte >> 4, byte & 15] {
-        to.push(if nibble < 10 {
-            b'0' + nibble
-        } else {
-            b'A' + nibble - 10
-        });
-    }
-}
-
-/// As `Display` writes it; most are IPv4, and this is four times as fast.
-fn write_address(address: IpAddr, to: &mut Vec<u8>) {
-    let IpAddr::V4(address) = address else {
-        let _ = write!(to, "{address}");
-        return;
-    };
-    for (at, part) in address.octets().into_iter().enumerate() {
-        if at > 0 {
-            to.push(b'.');
-        }
-        write_number(u64::from(part), to);
-    }
-}
-
-fn write_number(value: u64, to: &mut Vec<u8>) {
-    to.extend_from_slice(itoa::Buffer::new().format(value).as_bytes());
 }

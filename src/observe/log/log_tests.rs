@@ -2,6 +2,7 @@
 
 use std::{
     io,
+    rc::Rc,
     sync::{
         Arc, Mutex,
         mpsc::{self, Sender},
@@ -141,10 +142,12 @@ fn record(known: Known) -> Record {
         "2" => Version::HTTP_2,
         _ => Version::HTTP_11,
     };
-    record.tls = known.tls.map(|version| TlsFacts {
-        version: word(version),
-        server_name: shared(known.sni),
-        resumed: false,
+    record.tls = known.tls.map(|version| {
+        Rc::new(TlsFacts {
+            version: word(version),
+            server_name: shared(known.sni),
+            resumed: false,
+        })
     });
     if let Some(method) = known.method {
         record.method = Method::from_bytes(method.as_bytes()).unwrap();

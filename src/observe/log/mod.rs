@@ -2,6 +2,7 @@
 
 mod line;
 mod stamp;
+mod text;
 mod writer;
 
 use std::{
@@ -12,6 +13,7 @@ use std::{
 
 use super::record::Record;
 pub use line::Lines;
+pub(super) use line::Middle;
 pub use stamp::rfc3339;
 pub use writer::{Writer, WriterHandle};
 
@@ -86,10 +88,15 @@ impl LogBuffer {
 
     /// Adds a line; hands over when there are [`BATCH_BYTES`]. Returns how many lines had to be dropped.
     pub fn push(&mut self, record: &Record) -> u64 {
+        self.push_around(record, None)
+    }
+
+    /// The same with the middle of the line that is known already.
+    pub(super) fn push_around(&mut self, record: &Record, middle: Option<&Middle>) -> u64 {
         if self.bytes.capacity() == 0 {
             self.bytes = Vec::with_capacity(BATCH_BYTES + BATCH_BYTES / 8);
         }
-        self.lines.write(record, &mut self.bytes);
+        self.lines.write_around(record, middle, &mut self.bytes);
         self.count += 1;
         self.oldest.get_or_insert(record.began + record.timings.total);
         if self.bytes.len() >= BATCH_BYTES {
@@ -97,6 +104,11 @@ impl LogBuffer {
         } else {
             0
         }
+    }
+
+    /// The middle of this record's line, and of all that agree in it.
+    pub(super) fn middle(&self, record: &Record) -> Option<Middle> {
+        self.lines.middle(record)
     }
 
     /// Hands over what is older than [`LINE_AGE_MAX`]. Returns how many lines had to be dropped.

@@ -2,15 +2,57 @@
 
 use std::time::Duration;
 
+use crate::clock;
+
 /// Upper bounds in seconds: OpenTelemetry's advice for `http.server.request.duration`.
 pub const BUCKETS: [f64; 14] = [
     0.005, 0.01, 0.025, 0.05, 0.075, 0.1, 0.25, 0.5, 0.75, 1.0, 2.5, 5.0, 7.5, 10.0,
 ];
-/// The same in microseconds, to compare whole numbers.
-const BUCKETS_US: [u64; 14] = [
-    5_000, 10_000, 25_000, 50_000, 75_000, 100_000, 250_000, 500_000, 750_000, 1_000_000, 2_500_000,
-    5_000_000, 7_500_000, 10_000_000,
+/// The same in microseconds, to compare whole numbers; the last has no bound.
+const BUCKETS_US: [u64; BUCKETS.len() + 1] = [
+    5_000,
+    10_000,
+    25_000,
+    50_000,
+    75_000,
+    100_000,
+    250_000,
+    500_000,
+    750_000,
+    1_000_000,
+    2_500_000,
+    5_000_000,
+    7_500_000,
+    10_000_000,
+    u64::MAX,
 ];
+/// By a number's length in bits: how many bounds are shorter. Of one length there are two at most.
+const SHORTER: [u8; 65] = shorter();
+
+#[expect(clippy::indexing_slicing, reason = "it runs when this is compiled")]
+const fn shorter() -> [u8; 65] {
+    let mut counts = [0; 65];
+    let mut bits = 0;
+    while bits < counts.len() {
+        let mut at = 0;
+        while u64::BITS as usize - (BUCKETS_US[at].leading_zeros() as usize) < bits {
+            at += 1;
+        }
+        counts[bits] = at as u8;
+        bits += 1;
+    }
+    counts
+}
+
+/// The bucket of a duration: a bound belongs to its own.
+fn bucket(micros: u64) -> usize {
+    let bits = (u64::BITS - micros.leading_zeros()) as usize;
+    let mut at = usize::from(SHORTER.get(bits).copied().unwrap_or_default());
+    for _ in 0..2 {
+        at += usize::from(BUCKETS_US.get(at).is_some_and(|bound| *bound < micros));
+    }
+    at
+}
 
 /// How many durations fell where, and their sum. Whole numbers, so that merging in any order gives the same.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -22,9 +64,8 @@ pub struct Histogram {
 impl Histogram {
     /// Adds one duration.
     pub fn observe(&mut self, duration: Duration) {
-        let micros = u64::try_from(duration.as_micros()).unwrap_or(u64::MAX);
-        let at = BUCKETS_US.partition_point(|bound| *bound < micros); // a bound belongs to its own bucket
-        if let Some(count) = self.counts.get_mut(at) {
+        let micros = clock::micros(duration);
+        if let Some(count) = self.counts.get_mut(bucket(micros)) {
             *count += 1;
         }
         self.sum_us = self.sum_us.saturating_add(micros);
@@ -57,5 +98,29 @@ impl Histogram {
     /// Bounds and how many fell in each; the last is without bound.
     pub fn buckets(&self) -> impl Iterator<Item = (f64, u64)> {
         BUCKETS.into_iter().chain([f64::INFINITY]).zip(self.counts)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    #[test]
+    fn no_length_in_bits_has_three_bounds() {
+        for bits in 0..u64::BITS {
+            let of_length = |bound: &&u64| bound.checked_ilog2() == Some(bits);
+            assert!(BUCKETS_US.iter().filter(of_length).count() <= 2);
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn a_bucket_is_the_first_whose_bound_is_not_below(near in 0..BUCKETS.len(), by in -2_i64..=2, any in 0_u32..64, random: u64) {
+            for micros in [BUCKETS_US[near].saturating_add_signed(by), random >> any] {
+                prop_assert_eq!(bucket(micros), BUCKETS_US.partition_point(|bound| *bound < micros));
+            }
+        }
     }
 }

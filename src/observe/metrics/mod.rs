@@ -1,7 +1,7 @@
 //! Metrics: every core counts for itself; whoever scrapes asks the cores, merges and writes it down.
 //!
 //! - `family`: every metric's name, kind, labels and meaning.
-//! - `label`, `histogram`, `tally`: one core's numbers.
+//! - `label`, `histogram`, `slots`, `tally`: one core's numbers.
 //! - `scrape`, `totals`: all cores' numbers together.
 //! - `facts`: what the control plane adds.
 //! - `render`: the text.
@@ -12,6 +12,7 @@ mod histogram;
 mod label;
 mod render;
 mod scrape;
+mod slots;
 mod tally;
 mod totals;
 
@@ -21,7 +22,9 @@ pub use histogram::{BUCKETS, Histogram};
 pub use label::{GONE_LABELS_MAX, LABELS_MAX, Label, OTHER};
 pub use render::{Exposition, render};
 pub use scrape::{ANSWER_TIMEOUT, Gathered, Scraper, TallyRequest};
-pub use tally::{SERIES_MAX, Tally, TallySnapshot};
+pub use slots::SERIES_MAX;
+pub(super) use tally::Plan;
+pub use tally::{Tally, TallySnapshot};
 pub use totals::{Series, Totals};
 
 #[cfg(test)]

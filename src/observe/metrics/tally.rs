@@ -1,52 +1,36 @@
 //! One core's numbers: plain, unshared, cloned when somebody asks.
 
-use std::{
-    collections::{HashMap, HashSet},
-    hash::{BuildHasherDefault, Hash, Hasher},
-    sync::Arc,
-    time::Duration,
-};
+use std::{collections::HashSet, sync::Arc, time::Duration};
+
+use smallvec::SmallVec;
 
 use super::{
     family::Family,
     histogram::Histogram,
-    label::{Label, LabelId, Labels, Mix, OTHER_ID, text_of},
+    label::{Label, Labels, OTHER_ID, text_of},
+    slots::{Key, LABELS_EACH_MAX, Slot, Slots},
     totals::{Series, Totals},
 };
-use crate::observe::record::{FlagFacts, Outcome, Record};
+use crate::observe::record::{Listener, Outcome, Record};
 
-/// Histograms and numbers (each) that one core keeps. In a new one beyond it, every name from the settings is `_other`.
-///
-/// A histogram is seventeen lines of a scrape, so this is already 50 MiB of text.
-pub const SERIES_MAX: usize = 30_000;
-/// Labels that a metric can have.
-const LABELS_EACH_MAX: usize = 4;
-
-/// A series as its core knows it. Labels that the family does not have are [`OTHER_ID`].
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-struct Key {
-    family: Family,
-    labels: [LabelId; LABELS_EACH_MAX],
+/// Where the numbers of one kind of exchange are counted: looked up once, used as long as labels do not fold.
+#[derive(Debug, Clone)]
+pub(in crate::observe) struct Plan {
+    request: Slot,
+    backend: Option<Slot>,
+    received: Option<Slot>,
+    sent: Option<Slot>,
+    adds: SmallVec<[(Slot, u32); 6]>,
 }
-
-impl Hash for Key {
-    /// Three words; the derived one would go through eighteen bytes one by one.
-    fn hash<H: Hasher>(&self, state: &mut H) {
-        let [a, b, c, d] = self.labels.map(u64::from);
-        state.write_u64(a << 32 | b);
-        state.write_u64(c << 32 | d);
-        state.write_u8(self.family as u8);
-    }
-}
-
-type Map<V> = HashMap<Key, V, BuildHasherDefault<Mix>>;
 
 /// One core's numbers. Nothing in it is shared, so counting is an addition.
 #[derive(Debug, Clone)]
 pub struct Tally {
     labels: Labels,
-    numbers: Map<i64>,
-    histograms: Map<Histogram>,
+    numbers: Slots<i64>,
+    histograms: Slots<Histogram>,
+    /// Exchanges under way by listener: every exchange counts there twice.
+    in_flight: [Option<Slot>; Listener::ALL.len()],
 }
 
 impl Default for Tally {
@@ -61,8 +45,9 @@ impl Tally {
     pub fn new() -> Self {
         let mut tally = Self {
             labels: Labels::new(),
-            numbers: Map::default(),
-            histograms: Map::default(),
+            numbers: Slots::default(),
+            histograms: Slots::default(),
+            in_flight: [None; Listener::ALL.len()],
         };
         tally.add(Family::LogLinesDropped, &[Label::Word("queue_full")], 0);
         tally.add(Family::Panics, &[], 0);
@@ -71,49 +56,67 @@ impl Tally {
 
     /// Adds to a counter or a gauge (there also less than nothing). `labels` are in the order that the family says.
     pub fn add(&mut self, family: Family, labels: &[Label<'_>], amount: i64) {
-        let key = self.key(family, labels);
-        let number = self.number(key);
-        *number = number.saturating_add(amount);
+        let slot = self.number(family, labels);
+        self.numbers
+            .change(slot, |number| *number = number.saturating_add(amount));
     }
 
     /// Sets a gauge.
     pub fn set(&mut self, family: Family, labels: &[Label<'_>], amount: i64) {
-        let key = self.key(family, labels);
-        *self.number(key) = amount;
+        let slot = self.number(family, labels);
+        self.numbers.change(slot, |number| *number = amount);
     }
 
     /// Adds a duration to a histogram.
     pub fn observe(&mut self, family: Family, labels: &[Label<'_>], duration: Duration) {
-        let key = self.key(family, labels);
-        let key = bounded(&self.labels, &self.histograms, key);
-        self.histograms.entry(key).or_default().observe(duration);
+        let slot = self.histogram(family, labels);
+        self.histograms.change(slot, |times| times.observe(duration));
+    }
+
+    /// One more exchange is under way (1), or one less (-1).
+    pub(in crate::observe) fn in_flight(&mut self, listener: Listener, amount: i64) {
+        let known = self.in_flight.get(listener as usize).copied().flatten();
+        let slot = known.unwrap_or_else(|| {
+            let slot = self.number(Family::RequestsInFlight, &[Label::Word(listener.as_str())]);
+            if let Some(place) = self.in_flight.get_mut(listener as usize) {
+                *place = Some(slot);
+            }
+            slot
+        });
+        self.numbers
+            .change(slot, |number| *number = number.saturating_add(amount));
     }
 
     /// Counts all that a finished exchange tells.
     pub fn count(&mut self, record: &Record) {
-        self.count_request(record);
-        for flag in record.flag.iter().chain(&record.flags) {
-            self.count_flag(flag);
+        let plan = self.plan(record);
+        self.count_by(&plan, record);
+    }
+
+    /// Counts an exchange of a kind for which [`Self::plan`] said where, since the last [`Self::keep`].
+    pub(in crate::observe) fn count_by(&mut self, plan: &Plan, record: &Record) {
+        self.histograms
+            .change(plan.request, |times| times.observe(record.answer_time()));
+        if let (Some(slot), Some(first_byte)) = (plan.backend, record.timings.first_byte) {
+            let took = first_byte + record.timings.connect.unwrap_or_default();
+            self.histograms.change(slot, |times| times.observe(took));
         }
-        self.count_outcome(record);
-        if let Some(state) = record.visitor {
-            self.add(Family::VisitorCookies, &[Label::Word(state)], 1);
+        for (slot, amount) in &plan.adds {
+            self.numbers.change(*slot, |number| {
+                *number = number.saturating_add(i64::from(*amount))
+            });
         }
-        if let Some(outcome) = record.gate {
-            self.add(Family::GateChecks, &[Label::Word(outcome)], 1);
-        }
-        let listener = Label::Word(record.listener.as_str());
-        for (family, bytes) in [
-            (Family::Received, record.bytes_in),
-            (Family::Sent, record.bytes_out),
-        ] {
-            if bytes > 0 {
-                self.add(family, &[listener], i64::try_from(bytes).unwrap_or(i64::MAX));
+        for (slot, bytes) in [(plan.received, record.bytes_in), (plan.sent, record.bytes_out)] {
+            if let Some(slot) = slot {
+                let bytes = i64::try_from(bytes).unwrap_or(i64::MAX);
+                self.numbers
+                    .change(slot, |number| *number = number.saturating_add(bytes));
             }
         }
     }
 
-    fn count_request(&mut self, record: &Record) {
+    /// Where an exchange is counted. It is the same for all that agree in what [`Shape`](crate::observe::shape::Shape) compares.
+    pub(in crate::observe) fn plan(&mut self, record: &Record) -> Plan {
         let labels = [
             Label::Word(record.method_class()),
             record
@@ -122,45 +125,69 @@ impl Tally {
             record.route.as_ref().map_or(Label::Word(""), Label::Name),
             Label::Word(record.listener.scheme()),
         ];
-        self.observe(Family::RequestDuration, &labels, record.answer_time());
+        let listener = [Label::Word(record.listener.as_str())];
+        let mut plan = Plan {
+            request: self.histogram(Family::RequestDuration, &labels),
+            backend: None,
+            received: (record.bytes_in > 0).then(|| self.number(Family::Received, &listener)),
+            sent: (record.bytes_out > 0).then(|| self.number(Family::Sent, &listener)),
+            adds: SmallVec::new(),
+        };
+        self.plan_backend(record, &mut plan);
+        for flag in record.flag.iter().chain(&record.flags) {
+            let labels = [
+                Label::Name(&flag.flag),
+                Label::Name(&flag.variant),
+                Label::Word(flag.reason),
+            ];
+            plan.adds.push((self.number(Family::FlagDecisions, &labels), 1));
+        }
+        let words = [
+            (Family::VisitorCookies, record.visitor),
+            (Family::GateChecks, record.gate),
+        ];
+        for (family, word) in words {
+            if let Some(word) = word {
+                plan.adds.push((self.number(family, &[Label::Word(word)]), 1));
+            }
+        }
+        self.plan_outcome(record, &mut plan);
+        plan
+    }
+
+    fn plan_backend(&mut self, record: &Record, plan: &mut Plan) {
         let Some(backend) = &record.backend else { return };
-        if let (Some(server), Some(first_byte)) = (&record.server, record.timings.first_byte) {
-            self.observe(
-                Family::BackendRequestDuration,
-                &[Label::Name(backend), Label::Name(server)],
-                first_byte + record.timings.connect.unwrap_or_default(),
-            );
+        if let (Some(server), Some(_)) = (&record.server, record.timings.first_byte) {
+            let labels = [Label::Name(backend), Label::Name(server)];
+            plan.backend = Some(self.histogram(Family::BackendRequestDuration, &labels));
         }
         if record.attempts > 1 {
-            let again = i64::from(record.attempts - 1);
-            self.add(Family::BackendRetries, &[Label::Name(backend)], again);
+            let retries = self.number(Family::BackendRetries, &[Label::Name(backend)]);
+            plan.adds.push((retries, record.attempts - 1));
         }
     }
 
-    /// Counts one decision of a flag.
-    fn count_flag(&mut self, facts: &FlagFacts) {
-        let labels = [
-            Label::Name(&facts.flag),
-            Label::Name(&facts.variant),
-            Label::Word(facts.reason),
-        ];
-        self.add(Family::FlagDecisions, &labels, 1);
-    }
-
-    fn count_outcome(&mut self, record: &Record) {
+    fn plan_outcome(&mut self, record: &Record, plan: &mut Plan) {
         match record.outcome {
             Outcome::Refused { reason, side } => {
                 let labels = [Label::Word(reason), Label::Word(side.as_str())];
-                self.add(Family::Refusals, &labels, 1);
+                plan.adds.push((self.number(Family::Refusals, &labels), 1));
             }
-            Outcome::Malformed(what) => self.add(Family::Malformed, &[Label::Word(what)], 1),
-            Outcome::Abandoned => self.add(Family::Aborted, &[Label::Word("client")], 1),
+            Outcome::Malformed(what) => {
+                let slot = self.number(Family::Malformed, &[Label::Word(what)]);
+                plan.adds.push((slot, 1));
+            }
+            Outcome::Abandoned => {
+                let slot = self.number(Family::Aborted, &[Label::Word("client")]);
+                plan.adds.push((slot, 1));
+            }
             Outcome::Forwarded | Outcome::Tunnelled | Outcome::Answered => {}
         }
         if let Some(side) = record.aborted
             && record.outcome != Outcome::Abandoned
         {
-            self.add(Family::Aborted, &[Label::Word(side.as_str())], 1);
+            let slot = self.number(Family::Aborted, &[Label::Word(side.as_str())]);
+            plan.adds.push((slot, 1));
         }
     }
 
@@ -170,10 +197,10 @@ impl Tally {
         if folded.is_empty() {
             return;
         }
-        fold(&mut self.numbers, &folded, |sum, more| {
-            *sum = sum.saturating_add(more);
-        });
-        fold(&mut self.histograms, &folded, |sum, more| sum.merge(&more));
+        self.numbers
+            .fold(&folded, |sum, more| *sum = sum.saturating_add(more));
+        self.histograms.fold(&folded, |sum, more| sum.merge(&more));
+        self.in_flight = [None; Listener::ALL.len()];
     }
 
     /// A copy to give away.
@@ -181,12 +208,8 @@ impl Tally {
     pub fn snapshot(&self) -> TallySnapshot {
         TallySnapshot {
             texts: self.labels.texts(),
-            numbers: self.numbers.iter().map(|(key, number)| (*key, *number)).collect(),
-            histograms: self
-                .histograms
-                .iter()
-                .map(|(key, times)| (*key, *times))
-                .collect(),
+            numbers: self.numbers.all().to_vec(),
+            histograms: self.histograms.all().to_vec(),
         }
     }
 
@@ -199,34 +222,14 @@ impl Tally {
         Key { family, labels: ids }
     }
 
-    fn number(&mut self, key: Key) -> &mut i64 {
-        let key = bounded(&self.labels, &self.numbers, key);
-        self.numbers.entry(key).or_default()
+    fn number(&mut self, family: Family, labels: &[Label<'_>]) -> Slot {
+        let key = self.key(family, labels);
+        self.numbers.of(key, &self.labels)
     }
-}
 
-/// The key itself, or, when it is new and there are too many, the one with names from settings folded.
-fn bounded<V>(labels: &Labels, map: &Map<V>, key: Key) -> Key {
-    if map.len() < SERIES_MAX || map.contains_key(&key) {
-        return key;
-    }
-    Key {
-        labels: key
-            .labels
-            .map(|id| if labels.is_fixed(id) { id } else { OTHER_ID }),
-        ..key
-    }
-}
-
-fn fold<V: Default + Copy>(map: &mut Map<V>, folded: &HashSet<LabelId>, add: impl Fn(&mut V, V)) {
-    let old: Vec<(Key, V)> = map
-        .extract_if(|key, _| key.labels.iter().any(|id| folded.contains(id)))
-        .collect();
-    for (key, value) in old {
-        let labels = key
-            .labels
-            .map(|id| if folded.contains(&id) { OTHER_ID } else { id });
-        add(map.entry(Key { labels, ..key }).or_default(), value);
+    fn histogram(&mut self, family: Family, labels: &[Label<'_>]) -> Slot {
+        let key = self.key(family, labels);
+        self.histograms.of(key, &self.labels)
     }
 }
 
@@ -234,8 +237,8 @@ fn fold<V: Default + Copy>(map: &mut Map<V>, folded: &HashSet<LabelId>, add: imp
 #[derive(Debug, Clone, Default)]
 pub struct TallySnapshot {
     texts: Vec<Arc<str>>,
-    numbers: Map<i64>,
-    histograms: Map<Histogram>,
+    numbers: Vec<(Key, i64)>,
+    histograms: Vec<(Key, Histogram)>,
 }
 
 impl TallySnapshot {

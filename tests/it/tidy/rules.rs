@@ -1,32 +1,54 @@
 //! What `tidy` holds the code to, as tables: who may name whom, what stays where, which words are not ours.
 
 /// Top-level modules and which others each may name, in reading order. What may be named is what it is built on.
-pub(super) const LAYERS: [(&str, &[&str]); 23] = [
+pub(super) const LAYERS: [(&str, &[&str]); 25] = [
     ("name", &[]),
     ("clock", &[]),
     ("limits", &[]),
     ("websocket", &[]),
     ("stream", &[]),
     ("body", &["http1", "http2", "tunnel"]), // a body is what either protocol makes of it
-    ("wire", &["body"]),
+    ("fields", &[]),
+    ("wire", &["body", "fields", "message"]),
+    ("message", &["body", "fields", "wire"]), // a head says what its connection shall become
     ("tunnel", &["limits", "stream", "wire"]),
     (
         "http1",
-        &["body", "clock", "limits", "stream", "tunnel", "websocket", "wire"],
+        &[
+            "body",
+            "clock",
+            "fields",
+            "limits",
+            "message",
+            "stream",
+            "tunnel",
+            "websocket",
+            "wire",
+        ],
     ),
     (
         "http2",
-        &["body", "clock", "limits", "stream", "tunnel", "websocket", "wire"],
+        &[
+            "body",
+            "clock",
+            "fields",
+            "limits",
+            "message",
+            "stream",
+            "tunnel",
+            "websocket",
+            "wire",
+        ],
     ),
     ("tls", &["clock", "stream"]),
-    ("visitor", &["clock"]),
-    ("route", &["name"]),
-    ("gate", &["clock", "name"]),
-    ("flag", &["clock", "name", "visitor"]),
+    ("visitor", &["clock", "fields"]),
+    ("route", &["fields", "name"]),
+    ("gate", &["clock", "fields", "name"]),
+    ("flag", &["clock", "fields", "name", "visitor"]),
     (
         "backend",
         &[
-            "body", "clock", "http1", "http2", "limits", "name", "stream", "wire",
+            "body", "clock", "fields", "http1", "http2", "limits", "message", "name", "stream", "wire",
         ],
     ),
     (
@@ -36,22 +58,22 @@ pub(super) const LAYERS: [(&str, &[&str]); 23] = [
     (
         "snapshot",
         &[
-            "backend", "clock", "config", "flag", "gate", "limits", "name", "route", "visitor",
+            "backend", "clock", "config", "fields", "flag", "gate", "limits", "name", "route", "visitor",
         ],
     ),
-    ("observe", &["clock", "name"]),
+    ("observe", &["clock", "fields", "message", "name"]),
     (
         "proxy",
         &[
-            "backend", "body", "clock", "flag", "gate", "http1", "http2", "limits", "name", "observe",
-            "route", "snapshot", "stream", "tls", "tunnel", "visitor", "wire",
+            "backend", "body", "clock", "fields", "flag", "gate", "http1", "http2", "limits", "message",
+            "name", "observe", "route", "snapshot", "stream", "tls", "tunnel", "visitor", "wire",
         ],
     ),
     (
         "control",
         &[
-            "backend", "clock", "config", "flag", "gate", "http1", "limits", "name", "observe", "route",
-            "snapshot", "stream", "tls", "visitor", "wire",
+            "backend", "clock", "config", "fields", "flag", "gate", "http1", "limits", "name", "observe",
+            "route", "snapshot", "stream", "tls", "visitor", "wire",
         ],
     ),
     ("demo", &[]),
@@ -188,7 +210,9 @@ pub(super) const OTHER_WORDS: [(&str, &str); 7] = [
 ];
 
 /// Where such a word is somebody else's: RFC 9112's `origin-form`, `Origin` and the fields around it.
-pub(super) const ALLOWED_WORDS: [(&str, &str); 7] = [
+pub(super) const ALLOWED_WORDS: [(&str, &str); 9] = [
+    ("cluster", "X_CLUSTER_CLIENT_IP"),
+    ("origin", "access-control-allow-origin"),
     ("cluster", "x-cluster-client-ip"),
     ("origin", "cross-origin-"),
     ("origin", "same-origin"),
