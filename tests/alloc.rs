@@ -27,8 +27,8 @@ const DECIDE_FLAGGED: u64 = 0;
 const DECIDE_SIGNED_IN: u64 = 0;
 
 // A proxied exchange, from the client's version to the backend's. What `h2` and tokio take for a stream is most of HTTP/2's.
-const HTTP1_TO_HTTP1: u64 = 20;
-const HTTP2_TO_HTTP1: u64 = 37;
+const HTTP1_TO_HTTP1: u64 = 19;
+const HTTP2_TO_HTTP1: u64 = 36;
 const HTTP1_TO_HTTP2: u64 = 30;
 const HTTP2_TO_HTTP2: u64 = 50;
 

@@ -131,6 +131,9 @@ impl Tally {
                 first_byte + record.timings.connect.unwrap_or_default(),
             );
         }
+        if record.timings.connect.is_some() {
+            self.add(Family::BackendConnects, &[Label::Name(backend)], 1);
+        }
         if record.attempts > 1 {
             let again = i64::from(record.attempts - 1);
             self.add(Family::BackendRetries, &[Label::Name(backend)], again);
