@@ -1,7 +1,7 @@
 //! Where a request goes, and whether that place is well.
 //!
 //! In reading order: [`pick`] chooses a server, [`breaker`] and [`health`] say which ones may be chosen (all pure), [`server`]
-//! holds what outlives a snapshot, [`connect`] and [`pool`] do the I/O on a core, [`probe`] asks servers how they are.
+//! holds what outlives a snapshot, [`connect`] and [`pool`] (with `shared`) do the I/O on a core, [`probe`] asks servers how they are.
 
 pub mod breaker;
 pub mod connect;
@@ -10,6 +10,7 @@ pub mod pick;
 pub mod pool;
 pub mod probe;
 pub mod server;
+mod shared;
 
 use std::{path::PathBuf, time::Duration};
 
@@ -37,7 +38,8 @@ pub struct BackendSettings {
     pub between_bytes_timeout: Duration,
     /// Connections to one server, over all cores. 1,024 unless said otherwise; beyond it an exchange is refused with 503.
     pub connections_max: usize,
-    /// Idle connections kept to one server by each core. 64 unless said otherwise.
+    /// Idle connections kept to one server by each core, at most its share of `connections_max` (but 64 in any case). 1,024
+    /// unless said otherwise.
     pub idle_max: usize,
     /// How long an idle connection is kept. 60 s unless said otherwise.
     pub idle_timeout: Duration,

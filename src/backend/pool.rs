@@ -2,57 +2,78 @@
 
 use std::{
     cell::{Cell, RefCell},
-    collections::{HashMap, HashSet},
+    collections::HashSet,
     rc::{Rc, Weak},
     sync::Arc,
     time::{Duration, Instant},
 };
 
 use super::{
-    Backend, Scheme, Server,
+    Backend, BackendSettings, Scheme, Server,
     breaker::Breaker,
     connect::{self, ConnectError, Connected},
     server::ConnectionPermit,
+    shared::SharedConnections,
 };
 use crate::{clock, http1, http2, limits::Limits, stream::Stream};
 
-/// All pools of one core, by server.
+/// Idle connections that a core may keep to a server even where its share of `connections_max` is smaller.
+const SHARE_MIN: usize = 64;
+
+/// HTTP/2 connections that an exchange waits for, one after the other, before it opens one for itself: each takes a hundred
+/// streams or more, so a burst of a thousand needs no more.
+const TURNS_MAX: u32 = 8;
+
+/// All pools of one core, each at its server's [slot](Server::slot).
 #[derive(Debug, Default)]
 pub struct Pools {
-    by_server: RefCell<HashMap<u64, Rc<Pool>>>,
+    by_slot: RefCell<Vec<Option<Rc<Pool>>>>,
 }
 
 impl Pools {
     /// The pool of `server`, made if there is none yet.
     #[must_use]
     pub fn of(&self, server: &Arc<Server>) -> Rc<Pool> {
-        let mut pools = self.by_server.borrow_mut();
-        let pool = pools
-            .entry(server.id)
-            .or_insert_with(|| Rc::new(Pool::new(Arc::clone(server))));
-        Rc::clone(pool)
+        if let Some(Some(pool)) = self.by_slot.borrow().get(server.slot())
+            && pool.server.id == server.id
+        {
+            return Rc::clone(pool);
+        }
+        self.make(server)
+    }
+
+    #[cold]
+    fn make(&self, server: &Arc<Server>) -> Rc<Pool> {
+        let pool = Rc::new(Pool::new(Arc::clone(server)));
+        let mut pools = self.by_slot.borrow_mut();
+        let room = pools.len().max(server.slot() + 1);
+        pools.resize(room, None);
+        if let Some(place) = pools.get_mut(server.slot()) {
+            *place = Some(Rc::clone(&pool));
+        }
+        pool
     }
 
     /// Forgets the pools of servers that no snapshot names any longer. What is under way on them ends in peace.
     pub fn keep_only(&self, live: &HashSet<u64>) {
-        self.by_server.borrow_mut().retain(|id, _| live.contains(id));
+        for place in self.by_slot.borrow_mut().iter_mut() {
+            place.take_if(|pool| !live.contains(&pool.server.id));
+        }
     }
 
-    /// Closes connections that have been idle for too long.
+    /// Closes connections that have been idle for too long, and those that the server has closed. To be called each second.
     pub fn sweep(&self, now: Instant) {
-        for pool in self.by_server.borrow().values() {
-            pool.idle.borrow_mut().retain(|idle| idle.until > now);
-            pool.http2.borrow_mut().retain(http2::client::Client::is_open);
+        for pool in self.by_slot.borrow().iter().flatten() {
+            pool.sweep(now);
         }
     }
 
     /// A server's connections on this core, by what they do.
     #[must_use]
     pub fn counts(&self, server: u64) -> PoolCounts {
-        self.by_server
-            .borrow()
-            .get(&server)
-            .map_or_else(PoolCounts::default, |pool| pool.counts())
+        let pools = self.by_slot.borrow();
+        let pool = pools.iter().flatten().find(|pool| pool.server.id == server);
+        pool.map_or_else(PoolCounts::default, |pool| pool.counts())
     }
 }
 
@@ -68,31 +89,41 @@ pub struct PoolCounts {
 }
 
 /// A core's connections to one server.
+///
+/// Idle ones are a stack: the one that came back last goes out first. So those at the bottom are what was not needed since the
+/// last peak of use, and they alone grow old; what was in use within `idle_timeout` is kept, up to `idle_max`.
 #[derive(Debug)]
 pub struct Pool {
     /// Whose they are.
     pub server: Arc<Server>,
     idle: RefCell<Vec<Idle>>,
-    http2: RefCell<Vec<http2::client::Client>>,
-    /// Held while an HTTP/2 connection is being opened, so that a burst opens one and not one for each request.
+    idle_max: Cell<usize>,
+    idle_timeout: Cell<Duration>,
+    shared: SharedConnections,
+    /// Held while an HTTP/2 connection is being opened, so that a burst opens few and not one for each request.
     opening: tokio::sync::Mutex<()>,
+    /// HTTP/2 connections that came about so far, and attempts that failed.
+    opened: Cell<u32>,
+    failures: Cell<u32>,
     /// TLS agreed on HTTP/1.1 the last time: connections are not shared, so nobody need wait for another's.
     speaks_http1: Cell<bool>,
     in_flight: Cell<u32>,
     breaker: Cell<Breaker>,
+    /// [`Server::refused`] when this core last looked.
+    refused: Cell<usize>,
 }
 
+/// An HTTP/1.1 connection that waits for its next exchange.
 struct Idle {
     connection: http1::client::Connection,
-    permit: ConnectionPermit,
+    home: Rc<Home>,
     since: Instant,
-    until: Instant,
 }
 
 impl std::fmt::Debug for Idle {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Idle")
-            .field("until", &self.until)
+            .field("since", &self.since)
             .finish_non_exhaustive()
     }
 }
@@ -149,12 +180,11 @@ pub enum Reuse {
 /// See [`Reuse::JustUsed`].
 pub const JUST_USED: Duration = Duration::from_secs(1);
 
-/// Takes a connection back once its exchange is over.
+/// Takes a connection back once its exchange is over. It stays with its connection, from exchange to exchange.
 pub struct Home {
+    me: Weak<Self>,
     pool: Weak<Pool>,
-    permit: Cell<Option<ConnectionPermit>>,
-    idle_max: usize,
-    idle_timeout: Duration,
+    _permit: ConnectionPermit,
 }
 
 impl std::fmt::Debug for Home {
@@ -165,18 +195,15 @@ impl std::fmt::Debug for Home {
 
 impl http1::client::Home for Home {
     fn keep(&self, connection: http1::client::Connection) {
-        let (Some(pool), Some(permit)) = (self.pool.upgrade(), self.permit.take()) else {
+        let (Some(pool), Some(home)) = (self.pool.upgrade(), self.me.upgrade()) else {
             return;
         };
         let mut idle = pool.idle.borrow_mut();
-        if idle.len() < self.idle_max {
-            let since = clock::steady();
-            let until = since + self.idle_timeout;
+        if idle.len() < pool.idle_max.get() {
             idle.push(Idle {
                 connection,
-                permit,
-                since,
-                until,
+                home,
+                since: clock::steady(),
             });
         }
     }
@@ -204,11 +231,17 @@ pub const fn client_settings(limits: &Limits) -> http2::client::ClientSettings {
 
 impl Pool {
     fn new(server: Arc<Server>) -> Self {
+        server.pool_made();
         Self {
+            refused: Cell::new(server.refused()),
             server,
             idle: RefCell::default(),
-            http2: RefCell::default(),
+            idle_max: Cell::default(),
+            idle_timeout: Cell::default(),
+            shared: SharedConnections::default(),
             opening: tokio::sync::Mutex::default(),
+            opened: Cell::default(),
+            failures: Cell::default(),
             speaks_http1: Cell::default(),
             in_flight: Cell::default(),
             breaker: Cell::default(),
@@ -246,17 +279,39 @@ impl Pool {
     }
 
     fn counts(&self) -> PoolCounts {
-        let shared = self.http2.borrow();
-        let shared_busy = shared.iter().filter(|client| client.open_exchanges() > 0).count();
-        let shared_under_way: usize = shared.iter().map(http2::client::Client::open_exchanges).sum();
+        let (shared, shared_busy, shared_under_way) = self.shared.counts();
         let alone = usize::try_from(self.in_flight.get())
             .unwrap_or(usize::MAX)
             .saturating_sub(shared_under_way);
         PoolCounts {
-            idle: self.idle.borrow().len() + shared.len() - shared_busy,
+            idle: self.idle.borrow().len() + shared - shared_busy,
             busy: alone + shared_busy,
             in_flight: self.in_flight.get(),
         }
+    }
+
+    fn sweep(&self, now: Instant) {
+        let idle_timeout = self.idle_timeout.get();
+        let refused = self.server.refused();
+        let mut idle = self.idle.borrow_mut();
+        let here = idle.len() + usize::try_from(self.in_flight.get()).unwrap_or(usize::MAX);
+        if self.refused.replace(refused) != refused && self.server.connections() > here {
+            // Another core got none while these lay idle: half of them go, the oldest first.
+            let surplus = idle.len().div_ceil(2);
+            idle.drain(..surplus);
+        }
+        idle.retain_mut(|idle| {
+            let young = now.saturating_duration_since(idle.since) < idle_timeout;
+            young && idle.connection.is_idle_and_clean()
+        });
+        self.shared.sweep(now, idle_timeout);
+    }
+
+    /// Follows the settings of the snapshot in force.
+    fn follow(&self, settings: &BackendSettings) {
+        let share = settings.connections_max / self.server.pools().max(1);
+        self.idle_max.set(settings.idle_max.min(share.max(SHARE_MIN)));
+        self.idle_timeout.set(settings.idle_timeout);
     }
 
     /// A way to the server: an idle connection that is still good, a shared one with room, or a new one.
@@ -269,32 +324,40 @@ impl Pool {
         reuse: Reuse,
         limits: &Limits,
     ) -> Result<Lane, ConnectError> {
-        if let Some(lane) = self.waiting(backend, reuse) {
+        self.follow(&backend.settings);
+        if let Some(lane) = self.waiting(reuse) {
             return Ok(lane);
         }
-        if self.server.address.scheme == Scheme::Http || self.speaks_http1.get() {
+        if self.opens_alone() {
             return self.open(backend, limits).await;
         }
-        let Ok(_first) = self.opening.try_lock() else {
-            // Wait for whoever opens one, once: if that failed, everyone tries for themselves, not one after the other.
-            drop(self.opening.lock().await);
-            return match self.waiting(backend, reuse) {
-                Some(lane) => Ok(lane),
-                None => self.open(backend, limits).await,
-            };
+        let (opened, failures) = (self.opened.get(), self.failures.get());
+        let turn = self.opening.lock().await;
+        if let Some(lane) = self.waiting(reuse) {
+            return Ok(lane);
+        }
+        // Whoever opens one does so for many. If that failed, everyone tries for themselves, not one after the other.
+        let turns = self.opened.get().wrapping_sub(opened);
+        if self.opens_alone() || self.failures.get() != failures || turns >= TURNS_MAX {
+            drop(turn);
+        }
+        let lane = self.open(backend, limits).await;
+        let count = if lane.is_ok() {
+            &self.opened
+        } else {
+            &self.failures
         };
-        self.open(backend, limits).await
+        count.set(count.get().wrapping_add(1));
+        lane
+    }
+
+    fn opens_alone(&self) -> bool {
+        self.server.address.scheme == Scheme::Http || self.speaks_http1.get()
     }
 
     /// A connection that is there already.
-    fn waiting(self: &Rc<Self>, backend: &Backend, reuse: Reuse) -> Option<Lane> {
-        let shared = self
-            .http2
-            .borrow()
-            .iter()
-            .find(|client| client.is_open() && client.has_room())
-            .cloned();
-        if let Some(client) = shared {
+    fn waiting(&self, reuse: Reuse) -> Option<Lane> {
+        if let Some(client) = self.shared.take() {
             return Some(Lane::Http2 { client, reused: true });
         }
         loop {
@@ -304,26 +367,23 @@ impl Pool {
                 return None;
             }
             let Idle {
-                mut connection,
-                permit,
-                ..
+                mut connection, home, ..
             } = self.idle.borrow_mut().pop()?;
             if connection.is_idle_and_clean() {
                 return Some(Lane::Http1 {
                     connection,
-                    home: self.home(backend, permit),
+                    home,
                     reused: true,
                 });
             }
         }
     }
 
-    fn home(self: &Rc<Self>, backend: &Backend, permit: ConnectionPermit) -> Rc<Home> {
-        Rc::new(Home {
+    fn home(self: &Rc<Self>, permit: ConnectionPermit) -> Rc<Home> {
+        Rc::new_cyclic(|me| Home {
+            me: Weak::clone(me),
             pool: Rc::downgrade(self),
-            permit: Cell::new(Some(permit)),
-            idle_max: backend.settings.idle_max,
-            idle_timeout: backend.settings.idle_timeout,
+            _permit: permit,
         })
     }
 
@@ -337,8 +397,9 @@ impl Pool {
         backend: &Backend,
         limits: &Limits,
     ) -> Result<(), ConnectError> {
+        self.follow(&backend.settings);
         let permit = self.permit(backend)?;
-        if let Lane::Http1 { connection, home, .. } = self.begin(connected, permit, backend, limits).await? {
+        if let Lane::Http1 { connection, home, .. } = self.begin(connected, permit, limits).await? {
             http1::client::Home::keep(&*home, connection);
         }
         Ok(())
@@ -357,14 +418,13 @@ impl Pool {
             backend.settings.connect_timeout,
         )
         .await?;
-        self.begin(connected, permit, backend, limits).await
+        self.begin(connected, permit, limits).await
     }
 
     async fn begin(
         self: &Rc<Self>,
         connected: Connected,
         permit: ConnectionPermit,
-        backend: &Backend,
         limits: &Limits,
     ) -> Result<Lane, ConnectError> {
         self.speaks_http1.set(!connected.http2);
@@ -382,7 +442,7 @@ impl Pool {
         );
         Ok(Lane::Http1 {
             connection,
-            home: self.home(backend, permit),
+            home: self.home(permit),
             reused: false,
         })
     }
@@ -400,7 +460,17 @@ impl Pool {
             driver.await;
             drop(permit);
         });
-        self.http2.borrow_mut().push(client.clone());
+        self.shared.offer(client.clone(), clock::steady());
         Ok(client)
     }
 }
+
+impl Drop for Pool {
+    fn drop(&mut self) {
+        self.server.pool_gone();
+    }
+}
+
+#[cfg(test)]
+#[path = "pool_tests.rs"]
+mod tests;

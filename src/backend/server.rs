@@ -40,8 +40,11 @@ pub struct Server {
     pub address: ServerAddress,
     /// The address as text: label, log, `Host` of checks.
     pub label: Arc<str>,
+    slot: Slot,
     health: AtomicU8,
     connections: AtomicUsize,
+    refused: AtomicUsize,
+    pools: AtomicUsize,
     last_check: Mutex<String>,
 }
 
@@ -54,8 +57,11 @@ impl Server {
             id: NEXT.fetch_add(1, Ordering::Relaxed),
             label: Arc::from(address.to_string()),
             address,
+            slot: Slot::take(),
             health: AtomicU8::new(0),
             connections: AtomicUsize::new(0),
+            refused: AtomicUsize::new(0),
+            pools: AtomicUsize::new(0),
             last_check: Mutex::new(String::new()),
         }
     }
@@ -107,7 +113,60 @@ impl Server {
     pub fn permit(self: &Arc<Self>, max: usize) -> Option<ConnectionPermit> {
         let taken = self.connections.fetch_add(1, Ordering::Relaxed);
         let permit = ConnectionPermit(Arc::clone(self));
-        (taken < max).then_some(permit)
+        if taken >= max {
+            self.refused.fetch_add(1, Ordering::Relaxed);
+            return None;
+        }
+        Some(permit)
+    }
+
+    /// How often no permit was left. A change tells a core that others lack what idles there.
+    pub(super) fn refused(&self) -> usize {
+        self.refused.load(Ordering::Relaxed)
+    }
+
+    /// Where each core's table of pools has this server's: below the number of servers that there ever were at once, and
+    /// nobody else's while this server is there.
+    pub(super) const fn slot(&self) -> usize {
+        self.slot.0
+    }
+
+    /// Cores that have a pool of connections to it.
+    pub(super) fn pools(&self) -> usize {
+        self.pools.load(Ordering::Relaxed)
+    }
+
+    pub(super) fn pool_made(&self) {
+        self.pools.fetch_add(1, Ordering::Relaxed);
+    }
+
+    pub(super) fn pool_gone(&self) {
+        self.pools.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
+/// A place in the cores' tables of pools.
+#[derive(Debug)]
+struct Slot(usize);
+
+/// Places that servers gave back, and the first that nobody ever had.
+static SLOTS: Mutex<(Vec<usize>, usize)> = Mutex::new((Vec::new(), 0));
+
+impl Slot {
+    fn take() -> Self {
+        let mut slots = SLOTS.lock().unwrap_or_else(PoisonError::into_inner);
+        let (free, next) = &mut *slots;
+        Self(free.pop().unwrap_or_else(|| {
+            *next += 1;
+            *next - 1
+        }))
+    }
+}
+
+impl Drop for Slot {
+    fn drop(&mut self) {
+        let mut slots = SLOTS.lock().unwrap_or_else(PoisonError::into_inner);
+        slots.0.push(self.0);
     }
 }
 
@@ -127,6 +186,23 @@ mod tests {
 
     use super::Server;
     use crate::backend::{Scheme, ServerAddress};
+
+    #[test]
+    fn servers_that_are_there_never_share_a_slot() {
+        let server = |port| {
+            let (scheme, host) = (Scheme::Http, "::1".to_owned());
+            Server::new(ServerAddress { scheme, host, port })
+        };
+        let mut there: Vec<Server> = (1..100).map(server).collect();
+        for port in 100..1_000 {
+            there.remove(usize::from(port) * 7 % there.len());
+            there.push(server(port));
+            let mut slots: Vec<usize> = there.iter().map(Server::slot).collect();
+            slots.sort_unstable();
+            slots.dedup();
+            assert_eq!(slots.len(), there.len());
+        }
+    }
 
     #[test]
     fn permits_are_bounded_and_come_back() {

@@ -36,7 +36,8 @@ pub(super) struct BackendFile {
     between_bytes_timeout: DurationText,
     /// Connections to one server, over all cores. Beyond it a request is refused with 503.
     connections_max: NonZeroUsize,
-    /// Idle connections kept to one server by each core.
+    /// Idle connections kept to one server by each core, at most its share of `connections_max`. What was in use within
+    /// `idle_timeout` is kept, so that a burst opens no connection anew.
     idle_max: usize,
     /// How long an idle connection is kept.
     idle_timeout: DurationText,
@@ -54,7 +55,7 @@ impl Default for BackendFile {
             first_byte_timeout: DurationText(Duration::from_secs(30)), // CloudFront's origin response timeout
             between_bytes_timeout: DurationText(Duration::from_secs(60)), // a streamed page may think for a while
             connections_max: NonZeroUsize::new(1_024).unwrap_or(NonZeroUsize::MIN),
-            idle_max: 64,
+            idle_max: 1_024, // as many as there may be: what bounds them is `idle_timeout`
             idle_timeout: DurationText(Duration::from_secs(60)),
             ca: None,
             health: None,

@@ -18,6 +18,9 @@ pub const FILES_MAX: usize = 10_000;
 /// The name of the operator's file, unless another is given.
 pub const OPERATOR_FILE: &str = "banyan.toml";
 
+/// Folders beside the operator's file that are read, and the endings of the files that are read from each.
+const FOLDERS: [(&str, &[&str]); 2] = [("routes", &["toml"]), ("flags", &["toml", "json"])];
+
 /// The texts of `banyan.toml`, `routes/*.toml`, `flags/*.toml` and `flags/*.json`, by path relative to their folder.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Sources {
@@ -86,9 +89,26 @@ impl Sources {
             ..Self::empty(folder)
         };
         sources.read_file(&main);
-        sources.read_folder("routes", &["toml"]);
-        sources.read_folder("flags", &["toml", "json"]);
+        for (folder, _) in FOLDERS {
+            sources.read_folder(folder);
+        }
         sources
+    }
+
+    /// Whether [`Sources::read`] reads a file of this name from `folder`, one of those beside the operator's file.
+    #[must_use]
+    pub fn reads(folder: &str, file: &str) -> bool {
+        let mut endings = FOLDERS.iter().filter(|(name, _)| *name == folder);
+        !file.starts_with('.')
+            && endings.any(|(_, endings)| {
+                let ending = file.rsplit_once('.').map(|(_, ending)| ending);
+                ending.is_some_and(|ending| endings.contains(&ending))
+            })
+    }
+
+    /// Names of the folders beside the operator's file that are read.
+    pub fn folders() -> impl Iterator<Item = &'static str> {
+        FOLDERS.iter().map(|(name, _)| *name)
     }
 
     /// Adds or replaces a text.
@@ -176,7 +196,7 @@ impl Sources {
         }
     }
 
-    fn read_folder(&mut self, name: &str, endings: &[&str]) {
+    fn read_folder(&mut self, name: &str) {
         let entries = match fs::read_dir(self.folder.join(name)) {
             Ok(entries) => entries,
             Err(error) if error.kind() == io::ErrorKind::NotFound => return,
@@ -192,10 +212,7 @@ impl Sources {
                 return;
             }
             let file = entry.file_name().to_string_lossy().into_owned();
-            let ours = endings
-                .iter()
-                .any(|ending| file.strip_suffix(ending).is_some_and(|stem| stem.ends_with('.')));
-            if ours && !file.starts_with('.') {
+            if Self::reads(name, &file) {
                 self.read_file(&format!("{name}/{file}"));
             }
         }

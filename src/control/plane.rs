@@ -161,7 +161,7 @@ impl Plane {
         if let Some(admin) = self.admin.take() {
             tokio::task::spawn_local(admin::serve(admin, self.view.clone()));
         }
-        let mut watch = Watch::start(self.publisher.folder(), &self.publisher.settings().edge.certs)
+        let mut watch = Watch::start(self.publisher.wanted())
             .inspect_err(|error| tracing::warn!(%error, "files are not watched: use SIGHUP after a change"))
             .ok();
         // What was saved between the first reading and the watch would go unnoticed otherwise.
@@ -175,6 +175,9 @@ impl Plane {
             probes.follow(&at.backends, &at.limits);
             keys.follow(at.gate.as_ref());
             drop(at);
+            watch
+                .iter_mut()
+                .for_each(|watch| watch.follow(self.publisher.wanted()));
             let order = tokio::select! {
                 order = self.orders.recv() => order,
                 () = changed(&mut watch) => {

@@ -9,9 +9,11 @@ use std::{
 
 use arc_swap::ArcSwap;
 
+use super::watch::Wanted;
 use crate::{
     clock::{self, UnixTime},
     config::{self, Problem, Problems, Severity, Sources, settings::Settings},
+    gate::KeySource,
     observe::metrics::{Facts, Reload},
     snapshot::{
         Snapshot,
@@ -189,10 +191,20 @@ impl Publisher {
         Arc::clone(&self.status)
     }
 
-    /// The folder of `banyan.toml`.
+    /// The files that a reload reads.
     #[must_use]
-    pub fn folder(&self) -> &Path {
-        &self.settings.folder
+    pub fn wanted(&self) -> Wanted {
+        let edge = &self.settings.edge;
+        let keys = edge.gate.as_ref().and_then(|gate| match &gate.keys {
+            KeySource::File(path) => Some(path.clone()),
+            KeySource::Url(_) => None,
+        });
+        Wanted {
+            folder: self.last_seen.folder.clone(),
+            main: self.last_seen.main.clone(),
+            certs: edge.certs.clone(),
+            keys,
+        }
     }
 
     /// What metrics are told.

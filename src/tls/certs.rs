@@ -82,6 +82,12 @@ impl CertStore {
         (Self::new(pairs, now), problems)
     }
 
+    /// Whether [`CertStore::read`] looks at a file of this name.
+    #[must_use]
+    pub fn reads(file: &Path) -> bool {
+        parts(file).is_some()
+    }
+
     /// The certificate for a client that asks for `sni` and can check `schemes`: of the name itself, else of the wildcard
     /// over it (one label, RFC 6125 section 6.4.3), else the default. ECDSA before RSA, valid before expired.
     ///
@@ -167,20 +173,20 @@ impl CertStore {
     }
 }
 
+/// The stem and the ending of a file that is read; `None`: it is not looked at.
+fn parts(path: &Path) -> Option<(&str, &str)> {
+    let (stem, ending) = (path.file_stem()?.to_str()?, path.extension()?.to_str()?);
+    (!stem.starts_with('.') && matches!(ending, "pem" | "crt" | "key")).then_some((stem, ending))
+}
+
 /// The files of `folder`, by stem.
 fn list(folder: &Path, problems: &mut Vec<CertProblem>) -> io::Result<BTreeMap<String, Files>> {
     let mut found: BTreeMap<String, Files> = BTreeMap::new();
     for entry in fs::read_dir(folder)? {
         let path = entry?.path();
-        let (Some(stem), Some(ending)) = (
-            path.file_stem().and_then(|stem| stem.to_str()),
-            path.extension().and_then(|ending| ending.to_str()),
-        ) else {
+        let Some((stem, ending)) = parts(&path).filter(|_| !path.is_dir()) else {
             continue;
         };
-        if stem.starts_with('.') || !matches!(ending, "pem" | "crt" | "key") || path.is_dir() {
-            continue;
-        }
         if found.len() >= PAIRS_MAX && !found.contains_key(stem) {
             if !problems.iter().any(|problem| problem.level == Level::Refused) {
                 problems.push(*refused(

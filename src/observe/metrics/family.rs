@@ -65,6 +65,8 @@ families! {
         "Exchanges under way with a backend.";
     BackendConnections Gauge "banyan_backend_connections" ["backend", "state"]
         "Connections to a backend's servers, by what they do: idle or busy.";
+    BackendConnects Counter "banyan_backend_connects_total" ["backend"]
+        "Requests for which a connection to a backend had to be opened, because none was kept.";
     BackendRetries Counter "banyan_backend_retries_total" ["backend"]
         "Servers tried after the first one failed.";
     FlagDecisions Counter "banyan_flag_decisions_total" ["flag", "variant", "reason"]

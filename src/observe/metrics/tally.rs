@@ -161,6 +161,9 @@ impl Tally {
             let labels = [Label::Name(backend), Label::Name(server)];
             plan.backend = Some(self.histogram(Family::BackendRequestDuration, &labels));
         }
+        if record.timings.connect.is_some() {
+            self.add(Family::BackendConnects, &[Label::Name(backend)], 1);
+        }
         if record.attempts > 1 {
             let retries = self.number(Family::BackendRetries, &[Label::Name(backend)]);
             plan.adds.push((retries, record.attempts - 1));
