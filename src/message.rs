@@ -1,11 +1,13 @@
 //! Requests and answers on their way through: a head whose fields lie where they came, and a body.
 
+use std::fmt;
+
 use http::{Method, StatusCode, Version};
 
 use crate::{body::Body, fields::Fields, wire::Upgrade};
 
 /// The head of a request.
-#[derive(Debug, Clone)]
+#[derive(Clone)]
 pub struct Head {
     /// Its method.
     pub method: Method,
@@ -25,6 +27,18 @@ enum Target {
     Received { at: u32, bytes: u32 },
     /// Beside them.
     Own(Box<str>),
+}
+
+impl fmt::Debug for Head {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Head")
+            .field("method", &self.method)
+            .field("target", &self.target())
+            .field("version", &self.version)
+            .field("headers", &self.headers)
+            .field("upgrade", &self.upgrade)
+            .finish()
+    }
 }
 
 impl Head {

@@ -7,7 +7,7 @@ use tokio::net::TcpStream;
 use tokio_rustls::TlsConnector;
 
 use super::{Scheme, ServerAddress, server::TlsClient};
-use crate::stream::Stream;
+use crate::stream::{Socket, Stream};
 
 /// Addresses of one name that are tried, at most.
 const ADDRESSES_MAX: usize = 4;
@@ -88,7 +88,10 @@ async fn secure(
     let name = ServerName::try_from(address.host.clone())
         .map_err(|error| ConnectError::Tls(io::Error::new(io::ErrorKind::InvalidInput, error)))?;
     let connector = TlsConnector::from(std::sync::Arc::clone(&config.0));
-    let stream = connector.connect(name, tcp).await.map_err(ConnectError::Tls)?;
+    let stream = connector
+        .connect(name, Socket::new(tcp))
+        .await
+        .map_err(ConnectError::Tls)?;
     let http2 = stream.get_ref().1.alpn_protocol() == Some(b"h2");
     Ok(Connected {
         stream: Stream::TlsClient(Box::new(stream)),

@@ -18,7 +18,7 @@ use tokio_rustls::TlsConnector;
 
 use crate::{
     gate::{BadKeys, KEYS_BYTES_MAX, KeySet, KeySource, SkippedKey},
-    stream::Stream,
+    stream::{Socket, Stream},
 };
 
 /// Time for one attempt, from looking up the name to the last byte.
@@ -240,7 +240,7 @@ async fn connect(uri: &Uri, trust: &Trust) -> Result<Stream, FetchError> {
     }
     let name = ServerName::try_from(host.to_owned()).map_err(|_| FetchError::Address("has no host name"))?;
     let tls = TlsConnector::from(Arc::clone(&trust.0))
-        .connect(name, tcp)
+        .connect(name, Socket::new(tcp))
         .await
         .map_err(FetchError::Connect)?;
     Ok(Stream::TlsClient(Box::new(tls)))

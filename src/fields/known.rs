@@ -148,6 +148,16 @@ impl Known {
         }
     }
 
+    /// Its number.
+    pub(super) const fn number(self) -> u8 {
+        self.0
+    }
+
+    /// The name with this number, which came from [`Known::number`].
+    pub(super) const fn of_number(number: u8) -> Self {
+        Self(number)
+    }
+
     /// The name, in lower case.
     #[must_use]
     pub fn as_str(self) -> &'static str {

@@ -7,7 +7,8 @@ use super::{Fields, Known, KnownSet, NAME_BYTES_MAX};
 /// Where a line's name and value lie, in 16 bytes.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Line {
-    known: Option<Known>,
+    /// A number, or [`UNKNOWN`]: an `Option` would make it 20 bytes.
+    known: u8,
     added: bool,
     name_bytes: u16,
     name_at: u32,
@@ -15,10 +16,13 @@ pub(super) struct Line {
     value_bytes: u32,
 }
 
+const UNKNOWN: u8 = u8::MAX;
+const _: () = assert!(size_of::<Line>() == 16);
+
 impl Line {
     fn new(known: Option<Known>, added: bool, name: (usize, usize), value: (usize, usize)) -> Option<Self> {
         Some(Self {
-            known,
+            known: known.map_or(UNKNOWN, Known::number),
             added,
             name_bytes: u16::try_from(name.1).ok()?,
             name_at: u32::try_from(name.0).ok()?,
@@ -32,8 +36,8 @@ impl Line {
         Self::new(known, true, (begin, value - begin), (value, end - value))
     }
 
-    pub(super) const fn known(&self) -> Option<Known> {
-        self.known
+    pub(super) fn known(&self) -> Option<Known> {
+        (self.known != UNKNOWN).then(|| Known::of_number(self.known))
     }
 
     pub(super) const fn is_added(&self) -> bool {
@@ -96,7 +100,7 @@ impl Received {
     /// The fields of `head`, whose lines these are.
     pub(crate) fn into_fields(self, mut head: BytesMut) -> Fields {
         if self.mixed_case {
-            for line in self.lines.iter().filter(|line| line.known.is_none()) {
+            for line in self.lines.iter().filter(|line| line.known == UNKNOWN) {
                 let (at, count) = (line.name_at as usize, usize::from(line.name_bytes));
                 if let Some(name) = head.get_mut(at..at + count) {
                     name.make_ascii_lowercase();

@@ -139,7 +139,8 @@ async fn serve(tcp: TcpStream, mut peer: Peer, tls: Option<Arc<ServerTls>>, edge
     let limits = Arc::clone(&edge.view.load().limits);
     match (peer.listener, tls) {
         (Listener::Https, Some(tls)) => {
-            let (stream, facts) = match tls.accept(tcp, limits.handshake_timeout).await {
+            // Boxed: what a handshake needs would stay in the connection's task for as long as that lasts.
+            let (stream, facts) = match Box::pin(tls.accept(tcp, limits.handshake_timeout)).await {
                 Ok(accepted) => accepted,
                 Err(error) => {
                     tracing::debug!(%error, peer = %peer.address, "handshake failed");
@@ -163,7 +164,8 @@ async fn serve(tcp: TcpStream, mut peer: Peer, tls: Option<Arc<ServerTls>>, edge
                 edge: Rc::clone(edge),
                 peer,
             };
-            http1::server::serve(Stream::Tcp(tcp), &service, &limits, edge.drain.clone()).await;
+            let serving = http1::server::serve(Stream::Tcp(tcp), &service, &limits, edge.drain.clone());
+            Box::pin(serving).await;
         }
         (Listener::Private, _) => {
             let mut drain = edge.drain.clone();
@@ -195,10 +197,12 @@ async fn speak(stream: Stream, http2: bool, peer: Peer, edge: &Rc<Edge>, limits:
         edge: Rc::clone(edge),
         peer,
     };
+    // Boxed: a connection holds what its own protocol needs, not the larger of the two.
     if http2 {
-        http2::server::serve(stream, Rc::new(service), limits, edge.drain.clone()).await;
+        let serving = http2::server::serve(stream, Rc::new(service), limits, edge.drain.clone());
+        Box::pin(serving).await;
     } else {
-        http1::server::serve(stream, &service, limits, edge.drain.clone()).await;
+        Box::pin(http1::server::serve(stream, &service, limits, edge.drain.clone())).await;
     }
 }
 

@@ -13,7 +13,7 @@ use tokio::{io::AsyncWriteExt, net::TcpStream};
 use tokio_rustls::{TlsAcceptor, server::TlsStream};
 
 use crate::{
-    stream::Stream,
+    stream::{Socket, Stream},
     tls::{ALPN_H2, ALPN_HTTP1, certs::CertStore},
 };
 
@@ -90,16 +90,16 @@ impl ServerTls {
         Ok((Stream::TlsServer(Box::new(stream)), facts))
     }
 
-    async fn shake(&self, mut tcp: TcpStream) -> Result<TlsStream<TcpStream>, TlsError> {
-        let mut first = [0];
-        match tcp.peek(&mut first).await {
-            Ok(1) if first.iter().all(u8::is_ascii_uppercase) => {
-                answer_plain_http(&mut tcp).await;
+    async fn shake(&self, tcp: TcpStream) -> Result<TlsStream<Socket>, TlsError> {
+        let mut socket = Socket::new(tcp);
+        match socket.peek().await {
+            Ok([first, ..]) if first.is_ascii_uppercase() => {
+                answer_plain_http(socket.tcp()).await;
                 Err(TlsError::NotTls)
             }
             _ => self
                 .acceptor
-                .accept(tcp)
+                .accept(socket)
                 .await
                 .map_err(|error| TlsError::from_io(&error)),
         }
@@ -114,7 +114,7 @@ impl fmt::Debug for ServerTls {
 
 /// Tells somebody who left the `s` out of `https` what is wrong, as a browser can show it.
 async fn answer_plain_http(tcp: &mut TcpStream) {
-    // What has come is taken first: closing a socket with unread bytes resets it, and the answer would be lost.
+    // What has come since is taken first: closing a socket with unread bytes resets it, and the answer would be lost.
     let mut taken = [0; 4096];
     let _ = tcp.try_read(&mut taken);
     let _ = tcp.write_all(PLAIN_HTTP.as_bytes()).await;

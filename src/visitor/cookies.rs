@@ -24,7 +24,13 @@ pub fn cookies(headers: &Fields) -> impl Iterator<Item = (&str, &str)> {
 pub fn remove_own_cookies(headers: &mut Fields) {
     let has_own = |value: Value<'_>| pieces(value.as_bytes()).any(is_own);
     if headers.get_all(Known::COOKIE).any(has_own) {
-        headers.rewrite(Known::COOKIE, without_own);
+        headers.rewrite(Known::COOKIE, |value, kept| {
+            if pieces(value).any(is_own) {
+                without_own(value, kept);
+            } else {
+                kept.extend_from_slice(value);
+            }
+        });
     }
 }
 

@@ -101,6 +101,10 @@ impl Tally {
             let took = first_byte + record.timings.connect.unwrap_or_default();
             self.histograms.change(slot, |times| times.observe(took));
         }
+        // seldom: connections are kept, and so this is no matter of kinds
+        if let (Some(_), Some(backend)) = (record.timings.connect, &record.backend) {
+            self.add(Family::BackendConnects, &[Label::Name(backend)], 1);
+        }
         for (slot, amount) in &plan.adds {
             self.numbers.change(*slot, |number| {
                 *number = number.saturating_add(i64::from(*amount))
@@ -160,9 +164,6 @@ impl Tally {
         if let (Some(server), Some(_)) = (&record.server, record.timings.first_byte) {
             let labels = [Label::Name(backend), Label::Name(server)];
             plan.backend = Some(self.histogram(Family::BackendRequestDuration, &labels));
-        }
-        if record.timings.connect.is_some() {
-            self.add(Family::BackendConnects, &[Label::Name(backend)], 1);
         }
         if record.attempts > 1 {
             let retries = self.number(Family::BackendRetries, &[Label::Name(backend)]);

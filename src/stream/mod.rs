@@ -1,5 +1,7 @@
 //! The byte streams that a connection may run over, as one type.
 
+mod socket;
+
 use std::{
     io,
     pin::Pin,
@@ -11,15 +13,17 @@ use tokio::{
     net::TcpStream,
 };
 
+pub use self::socket::{AHEAD_BYTES, Socket};
+
 /// A connected byte stream: TCP, TLS over TCP on either side, or memory (tests and benchmarks).
 #[derive(Debug)]
 pub enum Stream {
     /// Plain TCP.
     Tcp(TcpStream),
     /// TLS that a client opened to us.
-    TlsServer(Box<tokio_rustls::server::TlsStream<TcpStream>>),
+    TlsServer(Box<tokio_rustls::server::TlsStream<Socket>>),
     /// TLS that we opened to a server.
-    TlsClient(Box<tokio_rustls::client::TlsStream<TcpStream>>),
+    TlsClient(Box<tokio_rustls::client::TlsStream<Socket>>),
     /// A pipe in memory.
     Memory(DuplexStream),
 }

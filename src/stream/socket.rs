@@ -1,0 +1,134 @@
+//! TCP as TLS likes it: few system calls, and nothing held while idle.
+//!
+//! rustls asks for 4 KiB at a time, and writes one record with the call that is meant for many pieces. Here a read takes all that is
+//! there, up to [`AHEAD_BYTES`], through one buffer of the core; what TLS did not ask for yet waits in the connection, as long as
+//! there is any.
+
+use std::{
+    cell::RefCell,
+    io::{self, IoSlice},
+    pin::Pin,
+    task::{Context, Poll, ready},
+};
+
+use tokio::{
+    io::{AsyncRead, AsyncWrite, ReadBuf},
+    net::TcpStream,
+};
+
+/// Most bytes that one read takes from the kernel: four whole records and their headers.
+pub const AHEAD_BYTES: usize = 66 * 1024;
+
+thread_local! {
+    static SCRATCH: RefCell<Box<[u8]>> = RefCell::new(vec![0; AHEAD_BYTES].into_boxed_slice());
+}
+
+/// A TCP connection under TLS.
+#[derive(Debug)]
+pub struct Socket {
+    tcp: TcpStream,
+    /// Received, and not asked for yet.
+    ahead: Vec<u8>,
+    /// How much of it has been taken.
+    taken: usize,
+}
+
+impl Socket {
+    /// A connection that has carried nothing yet.
+    #[must_use]
+    pub const fn new(tcp: TcpStream) -> Self {
+        Self {
+            tcp,
+            ahead: Vec::new(),
+            taken: 0,
+        }
+    }
+
+    /// Waits until something was received, and shows its beginning without taking it; empty is the end.
+    ///
+    /// # Errors
+    /// As the socket.
+    pub async fn peek(&mut self) -> io::Result<&[u8]> {
+        if self.ahead.is_empty() {
+            std::future::poll_fn(|cx| self.poll_ahead(cx, None)).await?;
+        }
+        Ok(self.ahead.get(self.taken..).unwrap_or_default())
+    }
+
+    /// The connection underneath.
+    #[must_use]
+    pub const fn tcp(&mut self) -> &mut TcpStream {
+        &mut self.tcp
+    }
+
+    /// Receives once. What `buf` has no room for waits.
+    fn poll_ahead(&mut self, cx: &mut Context<'_>, buf: Option<&mut ReadBuf<'_>>) -> Poll<io::Result<()>> {
+        SCRATCH.with_borrow_mut(|scratch| {
+            let mut read = ReadBuf::new(scratch);
+            ready!(Pin::new(&mut self.tcp).poll_read(cx, &mut read))?;
+            let received = read.filled();
+            let now = buf.map_or(0, |buf| {
+                let now = received.len().min(buf.remaining());
+                buf.put_slice(received.get(..now).unwrap_or_default());
+                now
+            });
+            let rest = received.get(now..).unwrap_or_default();
+            if !rest.is_empty() {
+                self.ahead = rest.to_vec();
+                self.taken = 0;
+            }
+            Poll::Ready(Ok(()))
+        })
+    }
+}
+
+impl AsyncRead for Socket {
+    fn poll_read(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        let this = self.get_mut();
+        if this.ahead.is_empty() {
+            return this.poll_ahead(cx, Some(buf));
+        }
+        let ahead = this.ahead.get(this.taken..).unwrap_or_default();
+        let now = ahead.len().min(buf.remaining());
+        buf.put_slice(ahead.get(..now).unwrap_or_default());
+        this.taken += now;
+        if this.taken == this.ahead.len() {
+            this.ahead = Vec::new();
+        }
+        Poll::Ready(Ok(()))
+    }
+}
+
+impl AsyncWrite for Socket {
+    fn poll_write(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.get_mut().tcp).poll_write(cx, buf)
+    }
+
+    fn poll_write_vectored(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        bufs: &[IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        let tcp = Pin::new(&mut self.get_mut().tcp);
+        match bufs {
+            [only] => tcp.poll_write(cx, only),
+            _ => tcp.poll_write_vectored(cx, bufs),
+        }
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        self.tcp.is_write_vectored()
+    }
+
+    fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.get_mut().tcp).poll_flush(cx)
+    }
+
+    fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.get_mut().tcp).poll_shutdown(cx)
+    }
+}
+
+#[cfg(test)]
+#[path = "socket_tests.rs"]
+mod tests;
