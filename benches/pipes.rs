@@ -13,9 +13,11 @@ use aws_lc_rs::{rand::SystemRandom, signature::Ed25519KeyPair};
 use banyan::{
     backend::connect::Connected,
     body::Body,
+    fields::{Fields, Known},
     gate::assertion::Signer,
     http1, http2,
     limits::Limits,
+    message::{Head, Request, Response},
     observe::{Observer, log, metrics::Facts, record::Listener},
     proxy::{
         edge::{Edge, Parts, Peer},
@@ -29,7 +31,7 @@ use banyan::{
     wire::{Drain, ExchangeTimeouts, Interim, Malformed, NoInterim, Phase, Service},
 };
 use bytes::Bytes;
-use http::{HeaderValue, Request, Response, header};
+use http::{Method, StatusCode, Version};
 use tokio::{io::DuplexStream, runtime::Runtime, sync::watch, task::LocalSet};
 
 use super::{
@@ -63,8 +65,8 @@ pub(super) struct Bench {
 
 enum Asking {
     Raw(raw::Client),
-    Http1(Rc<Kept>, http::request::Parts),
-    Http2(http2::client::Client, http::request::Parts),
+    Http1(Rc<Kept>, Head),
+    Http2(http2::client::Client, Head),
 }
 
 impl Bench {
@@ -135,7 +137,7 @@ impl Asking {
             }
         };
         let answer = answer.map_err(|error| error.cause);
-        let (_, mut body) = answer.expect("an answer").into_parts();
+        let mut body = answer.expect("an answer").body;
         let mut length = 0;
         while let Some(frame) = body.frame().await {
             length += frame.expect("a piece").data_ref().map_or(0, Bytes::len);
@@ -162,11 +164,9 @@ async fn client(line: Line) -> Asking {
     let (near, far) = tokio::io::duplex(PIPE_BYTES);
     tokio::task::spawn_local(raw::answer(far, line));
     let (stream, limits) = (Stream::Memory(near), Limits::default());
-    let mut request = Request::new(());
-    *request.uri_mut() = "/".parse().expect("a target");
-    let host = HeaderValue::from_static("www.example.com");
-    request.headers_mut().insert(header::HOST, host);
-    let (head, ()) = request.into_parts();
+    let mut fields = Fields::new();
+    fields.insert(Known::HOST, "www.example.com");
+    let head = Head::new(Method::GET, "/", Version::HTTP_11, fields);
     match line {
         Line::Http1 => {
             let (bytes, fields) = (limits.response_head_bytes_max, limits.headers_max);
@@ -239,13 +239,11 @@ impl http1::client::Home for Kept {
 struct Hello;
 
 impl Service for Hello {
-    async fn call(&self, _request: Request<Body>, _interim: &mut dyn Interim) -> Response<Body> {
-        Response::new(Body::full(Bytes::from_static(&BODY)))
+    async fn call(&self, _request: Request, _interim: &mut dyn Interim) -> Response {
+        Response::new(StatusCode::OK, Body::full(Bytes::from_static(&BODY)))
     }
 
-    fn refuse(&self, malformed: Malformed) -> Response<Body> {
-        let mut response = Response::new(Body::Empty);
-        *response.status_mut() = malformed.status;
-        response
+    fn refuse(&self, malformed: Malformed) -> Response {
+        Response::new(malformed.status, Body::Empty)
     }
 }

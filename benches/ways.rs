@@ -6,6 +6,7 @@ use aws_lc_rs::signature::{Ed25519KeyPair, KeyPair as _};
 use banyan::{
     clock::UnixTime,
     config::Sources,
+    fields::Fields,
     gate::{KeySet, TokenMemory},
     snapshot::{
         Snapshot,
@@ -116,7 +117,7 @@ pub(super) fn pattern(at: usize) -> String {
 pub(super) struct Asking<'s> {
     site: &'s Snapshot,
     target: String,
-    headers: HeaderMap,
+    headers: Fields,
     tokens: TokenMemory,
 }
 
@@ -141,7 +142,7 @@ impl<'s> Asking<'s> {
         let asking = Self {
             site,
             target: format!("{path}?page=2"),
-            headers,
+            headers: headers.into(),
             tokens: TokenMemory::new(),
         };
         let decision = asking.decide();

@@ -5,10 +5,11 @@ use std::sync::Arc;
 
 use banyan::{
     clock::UnixTime,
+    fields::Fields,
     flag::{Bucketing, Flag, FlagSettings, FlagState, Person, RuleSettings, Subject, Targeting, Trail},
     name::{FlagKey, Place, VariantName},
 };
-use http::{HeaderMap, Method};
+use http::Method;
 use libfuzzer_sys::fuzz_target;
 use serde_json::{Map, Value, json};
 
@@ -48,7 +49,7 @@ fuzz_target!(|data: &[u8]| {
         metadata: Map::new(),
     };
     let Ok(flag) = Flag::compile(settings) else { return };
-    let (headers, roles) = (HeaderMap::new(), ["staff".to_owned()]);
+    let (headers, roles) = (Fields::new(), ["staff".to_owned()]);
     let subject = Subject {
         visitor: Some("AAAAAAAAAAAAAAAAAAAAAA"),
         person: Some(Person {

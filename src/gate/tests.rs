@@ -2,21 +2,21 @@
 
 use std::time::Duration;
 
-use http::{HeaderMap, HeaderValue, StatusCode, header::AUTHORIZATION};
+use http::StatusCode;
 use serde_json::json;
 
 use super::{
     Auth, BadToken, Denied, Gate, GateSettings, Identity, KeySet, Requirement, TokenMemory, permit,
     test_issuer::{NOW, gate, issuer, required, settings},
 };
-use crate::clock::UnixTime;
+use crate::{
+    clock::UnixTime,
+    fields::{Fields, Known},
+};
 
-fn bearer(token: &str) -> HeaderMap {
-    let mut headers = HeaderMap::new();
-    headers.insert(
-        AUTHORIZATION,
-        HeaderValue::try_from(format!("Bearer {token}")).unwrap(),
-    );
+fn bearer(token: &str) -> Fields {
+    let mut headers = Fields::new();
+    headers.insert(Known::AUTHORIZATION, format!("Bearer {token}"));
     headers
 }
 

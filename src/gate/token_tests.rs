@@ -11,6 +11,7 @@ use super::{
     Auth, Denied, Requirement, TokenMemory,
     test_issuer::{NOW, encode, gate, good_claims, good_header, issuer, merge},
 };
+use crate::fields::Fields;
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -93,7 +94,7 @@ fn outcome(case: &Case) -> String {
         },
         roles: case.roles.clone(),
     };
-    let memory = TokenMemory::new();
+    let (headers, memory) = (Fields::from(headers), TokenMemory::new());
     let check = || gate().check(&requirement, &headers, &issuer().keys(), NOW, &memory);
     let verdict = check();
     assert_eq!(check(), verdict, "{}: the memory changes the verdict", case.name);
@@ -168,7 +169,13 @@ fn denial(token: &[u8]) -> Option<Denied> {
     headers.insert(AUTHORIZATION, field);
     let requirement = super::test_issuer::required(&[]);
     gate()
-        .check(&requirement, &headers, &issuer().keys(), NOW, &TokenMemory::new())
+        .check(
+            &requirement,
+            &headers.into(),
+            &issuer().keys(),
+            NOW,
+            &TokenMemory::new(),
+        )
         .err()
 }
 

@@ -5,7 +5,7 @@ use std::{
     rc::Rc,
 };
 
-use http::{Request, Response, StatusCode};
+use http::StatusCode;
 use tokio::io::{AsyncReadExt, AsyncWriteExt, DuplexStream};
 
 use super::{
@@ -15,6 +15,7 @@ use super::{
 use crate::{
     body::Body,
     limits::Limits,
+    message::{Request, Response},
     stream::Stream,
     wire::{Drain, ExchangeTimeouts, Interim, Malformed, Phase, SendCause, Service},
 };
@@ -42,32 +43,31 @@ impl Drop for OnDrop {
 }
 
 impl Service for Relay {
-    async fn call(&self, request: Request<Body>, interim: &mut dyn Interim) -> Response<Body> {
+    async fn call(&self, request: Request, interim: &mut dyn Interim) -> Response {
         let _flag = OnDrop(Rc::clone(&self.dropped));
-        let (parts, body) = request.into_parts();
         let connection = self.idle.0.borrow_mut().take().unwrap();
         let timeouts = ExchangeTimeouts {
             first_byte: std::time::Duration::from_secs(60),
             between_bytes: std::time::Duration::from_secs(60),
         };
         let home: Rc<dyn Home> = Rc::<Idle>::clone(&self.idle);
-        match connection.send(&parts, body, interim, timeouts, home).await {
+        match connection
+            .send(&request.head, request.body, interim, timeouts, home)
+            .await
+        {
             Ok(response) => response,
             Err(error) => {
                 let status = match error.cause {
                     SendCause::RequestBody(_) => StatusCode::BAD_REQUEST,
                     _ => StatusCode::BAD_GATEWAY,
                 };
-                Response::builder().status(status).body(Body::Empty).unwrap()
+                Response::new(status, Body::Empty)
             }
         }
     }
 
-    fn refuse(&self, malformed: Malformed) -> Response<Body> {
-        Response::builder()
-            .status(malformed.status)
-            .body(Body::Empty)
-            .unwrap()
+    fn refuse(&self, malformed: Malformed) -> Response {
+        Response::new(malformed.status, Body::Empty)
     }
 }
 

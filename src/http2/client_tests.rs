@@ -15,7 +15,9 @@ use tokio::{
 use super::client::{Client, ClientSettings, handshake};
 use crate::{
     body::Body,
+    fields::Fields,
     limits::Limits,
+    message::{self, Head},
     stream::Stream,
     tunnel::{TunnelIo, join},
     wire::{Drain, ExchangeTimeouts, Interim, NoInterim, SendCause, SendError, Sent, Upgrade},
@@ -67,16 +69,16 @@ where
     (client, leave)
 }
 
-fn head(method: Method) -> http::request::Parts {
+fn head(method: Method) -> Head {
     let request = Request::builder()
         .method(method)
         .uri("/a?b")
         .header("host", "example.com")
-        .body(());
-    request.unwrap().into_parts().0
+        .body(Body::Empty);
+    message::Request::from(request.unwrap()).head
 }
 
-async fn get(client: &Client) -> Result<Response<Body>, SendError> {
+async fn get(client: &Client) -> Result<message::Response, SendError> {
     client
         .send(&head(Method::GET), "https", Body::Empty, &mut NoInterim, TIMEOUTS)
         .await
@@ -121,7 +123,7 @@ async fn a_request_keeps_its_target_and_an_answer_its_trailers() {
             send.send_trailers(trailers).unwrap();
         })
         .await;
-        let mut body = get(&client).await.unwrap().into_body();
+        let mut body = get(&client).await.unwrap().body;
         assert_eq!(client.open_exchanges(), 1);
         assert_eq!(body.frame().await.unwrap().unwrap().into_data().unwrap(), "hello");
         assert_eq!(
@@ -159,7 +161,7 @@ async fn both_bodies_stream_at_once() {
             .send(&head(Method::POST), "https", body, &mut NoInterim, TIMEOUTS)
             .await
             .unwrap();
-        let mut body = answer.into_body();
+        let mut body = answer.body;
         for piece in ["one", "two"] {
             pieces.send(piece.into()).unwrap();
             assert_eq!(body.frame().await.unwrap().unwrap().into_data().unwrap(), piece);
@@ -173,7 +175,7 @@ async fn both_bodies_stream_at_once() {
 struct Collected(Vec<StatusCode>);
 
 impl Interim for Collected {
-    fn send(&mut self, status: StatusCode, _headers: &HeaderMap) {
+    fn send(&mut self, status: StatusCode, _headers: &Fields) {
         self.0.push(status);
     }
 }
@@ -193,14 +195,14 @@ async fn interim_answers_are_passed_on_and_100_lets_the_body_go() {
         })
         .await;
         let mut head = head(Method::POST);
-        head.headers.insert("expect", "100-continue".parse().unwrap());
+        head.headers.insert("expect", "100-continue");
         let mut seen = Collected(Vec::new());
-        let answer = client
+        let mut answer = client
             .send(&head, "https", Body::full("body"), &mut seen, TIMEOUTS)
             .await
             .unwrap();
         assert_eq!(seen.0, [StatusCode::EARLY_HINTS]);
-        assert_eq!(read_all(&mut answer.into_body()).await.unwrap(), "body");
+        assert_eq!(read_all(&mut answer.body).await.unwrap(), "body");
     })
     .await;
 }
@@ -211,7 +213,7 @@ async fn a_body_that_waits_for_100_comes_back_when_the_exchange_fails() {
         let (client, _leave) =
             connect(|_, mut respond| async move { respond.send_reset(Reason::REFUSED_STREAM) }).await;
         let mut head = head(Method::POST);
-        head.headers.insert("expect", "100-continue".parse().unwrap());
+        head.headers.insert("expect", "100-continue");
         let error = client
             .send(&head, "https", Body::full("body"), &mut NoInterim, TIMEOUTS)
             .await
@@ -301,7 +303,7 @@ async fn more_or_less_data_than_promised_breaks_the_body() {
             .await;
             // The reset may overtake the head.
             match get(&client).await {
-                Ok(answer) => assert!(read_all(&mut answer.into_body()).await.is_err(), "{data}"),
+                Ok(mut answer) => assert!(read_all(&mut answer.body).await.is_err(), "{data}"),
                 Err(error) => assert!(matches!(error.cause, SendCause::Malformed(_)), "{error:?}"),
             }
         }
@@ -341,7 +343,7 @@ async fn a_body_that_stops_times_out() {
             pending().await
         })
         .await;
-        let mut body = get(&client).await.unwrap().into_body();
+        let mut body = get(&client).await.unwrap().body;
         assert!(matches!(
             read_all(&mut body).await,
             Err(crate::body::BodyError::TimedOut)
@@ -369,7 +371,7 @@ async fn a_goaway_closes_the_connection_for_new_exchanges_only() {
         let error = get(&client).await.unwrap_err();
         assert_eq!(error.sent, Sent::Nothing);
         assert!(matches!(error.body, Some(Body::Empty)));
-        assert_eq!(read_all(first.body_mut()).await.unwrap(), "late");
+        assert_eq!(read_all(&mut first.body).await.unwrap(), "late");
         drop(second);
     })
     .await;
@@ -392,18 +394,18 @@ async fn a_websocket_from_http1_becomes_an_extended_connect() {
         .await;
         let mut head = head(Method::GET);
         head.headers
-            .insert("sec-websocket-key", "dGhlIHNhbXBsZSBub25jZQ==".parse().unwrap());
-        head.extensions.insert(Upgrade::Http1("websocket".to_owned()));
+            .insert("sec-websocket-key", "dGhlIHNhbXBsZSBub25jZQ==");
+        head.upgrade = Some(Upgrade::Http1("websocket".to_owned()));
         let answer = client
             .send(&head, "https", Body::Empty, &mut NoInterim, TIMEOUTS)
             .await
             .unwrap();
-        assert_eq!(answer.status(), StatusCode::SWITCHING_PROTOCOLS);
+        assert_eq!(answer.status, StatusCode::SWITCHING_PROTOCOLS);
         assert_eq!(
-            answer.headers()["sec-websocket-accept"],
+            answer.headers.get("sec-websocket-accept").unwrap(),
             "s3pPLMBiTxaQ9kYGzzhZRbK+xOo="
         );
-        let Body::Tunnel(tunnel) = answer.into_body() else {
+        let Body::Tunnel(tunnel) = answer.body else {
             panic!("no tunnel");
         };
         let (mut near, far) = duplex(1024);

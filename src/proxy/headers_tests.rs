@@ -3,6 +3,7 @@
 use http::{HeaderMap, HeaderValue, header};
 
 use super::{Arrival, set_forwarded};
+use crate::fields::Fields;
 
 /// Sets the fields for a request from `peer`, which sent `before` as its `X-Forwarded-For` and `Forwarded`.
 #[track_caller]
@@ -21,6 +22,7 @@ fn check(peer: &str, trusted: &[&str], before: &str, port: u16, expected: &[(&st
         host: "www.example.com:8443",
     };
     let trusted: Vec<_> = trusted.iter().map(|net| net.parse().unwrap()).collect();
+    let mut headers = Fields::from(headers);
     set_forwarded(&mut headers, &arrival, &trusted);
     for (name, value) in expected {
         assert_eq!(headers.get(*name).unwrap(), value, "{name}");

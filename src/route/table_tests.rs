@@ -4,6 +4,7 @@ use http::{HeaderMap, HeaderName, HeaderValue, Method};
 use serde::Deserialize;
 
 use super::{PassedOver, Probe, RouteId, Table};
+use crate::fields::Fields;
 use crate::route::{Claim, Clash, Conditions, PathRule, ValueTest, Why, split_target, tests};
 
 /// A request that lives long enough to be probed.
@@ -12,7 +13,7 @@ pub(super) struct Ask {
     pub(super) host: String,
     pub(super) method: Method,
     pub(super) target: String,
-    pub(super) headers: HeaderMap,
+    pub(super) headers: Fields,
 }
 
 impl Ask {
@@ -50,7 +51,7 @@ impl Ask {
             host: host.to_owned(),
             method: method.parse().unwrap(),
             target: target.to_owned(),
-            headers,
+            headers: headers.into(),
         }
     }
 }

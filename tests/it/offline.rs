@@ -102,7 +102,7 @@ impl Row {
             method: &Method::from_bytes(self.method.as_bytes()).unwrap(),
             host: &self.host,
             target: &self.target,
-            headers: &headers,
+            headers: &headers.into(),
             credential: Credential::Pretend(identity.as_ref()),
             entropy: [0; 16],
         };

@@ -17,6 +17,7 @@ use super::{
 };
 use crate::{
     clock::UnixTime,
+    fields::Fields,
     name::{FlagKey, Place, VariantName},
 };
 
@@ -24,7 +25,7 @@ const VISITOR: &str = "AAAAAAAAAAAAAAAAAAAAAA";
 
 /// A request with something in every part that rules can see; `rules.tsv` describes it.
 struct Scene {
-    headers: HeaderMap,
+    headers: Fields,
     roles: Vec<String>,
     claims: Value,
 }
@@ -38,7 +39,7 @@ impl Scene {
         headers.append("x-many", "2".parse().unwrap());
         headers.insert(header::COOKIE, "theme=dark; theme=light; n=1".parse().unwrap());
         Self {
-            headers,
+            headers: headers.into(),
             roles: vec!["staff".to_owned(), "qa".to_owned()],
             claims: json!({"plan": "pro", "groups": ["a", "b"], "https://example.com/tier": 3, "deep": {"x": {"y": 1}}}),
         }

@@ -28,7 +28,7 @@ fn a_request_is_written_plainly() {
         let head = head("GET", &[("accept", "*/*")]);
         let (sent, heard) = tokio::join!(send(connection, &head, Body::Empty, &pool), answer(&mut far, OK));
         assert_eq!(heard, "GET /x?y HTTP/1.1\r\nhost: a\r\naccept: */*\r\n\r\n");
-        assert_eq!(read(sent.unwrap().into_body()).await, "ok");
+        assert_eq!(read(sent.unwrap().body).await, "ok");
     });
 }
 
@@ -61,7 +61,7 @@ fn a_connection_carries_one_exchange_after_the_other() {
         let head = head("GET", &[]);
         for round in 1..=3 {
             let (sent, _) = tokio::join!(send(connection, &head, Body::Empty, &pool), answer(&mut far, OK));
-            assert_eq!(read(sent.unwrap().into_body()).await, "ok");
+            assert_eq!(read(sent.unwrap().body).await, "ok");
             connection = pool.0.borrow_mut().pop().unwrap();
             assert_eq!(connection.exchanges(), round);
             assert!(connection.is_idle_and_clean());
@@ -154,8 +154,8 @@ fn a_refusal_instead_of_continue_leaves_the_body_alone_and_the_connection_closed
         let refusal = b"HTTP/1.1 413 Too Large\r\ncontent-length: 2\r\n\r\nno";
         let (sent, _) = tokio::join!(send(connection, &head, body, &pool), answer(&mut far, refusal));
         let response = sent.unwrap();
-        assert_eq!(response.status(), 413);
-        assert_eq!(read(response.into_body()).await, "no");
+        assert_eq!(response.status, 413);
+        assert_eq!(read(response.body).await, "no");
         assert_eq!(polls.get(), 0);
         assert!(pool.0.borrow().is_empty());
     });
@@ -170,7 +170,7 @@ fn an_early_answer_streams_while_the_upload_goes_on() {
         let head = head("POST", &[]);
         let early = b"HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n";
         let (sent, _) = tokio::join!(send(connection, &head, body, &pool), answer(&mut far, early));
-        let mut body = sent.unwrap().into_body();
+        let mut body = sent.unwrap().body;
         for _ in 0..3 {
             feed.send(Bytes::from_static(b"ping")).unwrap();
             let answering = async {
@@ -199,7 +199,7 @@ fn an_answer_that_ends_before_the_upload_closes_the_connection() {
         let (_feed, body, _) = fed();
         let post = head("POST", &[]);
         let (sent, _) = tokio::join!(send(connection, &post, body, &pool), answer(&mut far, OK));
-        assert_eq!(read(sent.unwrap().into_body()).await, "ok");
+        assert_eq!(read(sent.unwrap().body).await, "ok");
         assert!(pool.0.borrow().is_empty());
         let mut rest = Vec::new();
         far.read_to_end(&mut rest).await.unwrap();
@@ -224,8 +224,8 @@ fn a_server_that_answers_and_closes_during_the_upload_is_heard() {
             answering
         );
         let response = sent.unwrap();
-        assert_eq!(response.status(), 413);
-        assert_eq!(read(response.into_body()).await, "no");
+        assert_eq!(response.status, 413);
+        assert_eq!(read(response.body).await, "no");
         assert!(pool.0.borrow().is_empty());
     });
 }
@@ -284,7 +284,7 @@ fn an_answer_that_falls_silent_runs_out_of_time() {
         let get = head("GET", &[]);
         let (sent, _) = tokio::join!(send(connection, &get, Body::Empty, &pool), answer(&mut far, part));
         let began = crate::http1::timer::now();
-        let text = read(sent.unwrap().into_body()).await;
+        let text = read(sent.unwrap().body).await;
         assert_eq!(text, format!("hel!{}", BodyError::TimedOut));
         assert_eq!(began.elapsed(), TIMEOUTS.between_bytes);
     });
@@ -380,7 +380,7 @@ fn a_large_answer_waits_in_the_pipe_until_it_is_read() {
         let mut body = send(connection, &head("GET", &[]), Body::Empty, &pool)
             .await
             .unwrap()
-            .into_body();
+            .body;
         let mut heard = 0;
         while let Some(frame) = body.frame().await {
             heard += frame.unwrap().into_data().unwrap().len();
@@ -399,7 +399,7 @@ fn a_websocket_of_http_2_gets_a_key_and_its_answer_is_checked() {
         for honest in [true, false] {
             let (connection, mut far) = pair(4096);
             let mut head = head("CONNECT", &[]);
-            head.extensions.insert(Upgrade::Http2("websocket".to_owned()));
+            head.upgrade = Some(Upgrade::Http2("websocket".to_owned()));
             let answering = async {
                 let heard = hear_until(&mut far, "\r\n\r\n").await;
                 assert!(heard.starts_with("GET /x?y HTTP/1.1\r\n"), "{heard}");
@@ -422,7 +422,7 @@ fn a_websocket_of_http_2_gets_a_key_and_its_answer_is_checked() {
             let sending = connection.send(&head, Body::Empty, &mut notes, TIMEOUTS, home);
             let (sent, ()) = tokio::join!(sending, answering);
             assert_eq!(
-                sent.is_ok_and(|response| matches!(response.body(), Body::Tunnel(_))),
+                sent.is_ok_and(|response| matches!(response.body, Body::Tunnel(_))),
                 honest
             );
         }

@@ -10,6 +10,7 @@ use super::{
 };
 use crate::{
     body::Body,
+    message::Response,
     wire::{SendCause, Upgrade},
 };
 
@@ -40,9 +41,7 @@ fn outcome(case: &Case, step: usize) -> Vec<String> {
             .split_once(' ')
             .map_or((method, None), |(m, u)| (m, Some(u)));
         let mut head = head(method, &[]);
-        if let Some(upgrade) = upgrade {
-            head.extensions.insert(Upgrade::Http1(upgrade.to_owned()));
-        }
+        head.upgrade = upgrade.map(|upgrade| Upgrade::Http1(upgrade.to_owned()));
         let mut notes = Notes::default();
         let home: Rc<dyn super::Home> = Rc::<Pool>::clone(&pool);
         let sent = connection
@@ -51,8 +50,12 @@ fn outcome(case: &Case, step: usize) -> Vec<String> {
         let mut seen = notes.0;
         seen.push(match sent {
             Ok(response) => {
-                let (parts, body) = response.into_parts();
-                assert!(!parts.headers.contains_key("transfer-encoding"));
+                let Response {
+                    status,
+                    headers,
+                    body,
+                } = response;
+                assert!(!headers.contains_key("transfer-encoding"));
                 let tunnel = matches!(body, Body::Tunnel(_));
                 let body = read(body).await;
                 let kept = if pool.0.borrow().is_empty() {
@@ -61,7 +64,7 @@ fn outcome(case: &Case, step: usize) -> Vec<String> {
                     "kept"
                 };
                 let kept = if tunnel { "tunnel" } else { kept };
-                format!("{} {kept} {body}", parts.status.as_u16())
+                format!("{} {kept} {body}", status.as_u16())
             }
             Err(error) => match error.cause {
                 SendCause::Malformed(what) => format!("malformed {what}"),

@@ -6,12 +6,14 @@ use std::{
     time::Duration,
 };
 
-use http::{HeaderMap, Request, Response, StatusCode, request::Parts};
+use http::{Request, StatusCode};
 use tokio::io::{AsyncReadExt, AsyncWriteExt, DuplexStream};
 
 use super::{Connection, Home};
 use crate::{
     body::Body,
+    fields::Fields,
+    message::{self, Head, Response},
     stream::Stream,
     wire::{ExchangeTimeouts, Interim, SendError},
 };
@@ -31,7 +33,7 @@ impl Home for Pool {
 pub(super) struct Notes(pub(super) Vec<String>);
 
 impl Interim for Notes {
-    fn send(&mut self, status: StatusCode, headers: &HeaderMap) {
+    fn send(&mut self, status: StatusCode, headers: &Fields) {
         self.0.push(format!("{} {}", status.as_u16(), headers.len()));
     }
 }
@@ -47,21 +49,21 @@ pub(super) fn pair(pipe: usize) -> (Connection, DuplexStream) {
     (Connection::new(Stream::Memory(near), 4096, 20), far)
 }
 
-pub(super) fn head(method: &str, fields: &[(&str, &str)]) -> Parts {
+pub(super) fn head(method: &str, fields: &[(&str, &str)]) -> Head {
     let mut request = Request::builder().method(method).uri("/x?y").header("host", "a");
     for (name, value) in fields {
         request = request.header(*name, *value);
     }
-    request.body(()).unwrap().into_parts().0
+    message::Request::from(request.body(Body::Empty).unwrap()).head
 }
 
 /// Sends over `connection` with nobody waiting for interim answers.
 pub(super) async fn send(
     connection: Connection,
-    head: &Parts,
+    head: &Head,
     body: Body,
     pool: &Rc<Pool>,
-) -> Result<Response<Body>, SendError> {
+) -> Result<Response, SendError> {
     let home: Rc<dyn Home> = Rc::<Pool>::clone(pool);
     connection
         .send(head, body, &mut Notes::default(), TIMEOUTS, home)

@@ -7,7 +7,7 @@ use std::{
 };
 
 use bytes::Bytes;
-use http::{HeaderMap, Request, Response, StatusCode, Version};
+use http::{HeaderMap, Response, StatusCode, Version};
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt, DuplexStream},
     sync::watch,
@@ -17,9 +17,11 @@ use tokio::{
 use super::serve;
 use crate::{
     body::{Body, BodyError},
+    fields::Fields,
     limits::Limits,
+    message::{self, Request},
     stream::Stream,
-    wire::{Drain, Interim, Malformed, Phase, Service, Upgrade},
+    wire::{Drain, Interim, Malformed, Phase, Service},
 };
 
 /// What the service saw.
@@ -45,11 +47,12 @@ impl Drop for CancelFlag {
 }
 
 impl Service for TestService {
-    async fn call(&self, request: Request<Body>, interim: &mut dyn Interim) -> Response<Body> {
+    async fn call(&self, request: Request, interim: &mut dyn Interim) -> message::Response {
         let mut flag = CancelFlag(Rc::clone(&self.0), false);
-        let path = request.uri().path().to_owned();
-        let response = match path.as_str() {
-            "/echo" => Response::new(request.into_body()),
+        let target = request.head.target().to_owned();
+        let (path, query) = target.split_once('?').unwrap_or((&target, ""));
+        let response = match path {
+            "/echo" => Response::new(request.body),
             "/ignore" => Response::new(Body::full("ignored")),
             "/hang" => std::future::pending().await,
             "/slow" => {
@@ -57,13 +60,13 @@ impl Service for TestService {
                 Response::new(Body::full("slow"))
             }
             "/hints" => {
-                let mut headers = HeaderMap::new();
-                headers.insert("link", "</a.css>".try_into().unwrap());
+                let mut headers = Fields::new();
+                headers.insert("link", "</a.css>");
                 interim.send(StatusCode::EARLY_HINTS, &headers);
                 tokio::time::sleep(Duration::from_millis(100)).await;
                 Response::new(Body::full("late"))
             }
-            "/bytes" => Response::new(Pattern::body(request.uri().query().unwrap().parse().unwrap())),
+            "/bytes" => Response::new(Pattern::body(query.parse().unwrap())),
             "/stuck" => Response::new(Body::Wrapped(Box::pin(Stuck))),
             "/trailers" => Response::new(Body::Wrapped(Box::pin(WithTrailers(0)))),
             "/short" => Response::builder()
@@ -84,34 +87,35 @@ impl Service for TestService {
             _ => self.note(request).await,
         };
         flag.1 = true;
-        response
+        response.into()
     }
 
-    fn refuse(&self, malformed: Malformed) -> Response<Body> {
+    fn refuse(&self, malformed: Malformed) -> message::Response {
         let line = format!("{} {}", malformed.status.as_u16(), malformed.what);
         self.0.lines.borrow_mut().push(line);
         Response::builder()
             .status(malformed.status)
             .body(Body::full(malformed.what))
             .unwrap()
+            .into()
     }
 }
 
 impl TestService {
     /// Reads the whole body, and notes the request in its normal form.
-    async fn note(&self, request: Request<Body>) -> Response<Body> {
-        let (parts, mut body) = request.into_parts();
-        let version = if parts.version == Version::HTTP_10 {
+    async fn note(&self, request: Request) -> Response<Body> {
+        let Request { head, mut body } = request;
+        let version = if head.version == Version::HTTP_10 {
             "1.0"
         } else {
             "1.1"
         };
-        let host = parts.headers["host"].to_str().unwrap();
-        let mut line = format!("{} {} {version} {host}", parts.method, parts.uri);
-        if let Some(upgrade) = parts.extensions.get::<Upgrade>() {
+        let host = head.headers.get("host").unwrap().to_str().unwrap();
+        let mut line = format!("{} {} {version} {host}", head.method, head.target());
+        if let Some(upgrade) = &head.upgrade {
             line += &format!(" upgrade={}", upgrade.protocol());
         }
-        assert!(!parts.headers.contains_key("transfer-encoding"));
+        assert!(!head.headers.contains_key("transfer-encoding"));
         let mut data = Vec::new();
         let mut status = 200;
         while let Some(frame) = body.frame().await {

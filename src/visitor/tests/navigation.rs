@@ -17,6 +17,6 @@ fn only_people_who_open_a_page_get_a_cookie() {
             headers.append(name, value.parse().unwrap());
         }
         let method: Method = row[1].parse().unwrap();
-        assert_eq!(may_mint(&method, &headers), row[0] == "yes", "{row:?}");
+        assert_eq!(may_mint(&method, &headers.into()), row[0] == "yes", "{row:?}");
     }
 }

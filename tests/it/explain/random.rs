@@ -320,7 +320,7 @@ impl Asked {
             method: &Method::from_bytes(self.method.as_bytes()).unwrap(),
             host: self.host.split(':').next().unwrap(),
             target: &self.target,
-            headers: &headers,
+            headers: &headers.into(),
             credential: Credential::Fields(memory),
             entropy,
         };
