@@ -104,8 +104,7 @@ impl Received {
         if name.1 > NAME_BYTES_MAX {
             return Err(());
         }
-        self.lines
-            .push(Line::new(known, false, name, value).ok_or(())?);
+        self.lines.push(Line::new(known, false, name, value).ok_or(())?);
         if let Some(known) = known {
             self.present.add(known);
         }

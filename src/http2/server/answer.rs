@@ -102,11 +102,10 @@ async fn respond<S>(world: &World<S>, at: Handle, answer: Response, head_only: b
                 tunnel::join(front, back, &world.limits, world.drain.clone()).await;
             }
         }
-        Body::Tunnel(_) => {}                    // nobody asked for it: the stream is reset
-        _ if status.is_informational() => {}     // so it is
+        Body::Tunnel(_) => {}                // nobody asked for it: the stream is reset
+        _ if status.is_informational() => {} // so it is
         body => {
-            let bodiless =
-                head_only || matches!(status, StatusCode::NO_CONTENT | StatusCode::NOT_MODIFIED);
+            let bodiless = head_only || matches!(status, StatusCode::NO_CONTENT | StatusCode::NOT_MODIFIED);
             let length = match body.size_hint().exact() {
                 _ if status == StatusCode::NO_CONTENT => Length::Untold,
                 Some(length) if !bodiless => Length::Told(length),
@@ -153,7 +152,10 @@ impl Sender {
                 // not while the connection is borrowed: the body may be a request's
                 let last = self.body.is_end_stream();
                 let before = self.piece.len();
-                let sent = self.conn.borrow_mut().send(self.at, &mut self.piece, last, &mut turn);
+                let sent = self
+                    .conn
+                    .borrow_mut()
+                    .send(self.at, &mut self.piece, last, &mut turn);
                 if let Some(stall) = &mut self.stall
                     && self.piece.len() < before
                 {
@@ -214,4 +216,3 @@ fn with_date<T>(take: impl FnOnce(&[u8]) -> T) -> T {
         take(text.as_bytes())
     })
 }
-

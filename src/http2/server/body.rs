@@ -93,15 +93,9 @@ impl RequestBody {
         if self.done {
             return Poll::Ready(None);
         }
-        let mut conn = self.conn.borrow_mut();
-        if std::mem::take(&mut self.continue_owed) {
-            conn.inform(self.at, StatusCode::CONTINUE, &Fields::new());
-        }
-        conn.release(self.at, std::mem::take(&mut self.unreleased));
-        let received = match conn.poll_received(self.at, cx) {
+        let received = match self.poll_received(cx) {
             Poll::Ready(received) => received,
             Poll::Pending => {
-                drop(conn);
                 let silence = self.silence.get_or_insert_with(|| IdleTimer::new(self.patience));
                 ready!(silence.poll(cx));
                 Err(BodyError::TimedOut)
@@ -120,6 +114,15 @@ impl RequestBody {
         };
         self.done = true;
         Poll::Ready(frame.map(|trailers| trailers.map(Frame::trailers)))
+    }
+
+    fn poll_received(&mut self, cx: &mut Context<'_>) -> Poll<Result<Option<BytesMut>, BodyError>> {
+        let mut conn = self.conn.borrow_mut();
+        if std::mem::take(&mut self.continue_owed) {
+            conn.inform(self.at, StatusCode::CONTINUE, &Fields::new());
+        }
+        conn.release(self.at, std::mem::take(&mut self.unreleased));
+        conn.poll_received(self.at, cx)
     }
 
     pub(crate) fn is_end_stream(&self) -> bool {

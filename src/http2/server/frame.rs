@@ -188,7 +188,11 @@ pub fn finish_block(out: &mut Vec<u8>, begin: usize, stream: u32, end_stream: bo
     out.truncate(begin);
     let mut pieces = whole.chunks(FRAME_BYTES_MAX).enumerate().peekable();
     while let Some((number, piece)) = pieces.next() {
-        let last = if pieces.peek().is_none() { flag::END_HEADERS } else { 0 };
+        let last = if pieces.peek().is_none() {
+            flag::END_HEADERS
+        } else {
+            0
+        };
         let (kind, flags) = match number {
             0 => (kind::HEADERS, end | last),
             _ => (kind::CONTINUATION, last),
@@ -231,7 +235,7 @@ mod tests {
             out.extend([0; HEADER_BYTES]);
             out.extend((0..length).map(|at| at as u8));
             finish_block(&mut out, 6, 3, end);
-            let (mut rest, mut block, mut number) = (&out[6..], Vec::new(), 0);
+            let (mut rest, mut block, mut number) = (&out[6..], Vec::<u8>::new(), 0);
             while let Some(header) = Header::parse(rest) {
                 let (whole, behind) = rest.split_at(HEADER_BYTES + header.length);
                 block.extend(&whole[HEADER_BYTES..]);
@@ -249,9 +253,17 @@ mod tests {
 
     #[test]
     fn padding_and_priority_are_taken_off() {
-        let header = |flags| Header { length: 0, kind: kind::HEADERS, flags, stream: 1 };
+        let header = |flags| Header {
+            length: 0,
+            kind: kind::HEADERS,
+            flags,
+            stream: 1,
+        };
         let both = header(flag::PADDED | flag::PRIORITY);
-        assert_eq!(both.fragment(&[2, 0x80, 0, 0, 7, 16, b'a', 0, 0]), Ok((&b"a"[..], Some(7))));
+        assert_eq!(
+            both.fragment(&[2, 0x80, 0, 0, 7, 16, b'a', 0, 0]),
+            Ok((&b"a"[..], Some(7)))
+        );
         for short in [&[][..], &[1], &[0, 1, 2, 3, 4]] {
             assert_eq!(both.fragment(short), Err(Reason::PROTOCOL_ERROR));
         }

@@ -456,7 +456,9 @@ impl Sink for Collected {
             }
             return Ok(());
         }
-        let line = self.lines.place(known, (begin, text.len()), (value.start, value.len()));
+        let line = self
+            .lines
+            .place(known, (begin, text.len()), (value.start, value.len()));
         line.map(|_| ()).map_err(|()| Undecodable("field name"))
     }
 }
@@ -481,7 +483,11 @@ fn scheme(text: &[u8]) -> Scheme {
 fn is_plain_target(text: &[u8]) -> bool {
     text.first() == Some(&b'/')
         && text.iter().all(|byte| {
-            byte.is_ascii_graphic() && !matches!(byte, b'#' | b'<' | b'>' | b'"' | b'`' | b'\\' | b'^' | b'{' | b'}')
+            byte.is_ascii_graphic()
+                && !matches!(
+                    byte,
+                    b'#' | b'<' | b'>' | b'"' | b'`' | b'\\' | b'^' | b'{' | b'}'
+                )
         })
 }
 

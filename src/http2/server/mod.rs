@@ -77,7 +77,9 @@ thread_local! {
 
 /// Serves `stream` until it ends: the client closes it, it was idle for too long, a limit was broken, or `drain` ends it.
 pub async fn serve<S: Service + 'static>(stream: Stream, service: Rc<S>, limits: &Limits, drain: Drain) {
-    let ready = Arc::new(Ready::new(usize::try_from(limits.streams_max).unwrap_or(usize::MAX)));
+    let ready = Arc::new(Ready::new(
+        usize::try_from(limits.streams_max).unwrap_or(usize::MAX),
+    ));
     let conn = Rc::new(RefCell::new(Conn::new(limits, Arc::clone(&ready))));
     let world = Rc::new(World {
         conn: Rc::clone(&conn),

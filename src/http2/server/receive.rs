@@ -100,7 +100,9 @@ impl Conn {
         self.judge(&header).map_err(|fault| (0, fault))?;
         if header.kind == kind::DATA && !header.has(flag::PADDED) {
             let begun = self.begin_data(&header, 0, now);
-            return begun.map(|()| Some(HEADER_BYTES)).map_err(|fault| (HEADER_BYTES, fault));
+            return begun
+                .map(|()| Some(HEADER_BYTES))
+                .map_err(|fault| (HEADER_BYTES, fault));
         }
         let whole = HEADER_BYTES + header.length;
         let Some(payload) = bytes.get(HEADER_BYTES..whole) else {
@@ -203,9 +205,7 @@ impl Conn {
         let trailing = id <= self.last_stream;
         let (bytes, fields) = if trailing { (0, 0) } else { self.extent };
         let mut collected = Collected::with_capacity(self.bounds, trailing, bytes, fields);
-        self.decoder
-            .decode(block, &mut collected)
-            .map_err(|_| PROTOCOL)?;
+        self.decoder.decode(block, &mut collected).map_err(|_| PROTOCOL)?;
         match open {
             Some(at) => self.trailers(at, header, collected),
             None if !trailing => self.head(header, dependency, collected),
@@ -245,7 +245,11 @@ impl Conn {
             return Ok(());
         };
         if stream.received_all {
-            return if self.is_forgotten(at.id) { Ok(()) } else { Err(PROTOCOL) };
+            return if self.is_forgotten(at.id) {
+                Ok(())
+            } else {
+                Err(PROTOCOL)
+            };
         }
         if !header.has(flag::END_STREAM) || stream.promised.is_some_and(|left| left > 0) {
             return Err(wrong);
@@ -345,7 +349,9 @@ impl Conn {
             return (count, Ok(()));
         };
         if !stream.unread {
-            stream.received.extend_from_slice(bytes.get(..count).unwrap_or_default());
+            stream
+                .received
+                .extend_from_slice(bytes.get(..count).unwrap_or_default());
         }
         let (id, unread) = (stream.id, stream.unread);
         let short = end && stream.promised.is_some_and(|left| left > 0);

@@ -190,7 +190,11 @@ impl Conn {
     fn wait(&mut self, at: Handle, for_window: bool) {
         if let Some(stream) = self.streams.get_mut(at) {
             if !std::mem::replace(&mut stream.queued, true) {
-                let queue = if for_window { &mut self.starved } else { &mut self.waiting };
+                let queue = if for_window {
+                    &mut self.starved
+                } else {
+                    &mut self.waiting
+                };
                 queue.push_back(at.slot);
             }
         }

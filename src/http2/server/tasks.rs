@@ -25,7 +25,9 @@ impl Ready {
     /// Bits for this many futures.
     pub(super) fn new(count: usize) -> Self {
         Self {
-            words: (0..count.div_ceil(64).max(1)).map(|_| AtomicU64::new(0)).collect(),
+            words: (0..count.div_ceil(64).max(1))
+                .map(|_| AtomicU64::new(0))
+                .collect(),
             polling: AtomicBool::new(false),
             task: AtomicWaker::new(),
         }
@@ -220,7 +222,11 @@ mod tests {
                     polled.borrow_mut().push(slot);
                     wakers.borrow_mut().push(cx.waker().clone());
                     let times = polled.borrow().iter().filter(|other| **other == slot).count();
-                    if times == 2 { Poll::Ready(()) } else { Poll::Pending }
+                    if times == 2 {
+                        Poll::Ready(())
+                    } else {
+                        Poll::Pending
+                    }
                 }),
             );
         }

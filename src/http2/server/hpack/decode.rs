@@ -304,7 +304,11 @@ mod tests {
             ("00 01 61 01 7f", "octet in a value"),
             ("00 01 61 81 ff", "Huffman code"),
         ] {
-            assert_eq!(decode(&mut Decoder::new(4096), block), Err(Undecodable(why)), "{block}");
+            assert_eq!(
+                decode(&mut Decoder::new(4096), block),
+                Err(Undecodable(why)),
+                "{block}"
+            );
         }
     }
 

@@ -350,7 +350,12 @@ mod tests {
 
     #[test]
     fn secrets_and_what_changes_are_not_remembered() {
-        for name in [Known::SET_COOKIE, Known::ETAG, Known::X_REQUEST_ID, Known::CONTENT_LENGTH] {
+        for name in [
+            Known::SET_COOKIE,
+            Known::ETAG,
+            Known::X_REQUEST_ID,
+            Known::CONTENT_LENGTH,
+        ] {
             assert!(!REPEATING.has(name));
         }
         let mut out = Vec::new();

@@ -204,10 +204,15 @@ mod tests {
     /// RFC 7541 appendix C.4.1 and C.6.1.
     #[test]
     fn the_examples_of_the_rfc_hold() {
-        let coded = [0xf1, 0xe3, 0xc2, 0xe5, 0xf2, 0x3a, 0x6b, 0xa0, 0xab, 0x90, 0xf4, 0xff];
+        let coded = [
+            0xf1, 0xe3, 0xc2, 0xe5, 0xf2, 0x3a, 0x6b, 0xa0, 0xab, 0x90, 0xf4, 0xff,
+        ];
         assert_eq!(decoded(&coded), Some(b"www.example.com".to_vec()));
         assert_eq!(decoded(&[0x64, 0x02]), Some(b"302".to_vec()));
-        assert_eq!((CODES[usize::from(END)], LENGTHS[usize::from(END)]), (0x3fff_ffff, 30));
+        assert_eq!(
+            (CODES[usize::from(END)], LENGTHS[usize::from(END)]),
+            (0x3fff_ffff, 30)
+        );
         assert_eq!((CODES[0], CODES[255]), (0x1ff8, 0x3ff_ffee));
     }
 

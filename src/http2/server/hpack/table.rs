@@ -243,8 +243,7 @@ impl Pseudo {
             Self::Scheme,
             Self::Status,
         ];
-        all.into_iter()
-            .find(|pseudo| pseudo.as_str().as_bytes() == name)
+        all.into_iter().find(|pseudo| pseudo.as_str().as_bytes() == name)
     }
 }
 
