@@ -128,6 +128,9 @@ known! {
     X_XSS_PROTECTION = "x-xss-protection",
 }
 
+/// How many names have a number.
+pub(crate) const KNOWN: usize = NAMES.len();
+
 /// Places of the look-up table: a power of two, several times the names, so that most are found at the first.
 const PLACES: usize = 512;
 const EMPTY: u8 = u8::MAX;
@@ -146,6 +149,12 @@ impl Known {
             }
             place = (place + 1) % PLACES;
         }
+    }
+
+    /// The number: below the number of names.
+    #[must_use]
+    pub(crate) const fn number(self) -> usize {
+        self.0 as usize
     }
 
     /// The name, in lower case.

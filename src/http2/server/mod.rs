@@ -47,7 +47,7 @@ use tokio::{
 pub use self::body::{Pipe, RequestBody};
 use self::{
     answer::{World, exchange},
-    conn::{Begun, Conn, Leaving, Shared},
+    conn::{Begun, Conn, Leaving, OUT_BYTES_MAX, Shared},
     tasks::{Ready, Tasks},
 };
 use crate::{
@@ -67,12 +67,14 @@ const READ_BYTES: usize = 64 * 1024;
 /// Times that a connection reads, works and writes before others get their turn.
 const ROUNDS_MAX: usize = 8;
 
-/// A written-out buffer larger than this is given back.
-const KEEP_MAX: usize = 8 * 1024;
+/// A written-out buffer larger than this is given up.
+const SPARE_BYTES_MAX: usize = 2 * OUT_BYTES_MAX;
 
 thread_local! {
     /// What a read goes through: a connection keeps only what it can't take in yet.
     static SCRATCH: RefCell<Box<[u8]>> = RefCell::new(vec![0; READ_BYTES].into_boxed_slice());
+    /// What a connection writes to while it is polled: it keeps only what can't be written yet.
+    static SPARE: RefCell<Vec<u8>> = const { RefCell::new(Vec::new()) };
 }
 
 /// Serves `stream` until it ends: the client closes it, it was idle for too long, a limit was broken, or `drain` ends it.
@@ -103,17 +105,17 @@ pub async fn serve<S: Service + 'static>(stream: Stream, service: Rc<S>, limits:
         mid_head: None,
     };
     let (mut stopping, mut draining) = (drain.clone(), drain);
-    let mut stopped = pin!(stopping.reached(Phase::Stopped));
     let mut drained = pin!(draining.reached(Phase::Draining));
+    let mut stopped = pin!(stopping.reached(Phase::Stopped));
     let mut serving = true;
     poll_fn(|cx| {
         driver.ready.begin(cx);
-        if stopped.as_mut().poll(cx).is_ready() {
-            driver.conn.borrow_mut().leave_now(Reason::NO_ERROR);
-        }
         if serving && drained.as_mut().poll(cx).is_ready() {
             serving = false;
             driver.leave();
+        }
+        if !serving && stopped.as_mut().poll(cx).is_ready() {
+            driver.conn.borrow_mut().leave_now(Reason::NO_ERROR);
         }
         let polled = driver.poll(cx);
         if driver.ready.end() && polled.is_pending() {
@@ -150,6 +152,12 @@ struct Driver<'l, M, F> {
 impl<M: Fn(Begun) -> F, F: Future<Output = ()>> Driver<'_, M, F> {
     /// Ready: the connection is over.
     fn poll(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        {
+            let out = &mut self.conn.borrow_mut().out;
+            if out.capacity() == 0 {
+                *out = SPARE.take();
+            }
+        }
         for round in 0.. {
             let more = match self.poll_read(cx) {
                 Poll::Ready(Ok(())) => true,
@@ -279,9 +287,6 @@ impl<M: Fn(Begun) -> F, F: Future<Output = ()>> Driver<'_, M, F> {
         }
         self.sent = 0;
         conn.out.clear();
-        if conn.out.capacity() > KEEP_MAX && conn.waiting.is_empty() {
-            conn.out = Vec::new();
-        }
         if self.unflushed {
             ready!(Pin::new(&mut self.stream).poll_flush(cx))?;
             self.unflushed = false;
@@ -295,13 +300,16 @@ impl<M: Fn(Begun) -> F, F: Future<Output = ()>> Driver<'_, M, F> {
             self.held = BytesMut::new();
         }
         let mut conn = self.conn.borrow_mut();
+        if conn.out.is_empty() {
+            let out = std::mem::take(&mut conn.out);
+            if out.capacity() <= SPARE_BYTES_MAX {
+                SPARE.set(out);
+            }
+        }
         if conn.streams.open() == 0 {
             self.tasks.clear();
-            conn.begun = Vec::new();
-            conn.dropped = Vec::new();
-            if conn.out.is_empty() {
-                conn.out = Vec::new();
-            }
+            conn.begun.shrink_to(1);
+            conn.dropped.shrink_to(1);
         } else {
             self.idle.touch();
         }

@@ -203,7 +203,12 @@ impl Conn {
         let id = header.stream;
         let open = self.streams.find(id);
         let trailing = id <= self.last_stream;
-        let (bytes, fields) = if trailing { (0, 0) } else { self.extent };
+        // Strings are decoded at the full length that their code could have.
+        let (bytes, fields) = if trailing {
+            (0, 0)
+        } else {
+            (self.extent.0 + block.len() / 2 + 64, self.extent.1)
+        };
         let mut collected = Collected::with_capacity(self.bounds, trailing, bytes, fields);
         self.decoder.decode(block, &mut collected).map_err(|_| PROTOCOL)?;
         match open {

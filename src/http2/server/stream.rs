@@ -58,7 +58,10 @@ impl Stream {
     }
 }
 
-/// The open streams of a connection. Without any it holds no memory.
+/// Slots that a connection without streams keeps.
+const SLOTS_KEPT: usize = 2;
+
+/// The open streams of a connection. Without any it holds next to no memory.
 #[derive(Debug, Default)]
 pub(super) struct Streams {
     slots: Vec<Option<Stream>>,
@@ -117,7 +120,9 @@ impl Streams {
         *self.ids.get_mut(at.slot)? = 0;
         self.open -= 1;
         if self.open == 0 {
-            *self = Self::default();
+            self.slots.truncate(SLOTS_KEPT);
+            self.slots.shrink_to(SLOTS_KEPT);
+            self.ids.truncate(SLOTS_KEPT);
         }
         stream
     }

@@ -12,6 +12,9 @@ use std::{
 
 use futures_util::task::AtomicWaker;
 
+/// Slots (without their futures) that an idle connection keeps.
+const SLOTS_KEPT: usize = 4;
+
 /// Which futures want to be polled, one bit each.
 #[derive(Debug)]
 pub(super) struct Ready {
@@ -93,8 +96,8 @@ impl Wake for Bell {
 
 #[derive(Debug)]
 struct Slot<F> {
-    /// Kept from one stream to the next, so that a busy connection allocates neither.
-    future: Pin<Box<Option<F>>>,
+    /// Its memory is kept from one stream to the next while the connection is busy.
+    future: Option<Pin<Box<Option<F>>>>,
     waker: Waker,
 }
 
@@ -118,34 +121,39 @@ impl<F: Future<Output = ()>> Tasks<F> {
 
     /// Puts a future in. It is polled in the next round.
     pub(super) fn spawn(&mut self, slot: usize, future: F) {
-        while self.slots.len() < slot {
-            self.push(self.slots.len(), None);
+        while self.slots.len() <= slot {
+            let bell = Bell {
+                ready: Arc::clone(&self.ready),
+                slot: self.slots.len(),
+            };
+            self.slots.push(Slot {
+                future: None,
+                waker: Waker::from(Arc::new(bell)),
+            });
         }
-        match self.slots.get_mut(slot) {
-            Some(place) => place.future.set(Some(future)),
-            None => self.push(slot, Some(future)),
+        if let Some(place) = self.slots.get_mut(slot) {
+            match &mut place.future {
+                Some(kept) => kept.set(Some(future)),
+                empty => *empty = Some(Box::pin(Some(future))),
+            }
+            self.ready.mark(slot);
         }
-        self.ready.mark(slot);
-    }
-
-    fn push(&mut self, slot: usize, future: Option<F>) {
-        let ready = Arc::clone(&self.ready);
-        self.slots.push(Slot {
-            future: Box::pin(future),
-            waker: Waker::from(Arc::new(Bell { ready, slot })),
-        });
     }
 
     /// Drops a future.
     pub(super) fn drop_at(&mut self, slot: usize) {
-        if let Some(slot) = self.slots.get_mut(slot) {
-            slot.future.set(None);
+        if let Some(future) = self.slots.get_mut(slot).and_then(|slot| slot.future.as_mut()) {
+            future.set(None);
         }
     }
 
-    /// Drops all, and their memory.
+    /// Drops all, and nearly all of their memory.
     pub(super) fn clear(&mut self) {
-        self.slots = Vec::new();
+        self.slots.truncate(SLOTS_KEPT);
+        self.slots.shrink_to(SLOTS_KEPT);
+        for slot in &mut self.slots {
+            slot.future = None;
+        }
     }
 
     /// Polls the future at `slot`. True: it has ended, and is gone.
@@ -153,12 +161,15 @@ impl<F: Future<Output = ()>> Tasks<F> {
         let Some(place) = self.slots.get_mut(slot) else {
             return false;
         };
-        let Some(future) = place.future.as_mut().as_pin_mut() else {
+        let Some(kept) = place.future.as_mut() else {
+            return false;
+        };
+        let Some(future) = kept.as_mut().as_pin_mut() else {
             return false;
         };
         let polled = future.poll(&mut Context::from_waker(&place.waker));
         if polled.is_ready() {
-            place.future.set(None);
+            kept.set(None);
         }
         polled == Poll::Ready(())
     }

@@ -11,7 +11,7 @@ use super::{
     ENTRY_BYTES, huffman,
     table::{Name, STATIC},
 };
-use crate::fields::{Known, KnownSet};
+use crate::fields::{KNOWN, Known, KnownSet};
 
 /// The size that a reader's table has until it is told otherwise (RFC 9113 section 6.5.2).
 const READER_BYTES: usize = 4096;
@@ -195,15 +195,29 @@ fn literal(out: &mut Vec<u8>, how: Literal, name: Known, value: &[u8]) {
     string(out, value);
 }
 
-/// The first of the static table's names that is a field's: before it are the pseudo-header fields.
-const FIRST_FIELD: usize = 14;
+/// By the number of a name: the first static index that has it, or 0.
+static STATIC_INDEX: [u8; KNOWN] = static_indices();
+
+#[expect(
+    clippy::indexing_slicing,
+    clippy::cast_possible_truncation,
+    reason = "runs at compile time only: a wrong index would not compile"
+)]
+const fn static_indices() -> [u8; KNOWN] {
+    let mut indices = [0; KNOWN];
+    let mut at = STATIC.len();
+    while at > 0 {
+        if let Name::Known(known) = STATIC[at - 1].0 {
+            indices[known.number()] = at as u8;
+        }
+        at -= 1;
+    }
+    indices
+}
 
 fn static_index(name: Known) -> Option<usize> {
-    let fields = STATIC.get(FIRST_FIELD..)?;
-    let at = fields
-        .iter()
-        .position(|(field, ..)| *field == Name::Known(name))?;
-    Some(FIRST_FIELD + at + 1)
+    let index = STATIC_INDEX.get(name.number()).copied()?;
+    (index > 0).then_some(usize::from(index))
 }
 
 fn string(out: &mut Vec<u8>, text: &[u8]) {

@@ -42,7 +42,7 @@ const fn known(name: Known) -> Static {
 }
 
 /// The static table, without its place 0: name, its text if it has no number, value.
-pub(super) static STATIC: [Static; 61] = [
+pub(super) const STATIC: &[Static; 61] = &[
     (P(Pseudo::Authority), "", ""),
     (P(Pseudo::Method), "", "GET"),
     (P(Pseudo::Method), "", "POST"),
