@@ -44,7 +44,9 @@ pub enum Body {
     Http1Request(http1::RequestBody),
     /// What an HTTP/1.1 server answers.
     Http1Response(http1::ResponseBody),
-    /// What an HTTP/2 peer sends, either way.
+    /// What an HTTP/2 client sends us.
+    Http2Request(http2::RequestBody),
+    /// What an HTTP/2 server answers.
     Http2(http2::ReceivedBody),
     /// The far end of a connection that changed its protocol (status 101, or 200 to an extended CONNECT): no body but a pipe.
     Tunnel(Box<Tunnel>),
@@ -85,6 +87,7 @@ impl http_body::Body for Body {
             },
             Self::Http1Request(body) => body.poll_frame(cx),
             Self::Http1Response(body) => body.poll_frame(cx),
+            Self::Http2Request(body) => body.poll_frame(cx),
             Self::Http2(body) => body.poll_frame(cx),
             Self::Wrapped(body) => body.as_mut().poll_frame(cx),
         }
@@ -96,6 +99,7 @@ impl http_body::Body for Body {
             Self::Full(bytes) => bytes.is_empty(),
             Self::Http1Request(body) => body.is_end_stream(),
             Self::Http1Response(body) => body.is_end_stream(),
+            Self::Http2Request(body) => body.is_end_stream(),
             Self::Http2(body) => body.is_end_stream(),
             Self::Wrapped(body) => body.is_end_stream(),
         }
@@ -107,6 +111,7 @@ impl http_body::Body for Body {
             Self::Full(bytes) => SizeHint::with_exact(bytes.len() as u64),
             Self::Http1Request(body) => body.size_hint(),
             Self::Http1Response(body) => body.size_hint(),
+            Self::Http2Request(body) => body.size_hint(),
             Self::Http2(body) => body.size_hint(),
             Self::Wrapped(body) => body.size_hint(),
         }
@@ -120,6 +125,7 @@ impl fmt::Debug for Body {
             Self::Full(_) => "Body::Full",
             Self::Http1Request(_) => "Body::Http1Request",
             Self::Http1Response(_) => "Body::Http1Response",
+            Self::Http2Request(_) => "Body::Http2Request",
             Self::Http2(_) => "Body::Http2",
             Self::Tunnel(_) => "Body::Tunnel",
             Self::Wrapped(_) => "Body::Wrapped",

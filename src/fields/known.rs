@@ -128,6 +128,9 @@ known! {
     X_XSS_PROTECTION = "x-xss-protection",
 }
 
+/// How many names have a number.
+pub(crate) const KNOWN: usize = NAMES.len();
+
 /// Places of the look-up table: a power of two, several times the names, so that most are found at the first.
 const PLACES: usize = 512;
 const EMPTY: u8 = u8::MAX;
@@ -149,7 +152,7 @@ impl Known {
     }
 
     /// Its number.
-    pub(super) const fn number(self) -> u8 {
+    pub(crate) const fn number(self) -> u8 {
         self.0
     }
 

@@ -97,6 +97,37 @@ impl Received {
         Ok(known)
     }
 
+    /// Notes a line whose parts, each as its place and its length, will lie in the bytes for [`Received::into_fields`]. A name
+    /// with a number needs no bytes; any other is in lower case. Returns which line it is. `Err`: too long to be noted.
+    pub(crate) fn place(
+        &mut self,
+        known: Option<Known>,
+        name: (usize, usize),
+        value: (usize, usize),
+    ) -> Result<usize, ()> {
+        if name.1 > NAME_BYTES_MAX {
+            return Err(());
+        }
+        self.lines.push(Line::new(known, false, name, value).ok_or(())?);
+        if let Some(known) = known {
+            self.present.add(known);
+        }
+        Ok(self.lines.len() - 1)
+    }
+
+    /// Gives a placed line another value. `Err`: there is no such line, or the value is too long.
+    pub(crate) fn move_value(&mut self, line: usize, value: (usize, usize)) -> Result<(), ()> {
+        let line = self.lines.get_mut(line).ok_or(())?;
+        line.value_at = u32::try_from(value.0).map_err(|_| ())?;
+        line.value_bytes = u32::try_from(value.1).map_err(|_| ())?;
+        Ok(())
+    }
+
+    /// How many lines there are.
+    pub(crate) fn len(&self) -> usize {
+        self.lines.len()
+    }
+
     /// The fields of `head`, whose lines these are.
     pub(crate) fn into_fields(self, mut head: BytesMut) -> Fields {
         if self.mixed_case {

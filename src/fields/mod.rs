@@ -12,6 +12,7 @@ use std::fmt;
 use bytes::BytesMut;
 use http::{HeaderMap, HeaderName, HeaderValue};
 
+pub(crate) use self::known::KNOWN;
 pub use self::known::{Known, KnownSet};
 use self::line::Line;
 pub(crate) use self::line::Received;

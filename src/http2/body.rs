@@ -33,8 +33,6 @@ pub struct ReceivedBody {
     unreleased: usize,
     patience: Duration,
     silence: Option<IdleTimer>,
-    /// Called when the body is first wanted.
-    first_poll: Option<Box<dyn FnOnce()>>,
     /// The request's body, where this is the answer's: it goes on being sent while the answer is read.
     upload: Option<Box<BodySender>>,
     /// Dropped with the body.
@@ -58,15 +56,10 @@ impl ReceivedBody {
             unreleased: 0,
             patience,
             silence: None,
-            first_poll: None,
             upload: None,
             guard: None,
             stage: Stage::Data,
         }
-    }
-
-    pub(super) fn on_first_poll(&mut self, call: impl FnOnce() + 'static) {
-        self.first_poll = Some(Box::new(call));
     }
 
     pub(super) fn carry(&mut self, upload: Option<Box<BodySender>>, guard: Box<dyn Any>) {
@@ -78,9 +71,6 @@ impl ReceivedBody {
         &mut self,
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
-        if let Some(call) = self.first_poll.take() {
-            call();
-        }
         self.release();
         if let Err(error) = self.poll_upload(cx) {
             self.finish();
@@ -187,7 +177,7 @@ impl fmt::Debug for ReceivedBody {
 }
 
 /// What must not stand behind a body (RFC 9110 section 6.5.1): it would change how the message is framed or routed.
-fn check_trailers(trailers: &HeaderMap) -> Result<(), BodyError> {
+pub(super) fn check_trailers(trailers: &HeaderMap) -> Result<(), BodyError> {
     if trailers.contains_key(CONTENT_LENGTH) || trailers.contains_key(HOST) {
         return Err(BodyError::Malformed("a field that has no place in trailers"));
     }

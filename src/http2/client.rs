@@ -14,7 +14,6 @@ use tokio::time::timeout;
 
 use super::{
     CONNECTION_WINDOW_BYTES, HEADER_TABLE_BYTES, ReceivedBody, SEND_BYTES_MAX, STREAM_WINDOW_BYTES,
-    frames::Frames,
     response::judge,
     send::BodySender,
     socket::Socket,
@@ -75,7 +74,7 @@ pub async fn handshake(
     stream: Stream,
     settings: ClientSettings,
 ) -> Result<(Client, impl Future<Output = ()> + 'static), SendCause> {
-    let socket = Socket::new(stream, Frames::from_server());
+    let socket = Socket::new(stream);
     // What is beyond our own limit should reach us, so that it can be named.
     let list_bytes = u32::try_from(settings.response_head_bytes_max * 2).unwrap_or(u32::MAX);
     let mut builder = h2::client::Builder::new();

@@ -15,14 +15,12 @@ use tokio::{
 use super::client::{Client, ClientSettings, handshake};
 use crate::{
     body::Body,
+    fields::Fields,
     limits::Limits,
+    message::{self, Head},
     stream::Stream,
     tunnel::{TunnelIo, join},
     wire::{Drain, ExchangeTimeouts, Interim, NoInterim, SendCause, SendError, Sent, Upgrade},
-};
-use crate::{
-    fields::Fields,
-    message::{self, Head},
 };
 
 const SETTINGS: ClientSettings = ClientSettings {
@@ -72,9 +70,12 @@ where
 }
 
 fn head(method: Method) -> Head {
-    let mut headers = Fields::new();
-    headers.insert("host", "example.com");
-    Head::new(method, "/a?b", http::Version::HTTP_11, headers)
+    let request = Request::builder()
+        .method(method)
+        .uri("/a?b")
+        .header("host", "example.com")
+        .body(Body::Empty);
+    message::Request::from(request.unwrap()).head
 }
 
 async fn get(client: &Client) -> Result<message::Response, SendError> {
@@ -196,12 +197,12 @@ async fn interim_answers_are_passed_on_and_100_lets_the_body_go() {
         let mut head = head(Method::POST);
         head.headers.insert("expect", "100-continue");
         let mut seen = Collected(Vec::new());
-        let answer = client
+        let mut answer = client
             .send(&head, "https", Body::full("body"), &mut seen, TIMEOUTS)
             .await
             .unwrap();
         assert_eq!(seen.0, [StatusCode::EARLY_HINTS]);
-        assert_eq!(read_all(&mut { answer.body }).await.unwrap(), "body");
+        assert_eq!(read_all(&mut answer.body).await.unwrap(), "body");
     })
     .await;
 }
@@ -302,7 +303,7 @@ async fn more_or_less_data_than_promised_breaks_the_body() {
             .await;
             // The reset may overtake the head.
             match get(&client).await {
-                Ok(answer) => assert!(read_all(&mut { answer.body }).await.is_err(), "{data}"),
+                Ok(mut answer) => assert!(read_all(&mut answer.body).await.is_err(), "{data}"),
                 Err(error) => assert!(matches!(error.cause, SendCause::Malformed(_)), "{error:?}"),
             }
         }

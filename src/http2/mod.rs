@@ -12,10 +12,8 @@
 
 mod body;
 pub mod client;
-mod exchange;
 mod frames;
 mod head;
-mod names;
 mod rate;
 mod response;
 mod send;
@@ -34,7 +32,10 @@ mod server_tests;
 #[cfg(test)]
 mod testing;
 
-pub use self::body::ReceivedBody;
+pub use self::{
+    body::ReceivedBody,
+    server::{Pipe, RequestBody},
+};
 
 /// Bytes of one body that a peer may send ahead of the reader. At 50 ms to the client that is 5 MiB/s for one upload.
 pub const STREAM_WINDOW_BYTES: u32 = 256 * 1024;

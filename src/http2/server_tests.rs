@@ -19,6 +19,7 @@ use super::testing::{GET, Pieces, RawClient, frame, header_block, local, recite,
 use crate::{
     body::Body,
     limits::Limits,
+    message,
     stream::Stream,
     tunnel::{Tunnel, TunnelIo},
     wire::{Phase, Upgrade},
@@ -52,8 +53,8 @@ async fn read_all(body: &mut RecvStream) -> Result<Bytes, h2::Error> {
 }
 
 /// Sends the request's body back as it comes.
-async fn echo(request: Request<Body>) -> Response<Body> {
-    Response::new(request.into_body())
+async fn echo(request: message::Request) -> Response<Body> {
+    Response::new(request.body)
 }
 
 /// Says when it is dropped.
@@ -124,7 +125,7 @@ async fn an_answer_to_head_and_a_304_keep_their_length_and_have_no_data() {
                 answer
                     .headers_mut()
                     .insert("connection", HeaderValue::from_static("close"));
-                if request.method() == Method::GET {
+                if request.head.method == Method::GET {
                     *answer.status_mut() = StatusCode::NOT_MODIFIED;
                 }
                 answer
@@ -409,10 +410,7 @@ async fn an_extended_connect_becomes_a_tunnel() {
             service(move |request| {
                 let near = near.borrow_mut().take().unwrap();
                 async move {
-                    assert_eq!(
-                        request.extensions().get(),
-                        Some(&Upgrade::Http2("websocket".to_owned()))
-                    );
+                    assert_eq!(request.head.upgrade, Some(Upgrade::Http2("websocket".to_owned())));
                     let io = TunnelIo::http1(Stream::Memory(near), BytesMut::from("hello "));
                     let tunnel = Tunnel::new(io, "websocket".to_owned());
                     let mut answer = Response::new(Body::Tunnel(Box::new(tunnel)));

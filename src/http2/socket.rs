@@ -15,8 +15,8 @@ use std::{
 use bytes::{Buf, BytesMut};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
-use super::frames::{Flood, Frames};
-use crate::{clock, stream::Stream};
+use super::frames::Frames;
+use crate::stream::Stream;
 
 /// Gathered writes. More waits inside `h2`.
 const OUT_BYTES_MAX: usize = 64 * 1024;
@@ -42,10 +42,10 @@ struct Inner {
 }
 
 impl Socket {
-    pub(super) fn new(stream: Stream, frames: Frames) -> Self {
+    pub(super) fn new(stream: Stream) -> Self {
         Self(Rc::new(RefCell::new(Inner {
             stream,
-            frames,
+            frames: Frames::new(),
             held: BytesMut::new(),
             ready: BytesMut::new(),
             out: BytesMut::new(),
@@ -63,16 +63,6 @@ impl Socket {
     /// Bytes written so far: whether the peer takes anything at all.
     pub(super) fn written(&self) -> u64 {
         self.0.borrow().written
-    }
-
-    /// What the peer did too often.
-    pub(super) fn flood(&self) -> Option<Flood> {
-        self.0.borrow().frames.flood
-    }
-
-    /// Whether a header block (or a frame's header) has begun and not ended.
-    pub(super) fn mid_head(&self) -> bool {
-        !self.0.borrow().held.is_empty()
     }
 
     /// Whether the peer's SETTINGS came.
@@ -133,7 +123,7 @@ impl Inner {
                 return read;
             }
             let fresh = buf.filled_mut().get_mut(start..).unwrap_or_default();
-            let passed = self.frames.judge(fresh, clock::steady());
+            let passed = self.frames.judge(fresh);
             self.held.clear();
             self.held.extend_from_slice(fresh.split_at(passed).1);
             buf.set_filled(start + passed);
@@ -156,7 +146,7 @@ impl Inner {
             return Poll::Ready(Err(io::ErrorKind::UnexpectedEof.into()));
         }
         self.held.extend_from_slice(piece.filled());
-        let passed = self.frames.judge(&mut self.held, clock::steady());
+        let passed = self.frames.judge(&self.held);
         self.ready = self.held.split_to(passed);
         Poll::Ready(Ok(()))
     }

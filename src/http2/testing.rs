@@ -3,7 +3,7 @@
 use std::{cell::RefCell, collections::VecDeque, future::Future, pin::Pin, rc::Rc, time::Duration};
 
 use bytes::Bytes;
-use http::{Request, Response, StatusCode};
+use http::{Response, StatusCode};
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt, DuplexStream, duplex},
     sync::watch,
@@ -16,7 +16,7 @@ use crate::{
     body::Body,
     fields::Fields,
     limits::Limits,
-    message,
+    message::{self, Request},
     stream::Stream,
     wire::{Drain, Interim, Malformed, Phase, Service},
 };
@@ -24,16 +24,16 @@ use crate::{
 pub(super) type Answer = Pin<Box<dyn Future<Output = Response<Body>>>>;
 
 /// A service made of a function. A request with a `hint` field gets a 103 first.
-pub(super) struct Function(pub(super) Box<dyn Fn(Request<Body>) -> Answer>);
+pub(super) struct Function(pub(super) Box<dyn Fn(Request) -> Answer>);
 
 impl Service for Function {
-    async fn call(&self, request: message::Request, interim: &mut dyn Interim) -> message::Response {
+    async fn call(&self, request: Request, interim: &mut dyn Interim) -> message::Response {
         if request.head.headers.contains_key("hint") {
             let mut headers = Fields::new();
             headers.insert("link", "</a.css>; rel=preload");
             interim.send(StatusCode::EARLY_HINTS, &headers);
         }
-        (self.0)(request.into()).await.into()
+        (self.0)(request).await.into()
     }
 
     fn refuse(&self, malformed: Malformed) -> message::Response {
@@ -43,28 +43,34 @@ impl Service for Function {
 
 pub(super) fn service<F, A>(call: F) -> Rc<Function>
 where
-    F: Fn(Request<Body>) -> A + 'static,
+    F: Fn(Request) -> A + 'static,
     A: Future<Output = Response<Body>> + 'static,
 {
     Rc::new(Function(Box::new(move |request| Box::pin(call(request)))))
 }
 
 /// Reads the whole body, then answers 200 with the target, host and cookie; 400 if the body breaks.
-pub(super) async fn recite(mut request: Request<Body>) -> Response<Body> {
+pub(super) async fn recite(mut request: Request) -> Response<Body> {
     let mut answer = Response::new(Body::Empty);
-    while let Some(frame) = request.body_mut().frame().await {
+    while let Some(frame) = request.body.frame().await {
         if frame.is_err() {
             *answer.status_mut() = StatusCode::BAD_REQUEST;
         }
     }
     let field = |name: &str| {
         request
-            .headers()
+            .head
+            .headers
             .get(name)
             .map_or("-", |value| value.to_str().unwrap())
             .to_owned()
     };
-    *answer.body_mut() = Body::full(format!("{} {} {}", request.uri(), field("host"), field("cookie")));
+    *answer.body_mut() = Body::full(format!(
+        "{} {} {}",
+        request.head.target(),
+        field("host"),
+        field("cookie")
+    ));
     answer
 }
 

@@ -132,7 +132,7 @@ pub(super) const KEPT_TO: [(&str, &[&str], &str); 15] = [
     (
         "tokio",
         &[
-            "stream.rs",
+            "stream",
             "body.rs",
             "wire.rs",
             "tunnel",
@@ -153,7 +153,7 @@ pub(super) const KEPT_TO: [(&str, &[&str], &str); 15] = [
     (
         "TcpStream",
         &[
-            "stream.rs",
+            "stream",
             "tls/acceptor.rs",
             "backend/connect.rs",
             "proxy/listen.rs",
