@@ -1,0 +1,332 @@
+//! Every program that is compared: where it is found, how it is configured, how it is started.
+
+use std::{
+    fs,
+    net::SocketAddr,
+    path::{Path, PathBuf},
+    process::Command,
+};
+
+use super::{
+    process::{Process, free_port, local},
+    relay::Relay,
+    site,
+};
+
+/// A program that is compared.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Peer {
+    /// What tables call it.
+    pub(super) name: &'static str,
+    program: Program,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Program {
+    Banyan,
+    Relay,
+    /// nginx, by the place of its program.
+    Nginx(&'static str),
+    /// HAProxy, by the place of its program.
+    Haproxy(&'static str),
+    H2o,
+    Nghttpx,
+    Envoy,
+    Caddy,
+    Pingora,
+}
+
+/// The product.
+pub(super) const BANYAN: Peer = Peer {
+    name: "banyan",
+    program: Program::Banyan,
+};
+
+/// The floor: no peer, and it speaks no HTTP.
+pub(super) const RELAY: Peer = Peer {
+    name: "relay",
+    program: Program::Relay,
+};
+
+/// All programs, in the order in which they take turns. A relative place is below the cache folder.
+pub(super) const ALL: [Peer; 11] = [
+    BANYAN,
+    RELAY,
+    of("nginx", Program::Nginx("/usr/sbin/nginx")),
+    of("nginx-aws-lc", Program::Nginx("nginx/nginx")),
+    of("haproxy", Program::Haproxy("/usr/sbin/haproxy")),
+    of("haproxy-aws-lc", Program::Haproxy("haproxy/haproxy")),
+    of("h2o", Program::H2o),
+    of("nghttpx", Program::Nghttpx),
+    of("envoy", Program::Envoy),
+    of("caddy", Program::Caddy),
+    of("pingora", Program::Pingora),
+];
+
+const fn of(name: &'static str, program: Program) -> Peer {
+    Peer { name, program }
+}
+
+/// What all programs are given alike.
+#[derive(Debug, Clone)]
+pub(super) struct Surroundings {
+    pub(super) backend: SocketAddr,
+    pub(super) cache: PathBuf,
+    pub(super) banyan: PathBuf,
+    /// A folder that is removed at the end; certificate and key are in it.
+    pub(super) folder: PathBuf,
+}
+
+/// A program that listens.
+#[derive(Debug)]
+pub(super) struct Running {
+    pub(super) peer: Peer,
+    pub(super) tls: SocketAddr,
+    pub(super) plain: SocketAddr,
+    pub(super) admin: SocketAddr,
+    /// Its own folder.
+    pub(super) folder: PathBuf,
+    process: Process,
+}
+
+impl Running {
+    /// The first of its processes.
+    pub(super) fn id(&self) -> u32 {
+        self.process.id()
+    }
+}
+
+impl Peer {
+    /// Starts it with this many threads or workers on these cores. Why it can't be is for people.
+    pub(super) fn start(self, around: &Surroundings, workers: usize, cores: &str) -> Result<Running, String> {
+        let folder = around.folder.join(format!("{}-{}", self.name, free_port()));
+        fs::create_dir_all(&folder).map_err(|error| error.to_string())?;
+        let [tls, plain, admin] = [free_port(), free_port(), free_port()];
+        let place = Place {
+            around,
+            folder: folder.clone(),
+            tls,
+            plain,
+            admin,
+            workers,
+        };
+        let command = place.command(self.program)?;
+        let said = folder.join("said");
+        let mut process = Process::start(&command, cores, &said, false).map_err(|error| error.to_string())?;
+        let addresses = [local(tls), local(plain)];
+        process.listens(&addresses).map_err(|why| {
+            let said = fs::read_to_string(&said).unwrap_or_default();
+            let last: Vec<&str> = said.lines().rev().take(3).collect();
+            format!("{why}: {}", last.join(" | "))
+        })?;
+        Ok(Running {
+            peer: self,
+            tls: addresses[0],
+            plain: addresses[1],
+            admin: local(admin),
+            folder,
+            process,
+        })
+    }
+
+    /// What it says of its own version, in a line.
+    pub(super) fn version(self, around: &Surroundings) -> String {
+        let (program, argument) = match self.program {
+            Program::Relay => return format!("rustls, {}", env!("CARGO_PKG_VERSION")),
+            Program::Banyan => (around.banyan.clone(), "--version"),
+            Program::Pingora => {
+                return include_str!("pingora/Cargo.lock")
+                    .split("name = \"pingora\"\nversion = \"")
+                    .nth(1)
+                    .and_then(|rest| rest.split('"').next())
+                    .unwrap_or_default()
+                    .to_owned();
+            }
+            Program::Nginx(place) => (around.cache.join(place), "-V"),
+            Program::Haproxy(place) => (around.cache.join(place), "-vv"),
+            Program::H2o => (PathBuf::from("h2o"), "--version"),
+            Program::Nghttpx => (PathBuf::from("nghttpx"), "--version"),
+            Program::Envoy => (around.cache.join(ENVOY), "--version"),
+            Program::Caddy => (around.cache.join(CADDY), "version"),
+        };
+        let Ok(output) = Command::new(program).arg(argument).output() else {
+            return "none".to_owned();
+        };
+        let said = [output.stdout, output.stderr].concat();
+        let said = String::from_utf8_lossy(&said);
+        let lines = said.lines().filter(|line| !line.trim().is_empty());
+        let telling = lines.enumerate().filter(|(at, line)| {
+            *at == 0
+                || line.starts_with("built with")
+                || line.starts_with("Running on OpenSSL")
+                || line.starts_with("OpenSSL")
+        });
+        telling
+            .map(|(_, line)| line.trim())
+            .collect::<Vec<_>>()
+            .join("; ")
+    }
+}
+
+const ENVOY: &str = "envoy/envoy/_bin/envoy";
+const CADDY: &str = "caddy/bin/caddy";
+const PINGORA: &str = "pingora/release/pingora-peer";
+
+/// Where one program runs.
+struct Place<'a> {
+    around: &'a Surroundings,
+    folder: PathBuf,
+    tls: u16,
+    plain: u16,
+    admin: u16,
+    workers: usize,
+}
+
+impl Place<'_> {
+    fn command(&self, program: Program) -> Result<Command, String> {
+        let workers = self.workers.to_string();
+        Ok(match program {
+            Program::Banyan => {
+                site::write(
+                    &self.folder,
+                    &self.filled(include_str!("configs/banyan.toml")),
+                    self.around,
+                    site::COMPARED,
+                )
+                .map_err(|error| error.to_string())?;
+                let mut command = there(&self.around.banyan)?;
+                command
+                    .arg("run")
+                    .arg("--config")
+                    .arg(self.folder.join("banyan.toml"));
+                command
+            }
+            Program::Relay => {
+                let mut command = Command::new(std::env::current_exe().map_err(|error| error.to_string())?);
+                command.arg("relay").arg(self.relay()?);
+                command
+            }
+            Program::Nginx(place) => {
+                let mut command = there(&self.around.cache.join(place))?;
+                let config = self.write("nginx.conf", include_str!("configs/nginx.conf"))?;
+                command.arg("-p").arg(&self.folder).arg("-c").arg(config);
+                command.arg("-e").arg(self.folder.join("error.log"));
+                command
+            }
+            Program::Haproxy(place) => {
+                let mut command = there(&self.around.cache.join(place))?;
+                let config = self.write("haproxy.cfg", include_str!("configs/haproxy.cfg"))?;
+                command.arg("-db").arg("-f").arg(config);
+                command
+            }
+            Program::H2o => {
+                let mut command = there(Path::new("/usr/bin/h2o"))?;
+                command
+                    .arg("-c")
+                    .arg(self.write("h2o.conf", include_str!("configs/h2o.conf"))?);
+                command
+            }
+            Program::Nghttpx => {
+                let mut command = there(Path::new("/usr/sbin/nghttpx"))?;
+                let config = self.write("nghttpx.conf", include_str!("configs/nghttpx.conf"))?;
+                command.arg(format!("--conf={}", config.display()));
+                command
+            }
+            Program::Envoy => {
+                let mut command = there(&self.around.cache.join(ENVOY))?;
+                command
+                    .arg("-c")
+                    .arg(self.write("envoy.yaml", include_str!("configs/envoy.yaml"))?);
+                command.args([
+                    "--concurrency",
+                    &workers,
+                    "--disable-hot-restart",
+                    "--log-level",
+                    "error",
+                ]);
+                command
+            }
+            Program::Caddy => {
+                let mut command = there(&self.around.cache.join(CADDY))?;
+                let config = self.write("Caddyfile", include_str!("configs/Caddyfile"))?;
+                command
+                    .args(["run", "--adapter", "caddyfile", "--config"])
+                    .arg(config);
+                command.env("GOMAXPROCS", &workers).env("HOME", &self.folder);
+                command
+            }
+            Program::Pingora => {
+                let mut command = there(&self.around.cache.join(PINGORA))?;
+                command.args([self.tls, self.plain].map(|port| local(port).to_string()));
+                command.arg(self.around.backend.to_string());
+                command
+                    .arg(self.around.certificate())
+                    .arg(self.around.key())
+                    .arg(&workers);
+                command
+            }
+        })
+    }
+
+    fn relay(&self) -> Result<String, String> {
+        let relay = Relay {
+            tls: local(self.tls),
+            plain: local(self.plain),
+            backend: self.around.backend,
+            certificate: self.around.certificate(),
+            key: self.around.key(),
+            threads: self.workers,
+        };
+        serde_json::to_string(&relay).map_err(|error| error.to_string())
+    }
+
+    fn write(&self, name: &str, template: &str) -> Result<PathBuf, String> {
+        let path = self.folder.join(name);
+        fs::write(&path, self.filled(template)).map_err(|error| error.to_string())?;
+        Ok(path)
+    }
+
+    fn filled(&self, template: &str) -> String {
+        let around = self.around;
+        let text = |path: PathBuf| path.display().to_string();
+        [
+            ("@CORES@", self.workers.to_string()),
+            ("@FOLDER@", text(self.folder.clone())),
+            ("@CERT@", text(around.certificate())),
+            ("@KEY@", text(around.key())),
+            ("@PAIR@", text(around.pair())),
+            ("@TLS@", self.tls.to_string()),
+            ("@PLAIN@", self.plain.to_string()),
+            ("@ADMIN@", self.admin.to_string()),
+            ("@BACKEND@", around.backend.to_string()),
+            ("@BACKEND_PORT@", around.backend.port().to_string()),
+        ]
+        .iter()
+        .fold(template.to_owned(), |text, (name, value)| {
+            text.replace(name, value)
+        })
+    }
+}
+
+impl Surroundings {
+    pub(super) fn certificate(&self) -> PathBuf {
+        self.folder.join("certificate.pem")
+    }
+
+    pub(super) fn key(&self) -> PathBuf {
+        self.folder.join("key.pem")
+    }
+
+    /// Certificate and key in one file.
+    pub(super) fn pair(&self) -> PathBuf {
+        self.folder.join("pair.pem")
+    }
+}
+
+fn there(program: &Path) -> Result<Command, String> {
+    if program.exists() {
+        Ok(Command::new(program))
+    } else {
+        Err(format!("not installed: no {}", program.display()))
+    }
+}

@@ -1,0 +1,173 @@
+//! Banyan beside other reverse proxies, on loopback: `benches/peers/run`, or `cargo bench --bench peers` once that has installed them.
+//!
+//! The program is also its own generator, backend and relay, by its first argument. `benches/README.md` says what is measured, and how.
+#![expect(
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    reason = "a benchmark that can't go on has nothing to say"
+)]
+
+mod account;
+mod backend;
+mod browser;
+mod fleet;
+mod http1;
+mod http2;
+mod load;
+mod options;
+mod process;
+mod relay;
+mod report;
+mod rounds;
+mod site;
+mod wire;
+mod works;
+
+use std::{
+    fs,
+    io::Read as _,
+    time::{Duration, UNIX_EPOCH},
+};
+
+use banyan::clock;
+use serde_json::{Value, json};
+
+use fleet::{BANYAN, Surroundings};
+use options::Options;
+use rounds::{Contest, Cores};
+
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
+fn main() {
+    let mut words = std::env::args().skip(1);
+    let (role, rest) = (words.next().unwrap_or_default(), words.next().unwrap_or_default());
+    match role.as_str() {
+        "generate" => load::run(&rest),
+        "backend" => backend::run(),
+        "relay" => relay::run(&rest),
+        _ => compare_all(&Options::read()),
+    }
+}
+
+fn compare_all(options: &Options) {
+    let folder = tempfile::tempdir().expect("a folder");
+    let cores = cores();
+    let (_backend, address) = rounds::backend(folder.path(), &cores.others).expect("a backend");
+    let around = Surroundings {
+        backend: address,
+        cache: options.cache.clone(),
+        banyan: options.banyan.clone(),
+        folder: folder.path().to_owned(),
+    };
+    site::certify(&around).expect("a certificate");
+    let wanted = |name: &str| options.peers.is_empty() || options.peers.iter().any(|peer| peer == name);
+    let contest = Contest {
+        around,
+        cores,
+        peers: fleet::ALL
+            .into_iter()
+            .filter(|peer| *peer == BANYAN || wanted(peer.name))
+            .collect(),
+        rounds: options.rounds,
+        measure_millis: (options.seconds * 1000.0) as u64,
+    };
+    let mut markdown = heading(&contest, options);
+    let mut rows = Vec::new();
+    print!("{markdown}");
+    let mut running = contest.start(1, &contest.cores.proxy);
+    for work in works::all(options.rate, options.idle) {
+        if options.wants(work.name) {
+            let found = contest.compare(&work, &mut running);
+            let tables = report::tables(&work, &found);
+            print!("{tables}");
+            markdown.push_str(&tables);
+            rows.push(report::json(&work, &found));
+            keep(options, &contest, &markdown, &rows);
+        }
+    }
+}
+
+/// Writes what there is so far.
+fn keep(options: &Options, contest: &Contest, markdown: &str, rows: &[Value]) {
+    if let Some(path) = &options.markdown {
+        fs::write(path, markdown).expect("a Markdown file");
+    }
+    if let Some(path) = &options.json {
+        let versions: Vec<Value> = contest
+            .peers
+            .iter()
+            .map(|peer| json!({ "name": peer.name, "version": peer.version(&contest.around) }))
+            .collect();
+        let all = json!({ "date": today(), "machine": machine(), "programs": versions, "works": rows });
+        fs::write(path, format!("{all:#}\n")).expect("a JSON file");
+    }
+}
+
+fn heading(contest: &Contest, options: &Options) -> String {
+    let mut text = format!(
+        "Measured {} on {}: {} rounds of {} s.\n\n| program | version |\n|---|---|\n",
+        today(),
+        machine(),
+        options.rounds,
+        options.seconds
+    );
+    for peer in &contest.peers {
+        text.extend(["| ", peer.name, " | ", &peer.version(&contest.around), " |\n"]);
+    }
+    text.push('\n');
+    text
+}
+
+fn today() -> String {
+    let now = UNIX_EPOCH + Duration::from_millis(clock::wall().millis);
+    let date = httpdate::fmt_http_date(now);
+    date.get(5..16).unwrap_or(&date).to_owned()
+}
+
+fn machine() -> String {
+    let read = |path: &str| fs::read_to_string(path).unwrap_or_default();
+    let processor = read("/proc/cpuinfo");
+    let processor = processor
+        .lines()
+        .find_map(|line| line.strip_prefix("model name")?.split(": ").nth(1));
+    let kernel = read("/proc/sys/kernel/osrelease");
+    format!(
+        "{} cores of {}, Linux {}",
+        core_count(),
+        processor.unwrap_or("?"),
+        kernel.trim()
+    )
+}
+
+fn core_count() -> usize {
+    std::thread::available_parallelism().map_or(1, usize::from)
+}
+
+/// The first core is the proxy's, the next two (of two: the other) are for generator and backend.
+fn cores() -> Cores {
+    assert!(
+        core_count() > 1,
+        "two cores are needed: one for the proxy, one for what is around it"
+    );
+    Cores {
+        proxy: "0".to_owned(),
+        others: if core_count() > 3 { "2,3" } else { "1" }.to_owned(),
+    }
+}
+
+/// A runtime of one thread.
+fn runtime() -> tokio::runtime::Runtime {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+    runtime.expect("a runtime")
+}
+
+/// Ends this process when the one that started it closes its standard input, at the latest by ending.
+#[expect(clippy::exit, reason = "there is nothing to tidy up")]
+fn end_with_parent() {
+    std::thread::spawn(|| {
+        let _ = std::io::stdin().read_to_end(&mut Vec::new());
+        std::process::exit(0);
+    });
+}

@@ -1,0 +1,232 @@
+//! The works that are measured: what is asked, what is read off, and what is wanted of it.
+
+use super::{
+    browser::{LARGE, What},
+    load::{Line, Told, Way},
+};
+
+/// A number that is read off a round.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Measure {
+    /// With its unit.
+    pub(super) name: &'static str,
+    pub(super) of: fn(&Told) -> f64,
+    /// What is wanted, as a part of the best peer's and of the floor's.
+    pub(super) goal: (Option<f64>, Option<f64>),
+}
+
+/// A row of the comparison.
+#[derive(Debug, Clone)]
+pub(super) struct Work {
+    /// By which it is chosen.
+    pub(super) name: &'static str,
+    /// What tables say.
+    pub(super) title: &'static str,
+    pub(super) line: Line,
+    pub(super) what: What,
+    pub(super) way: Way,
+    pub(super) measures: &'static [Measure],
+}
+
+impl Work {
+    /// Whether each round needs programs that have done nothing before.
+    pub(super) const fn needs_fresh(&self) -> bool {
+        matches!(self.way, Way::Idle { .. })
+    }
+
+    /// Whether the backend is asked directly as well.
+    pub(super) const fn has_direct(&self) -> bool {
+        matches!(self.way, Way::Open { .. })
+    }
+
+    /// Whether the relay can do it: it passes bytes on, and the backend speaks HTTP/1.1.
+    pub(super) fn has_floor(&self) -> bool {
+        self.line != Line::Http2
+    }
+}
+
+fn micros_per_request(told: &Told) -> f64 {
+    told.cpu_micros / told.requests as f64
+}
+
+fn micros_per_mebibyte(told: &Told) -> f64 {
+    told.cpu_micros / told.requests as f64 / (LARGE as f64 / 1024.0 / 1024.0)
+}
+
+fn bytes_per_connection(told: &Told) -> f64 {
+    let [before, after] = told.memory;
+    after.saturating_sub(before) as f64 / told.requests as f64
+}
+
+const fn request(best: f64, floor: Option<f64>) -> [Measure; 1] {
+    [Measure {
+        name: "CPU µs per request",
+        of: micros_per_request,
+        goal: (Some(best), floor),
+    }]
+}
+
+const fn mebibyte(best: f64) -> [Measure; 2] {
+    [
+        Measure {
+            name: "CPU µs per MiB",
+            of: micros_per_mebibyte,
+            goal: (Some(best), None),
+        },
+        Measure {
+            name: "largest memory, MiB",
+            of: |told| told.memory_peak as f64 / 1024.0 / 1024.0,
+            goal: (None, None),
+        },
+    ]
+}
+
+const fn connection(best: f64) -> [Measure; 1] {
+    [Measure {
+        name: "bytes per connection",
+        of: bytes_per_connection,
+        goal: (Some(best), None),
+    }]
+}
+
+const fn handshake(best: f64) -> [Measure; 2] {
+    [
+        request(best, None)[0],
+        Measure {
+            name: "part of the connections that resumed a session",
+            of: |told| told.resumed_share,
+            goal: (None, None),
+        },
+    ]
+}
+
+const HTTP1: [Measure; 1] = request(0.80, Some(1.25));
+const HTTP2: [Measure; 1] = request(0.95, None);
+const DOWN_1: [Measure; 2] = mebibyte(0.80);
+const DOWN_2: [Measure; 2] = mebibyte(0.80);
+const UP: [Measure; 2] = mebibyte(0.90);
+const FULL: [Measure; 2] = handshake(0.85);
+const RESUMED: [Measure; 2] = handshake(0.95);
+const IDLE: [Measure; 1] = connection(0.80);
+const LATENCY: [Measure; 4] = [
+    latency("latency µs, 50 %", |told| told.latency[0]),
+    latency("latency µs, 99 %", |told| told.latency[1]),
+    latency("latency µs, 99.9 %", |told| told.latency[2]),
+    Measure {
+        name: "CPU µs per request",
+        of: micros_per_request,
+        goal: (None, None),
+    },
+];
+
+const fn latency(name: &'static str, of: fn(&Told) -> f64) -> Measure {
+    Measure {
+        name,
+        of,
+        goal: (Some(1.0), None),
+    }
+}
+
+const fn work(
+    name: &'static str,
+    title: &'static str,
+    (line, what, way): (Line, What, Way),
+    measures: &'static [Measure],
+) -> Work {
+    Work {
+        name,
+        title,
+        line,
+        what,
+        way,
+        measures,
+    }
+}
+
+const fn closed(connections: usize, streams: usize) -> Way {
+    Way::Closed { connections, streams }
+}
+
+/// All works but those of Banyan alone, at this rate of requests a second where there is one, with so many idle connections.
+pub(super) fn all(rate: u32, idle: usize) -> Vec<Work> {
+    let open = Way::Open {
+        connections: 64,
+        rate,
+    };
+    let idle = Way::Idle { connections: idle };
+    let (h1, h2) = (Line::Http1, Line::Http2);
+    vec![
+        work(
+            "h1",
+            "TLS, HTTP/1.1, 1 KiB, 64 connections",
+            (h1, What::Small, closed(64, 1)),
+            &HTTP1,
+        ),
+        work(
+            "h2",
+            "TLS, HTTP/2, 1 KiB, 64 × 8 streams",
+            (h2, What::Small, closed(64, 8)),
+            &HTTP2,
+        ),
+        work(
+            "plain",
+            "plain HTTP/1.1, 1 KiB, 64 connections",
+            (Line::Plain, What::Small, closed(64, 1)),
+            &HTTP1,
+        ),
+        work(
+            "down-h1",
+            "1 MiB down, TLS, HTTP/1.1, 16 connections",
+            (h1, What::Down, closed(16, 1)),
+            &DOWN_1,
+        ),
+        work(
+            "down-h2",
+            "1 MiB down, TLS, HTTP/2, 8 × 2 streams",
+            (h2, What::Down, closed(8, 2)),
+            &DOWN_2,
+        ),
+        work(
+            "up-h1",
+            "1 MiB up, TLS, HTTP/1.1, 16 connections",
+            (h1, What::Up, closed(16, 1)),
+            &UP,
+        ),
+        work(
+            "up-h2",
+            "1 MiB up, TLS, HTTP/2, 8 × 2 streams",
+            (h2, What::Up, closed(8, 2)),
+            &UP,
+        ),
+        work(
+            "full",
+            "full TLS handshake and one request",
+            (h1, What::Small, Way::Handshakes { resumed: false }),
+            &FULL,
+        ),
+        work(
+            "resumed",
+            "resumed TLS handshake and one request",
+            (h1, What::Small, Way::Handshakes { resumed: true }),
+            &RESUMED,
+        ),
+        work(
+            "idle-h1",
+            "idle TLS connections, HTTP/1.1",
+            (h1, What::Small, idle),
+            &IDLE,
+        ),
+        work(
+            "idle-h2",
+            "idle TLS connections, HTTP/2",
+            (h2, What::Small, idle),
+            &IDLE,
+        ),
+        work(
+            "latency",
+            "latency at a fixed rate, TLS, HTTP/1.1",
+            (h1, What::Small, open),
+            &LATENCY,
+        ),
+    ]
+}
