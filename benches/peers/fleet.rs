@@ -75,12 +75,13 @@ pub(super) struct Surroundings {
     pub(super) banyan: PathBuf,
     /// A folder that is removed at the end; certificate and key are in it.
     pub(super) folder: PathBuf,
+    /// The size of Banyan's site.
+    pub(super) size: site::Size,
 }
 
 /// A program that listens.
 #[derive(Debug)]
 pub(super) struct Running {
-    pub(super) peer: Peer,
     pub(super) tls: SocketAddr,
     pub(super) plain: SocketAddr,
     pub(super) admin: SocketAddr,
@@ -120,7 +121,6 @@ impl Peer {
             format!("{why}: {}", last.join(" | "))
         })?;
         Ok(Running {
-            peer: self,
             tls: addresses[0],
             plain: addresses[1],
             admin: local(admin),
@@ -132,16 +132,9 @@ impl Peer {
     /// What it says of its own version, in a line.
     pub(super) fn version(self, around: &Surroundings) -> String {
         let (program, argument) = match self.program {
-            Program::Relay => return format!("rustls, {}", env!("CARGO_PKG_VERSION")),
+            Program::Relay => return locked(include_str!("../../Cargo.lock"), "rustls"),
             Program::Banyan => (around.banyan.clone(), "--version"),
-            Program::Pingora => {
-                return include_str!("pingora/Cargo.lock")
-                    .split("name = \"pingora\"\nversion = \"")
-                    .nth(1)
-                    .and_then(|rest| rest.split('"').next())
-                    .unwrap_or_default()
-                    .to_owned();
-            }
+            Program::Pingora => return locked(include_str!("pingora/Cargo.lock"), "pingora"),
             Program::Nginx(place) => (around.cache.join(place), "-V"),
             Program::Haproxy(place) => (around.cache.join(place), "-vv"),
             Program::H2o => (PathBuf::from("h2o"), "--version"),
@@ -159,7 +152,7 @@ impl Peer {
             *at == 0
                 || line.starts_with("built with")
                 || line.starts_with("Running on OpenSSL")
-                || line.starts_with("OpenSSL")
+                || line.starts_with("OpenSSL:")
         });
         telling
             .map(|(_, line)| line.trim())
@@ -184,88 +177,68 @@ struct Place<'a> {
 
 impl Place<'_> {
     fn command(&self, program: Program) -> Result<Command, String> {
-        let workers = self.workers.to_string();
-        Ok(match program {
+        let (cache, workers) = (&self.around.cache, self.workers.to_string());
+        let below = |name: &str| self.folder.join(name).display().to_string();
+        match program {
             Program::Banyan => {
-                site::write(
-                    &self.folder,
-                    &self.filled(include_str!("configs/banyan.toml")),
-                    self.around,
-                    site::COMPARED,
-                )
-                .map_err(|error| error.to_string())?;
-                let mut command = there(&self.around.banyan)?;
-                command
-                    .arg("run")
-                    .arg("--config")
-                    .arg(self.folder.join("banyan.toml"));
-                command
+                let operator = self.filled(include_str!("configs/banyan.toml"));
+                site::write(&self.folder, &operator, self.around, self.around.size)
+                    .map_err(|error| error.to_string())?;
+                run(&self.around.banyan, ["run", "--config", &below("banyan.toml")])
             }
             Program::Relay => {
-                let mut command = Command::new(std::env::current_exe().map_err(|error| error.to_string())?);
-                command.arg("relay").arg(self.relay()?);
-                command
+                let own = std::env::current_exe().map_err(|error| error.to_string())?;
+                run(&own, ["relay", &self.relay()?])
             }
             Program::Nginx(place) => {
-                let mut command = there(&self.around.cache.join(place))?;
                 let config = self.write("nginx.conf", include_str!("configs/nginx.conf"))?;
-                command.arg("-p").arg(&self.folder).arg("-c").arg(config);
-                command.arg("-e").arg(self.folder.join("error.log"));
-                command
+                run(
+                    &cache.join(place),
+                    ["-p", &below(""), "-c", &config, "-e", &below("error.log")],
+                )
             }
             Program::Haproxy(place) => {
-                let mut command = there(&self.around.cache.join(place))?;
                 let config = self.write("haproxy.cfg", include_str!("configs/haproxy.cfg"))?;
-                command.arg("-db").arg("-f").arg(config);
-                command
+                run(&cache.join(place), ["-db", "-f", &config])
             }
             Program::H2o => {
-                let mut command = there(Path::new("/usr/bin/h2o"))?;
-                command
-                    .arg("-c")
-                    .arg(self.write("h2o.conf", include_str!("configs/h2o.conf"))?);
-                command
+                let config = self.write("h2o.conf", include_str!("configs/h2o.conf"))?;
+                run(Path::new("/usr/bin/h2o"), ["-c", &config])
             }
             Program::Nghttpx => {
-                let mut command = there(Path::new("/usr/sbin/nghttpx"))?;
                 let config = self.write("nghttpx.conf", include_str!("configs/nghttpx.conf"))?;
-                command.arg(format!("--conf={}", config.display()));
-                command
+                run(Path::new("/usr/sbin/nghttpx"), [&*format!("--conf={config}")])
             }
             Program::Envoy => {
-                let mut command = there(&self.around.cache.join(ENVOY))?;
-                command
-                    .arg("-c")
-                    .arg(self.write("envoy.yaml", include_str!("configs/envoy.yaml"))?);
-                command.args([
-                    "--concurrency",
-                    &workers,
-                    "--disable-hot-restart",
-                    "--log-level",
-                    "error",
-                ]);
-                command
+                let config = self.write("envoy.yaml", include_str!("configs/envoy.yaml"))?;
+                let quiet = ["--disable-hot-restart", "--log-level", "error"];
+                run(
+                    &cache.join(ENVOY),
+                    ["-c", &config, "--concurrency", &workers]
+                        .into_iter()
+                        .chain(quiet),
+                )
             }
             Program::Caddy => {
-                let mut command = there(&self.around.cache.join(CADDY))?;
                 let config = self.write("Caddyfile", include_str!("configs/Caddyfile"))?;
-                command
-                    .args(["run", "--adapter", "caddyfile", "--config"])
-                    .arg(config);
+                let mut command = run(
+                    &cache.join(CADDY),
+                    ["run", "--adapter", "caddyfile", "--config", &config],
+                )?;
                 command.env("GOMAXPROCS", &workers).env("HOME", &self.folder);
-                command
+                Ok(command)
             }
             Program::Pingora => {
-                let mut command = there(&self.around.cache.join(PINGORA))?;
-                command.args([self.tls, self.plain].map(|port| local(port).to_string()));
-                command.arg(self.around.backend.to_string());
+                let addresses = [local(self.tls), local(self.plain), self.around.backend];
+                let mut command = run(&cache.join(PINGORA), [])?;
+                command.args(addresses.map(|address| address.to_string()));
                 command
                     .arg(self.around.certificate())
                     .arg(self.around.key())
                     .arg(&workers);
-                command
+                Ok(command)
             }
-        })
+        }
     }
 
     fn relay(&self) -> Result<String, String> {
@@ -280,10 +253,10 @@ impl Place<'_> {
         serde_json::to_string(&relay).map_err(|error| error.to_string())
     }
 
-    fn write(&self, name: &str, template: &str) -> Result<PathBuf, String> {
+    fn write(&self, name: &str, template: &str) -> Result<String, String> {
         let path = self.folder.join(name);
         fs::write(&path, self.filled(template)).map_err(|error| error.to_string())?;
-        Ok(path)
+        Ok(path.display().to_string())
     }
 
     fn filled(&self, template: &str) -> String {
@@ -323,10 +296,18 @@ impl Surroundings {
     }
 }
 
-fn there(program: &Path) -> Result<Command, String> {
-    if program.exists() {
-        Ok(Command::new(program))
-    } else {
-        Err(format!("not installed: no {}", program.display()))
+/// The version of a library in a `Cargo.lock`.
+fn locked(lock: &str, name: &str) -> String {
+    let entry = format!("name = \"{name}\"\nversion = \"");
+    let version = lock.split(&entry).nth(1).and_then(|rest| rest.split('"').next());
+    format!("{name} {}", version.unwrap_or_default())
+}
+
+fn run<'a>(program: &Path, arguments: impl IntoIterator<Item = &'a str>) -> Result<Command, String> {
+    if !program.exists() {
+        return Err(format!("not installed: no {}", program.display()));
     }
+    let mut command = Command::new(program);
+    command.args(arguments);
+    Ok(command)
 }

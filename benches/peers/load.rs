@@ -114,6 +114,8 @@ pub(super) struct Told {
     pub(super) memory_peak: u64,
     /// The answer's head.
     pub(super) head: String,
+    /// Where two cores are compared with one: CPU µs per request and requests a second on one.
+    pub(super) one_core: [f64; 2],
 }
 
 #[derive(Default)]

@@ -3,7 +3,6 @@
 //! The program is also its own generator, backend and relay, by its first argument. `benches/README.md` says what is measured, and how.
 #![expect(
     clippy::expect_used,
-    clippy::panic,
     clippy::indexing_slicing,
     reason = "a benchmark that can't go on has nothing to say"
 )]
@@ -18,6 +17,7 @@ mod load;
 mod options;
 mod process;
 mod relay;
+mod reload;
 mod report;
 mod rounds;
 mod site;
@@ -27,6 +27,7 @@ mod works;
 use std::{
     fs,
     io::Read as _,
+    process::Command,
     time::{Duration, UNIX_EPOCH},
 };
 
@@ -54,12 +55,17 @@ fn main() {
 fn compare_all(options: &Options) {
     let folder = tempfile::tempdir().expect("a folder");
     let cores = cores();
+    let own = std::process::id().to_string();
+    let _ = Command::new("taskset")
+        .args(["-cp", &cores.others, &own])
+        .output();
     let (_backend, address) = rounds::backend(folder.path(), &cores.others).expect("a backend");
     let around = Surroundings {
         backend: address,
         cache: options.cache.clone(),
         banyan: options.banyan.clone(),
         folder: folder.path().to_owned(),
+        size: site::COMPARED,
     };
     site::certify(&around).expect("a certificate");
     let wanted = |name: &str| options.peers.is_empty() || options.peers.iter().any(|peer| peer == name);
@@ -73,35 +79,61 @@ fn compare_all(options: &Options) {
         rounds: options.rounds,
         measure_millis: (options.seconds * 1000.0) as u64,
     };
-    let mut markdown = heading(&contest, options);
-    let mut rows = Vec::new();
-    print!("{markdown}");
-    let mut running = contest.start(1, &contest.cores.proxy);
+    let mut record = Record {
+        options,
+        contest: &contest,
+        markdown: heading(&contest, options),
+        works: Vec::new(),
+    };
+    print!("{}", record.markdown);
+    let mut running = Vec::new();
     for work in works::all(options.rate, options.idle) {
         if options.wants(work.name) {
+            if running.is_empty() {
+                running = contest.start(1, &contest.cores.proxy);
+            }
             let found = contest.compare(&work, &mut running);
-            let tables = report::tables(&work, &found);
-            print!("{tables}");
-            markdown.push_str(&tables);
-            rows.push(report::json(&work, &found));
-            keep(options, &contest, &markdown, &rows);
+            record.add(&report::tables(&work, &found), report::json(&work, &found));
         }
+    }
+    drop(running);
+    let two = works::TWO_CORES;
+    if options.wants(two.name) {
+        let found = contest.scale(&two);
+        record.add(&report::tables(&two, &found), report::json(&two, &found));
+    }
+    if options.wants("reload") {
+        let (text, value) = reload::run(&contest, options.rate, options.swaps);
+        record.add(&text, value);
     }
 }
 
-/// Writes what there is so far.
-fn keep(options: &Options, contest: &Contest, markdown: &str, rows: &[Value]) {
-    if let Some(path) = &options.markdown {
-        fs::write(path, markdown).expect("a Markdown file");
-    }
-    if let Some(path) = &options.json {
-        let versions: Vec<Value> = contest
-            .peers
-            .iter()
-            .map(|peer| json!({ "name": peer.name, "version": peer.version(&contest.around) }))
-            .collect();
-        let all = json!({ "date": today(), "machine": machine(), "programs": versions, "works": rows });
-        fs::write(path, format!("{all:#}\n")).expect("a JSON file");
+/// What was found so far, kept after each work.
+struct Record<'a> {
+    options: &'a Options,
+    contest: &'a Contest,
+    markdown: String,
+    works: Vec<Value>,
+}
+
+impl Record<'_> {
+    fn add(&mut self, text: &str, work: Value) {
+        print!("{text}");
+        self.markdown.push_str(text);
+        self.works.push(work);
+        if let Some(path) = &self.options.markdown {
+            fs::write(path, &self.markdown).expect("a Markdown file");
+        }
+        if let Some(path) = &self.options.json {
+            let around = &self.contest.around;
+            let programs = self.contest.peers.iter();
+            let programs: Vec<Value> = programs
+                .map(|peer| json!({ "name": peer.name, "version": peer.version(around) }))
+                .collect();
+            let all =
+                json!({ "date": today(), "machine": machine(), "programs": programs, "works": self.works });
+            fs::write(path, format!("{all:#}\n")).expect("a JSON file");
+        }
     }
 }
 
@@ -154,6 +186,8 @@ fn cores() -> Cores {
     Cores {
         proxy: "0".to_owned(),
         others: if core_count() > 3 { "2,3" } else { "1" }.to_owned(),
+        two: "0,1".to_owned(),
+        beside_two: if core_count() > 3 { "2,3" } else { "0,1" }.to_owned(),
     }
 }
 

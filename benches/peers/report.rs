@@ -6,8 +6,8 @@ use serde_json::{Value, json};
 
 use super::{
     fleet::{BANYAN, RELAY},
-    rounds::Found,
-    works::{Measure, Work},
+    rounds::{DIRECTLY, Found},
+    works::{Goal, Measure, Work},
 };
 
 /// One line of a table.
@@ -62,10 +62,7 @@ fn table(text: &mut String, measure: &Measure, found: &[Found]) {
     };
     let (floor, banyan) = (named(RELAY.name), named(BANYAN.name));
     let is_peer = |line: &&Line<'_>| {
-        line.name != BANYAN.name
-            && line.name != RELAY.name
-            && !line.name.contains(',')
-            && !line.values.is_empty()
+        ![BANYAN.name, RELAY.name, DIRECTLY].contains(&line.name) && !line.values.is_empty()
     };
     let best = lines
         .iter()
@@ -78,58 +75,78 @@ fn table(text: &mut String, measure: &Measure, found: &[Found]) {
     );
     text.push_str("|---|---:|---:|---:|---:|---|\n");
     for line in &lines {
-        let ratio = |to: Option<&Line<'_>>| match to {
-            Some(to) if !line.values.is_empty() => format!("{:.2}", line.ratio(to)),
-            _ => String::new(),
-        };
-        let mut remarks: Vec<String> = line
-            .failed
-            .iter()
-            .map(|why| why.replace(['\n', '\r', '|'], " "))
-            .collect();
-        remarks.dedup();
-        if !line.values.is_empty() && !line.failed.is_empty() {
-            remarks.insert(
-                0,
-                format!("{} of {} rounds failed", line.failed.len(), line.by_round.len()),
-            );
-        } else if !line.failed.is_empty() {
-            remarks.insert(0, "skipped".to_owned());
-        }
-        let extreme = |pick: fn(f64, f64) -> f64| {
-            line.values
-                .iter()
-                .copied()
-                .reduce(pick)
-                .map_or(String::new(), number)
-        };
-        let spread = format!("{} – {}", extreme(f64::min), extreme(f64::max));
-        let middle = if line.values.is_empty() {
-            String::new()
-        } else {
-            number(line.median())
-        };
-        let _ = writeln!(
-            text,
-            "| {} | {middle} | {spread} | {} | {} | {} |",
-            line.name,
-            ratio(best),
-            ratio(floor),
-            remarks.join(": ")
-        );
+        row(text, line, best, floor);
     }
     text.push('\n');
+    if let Some(banyan) = banyan {
+        judge(text, measure.goal, banyan, best, floor);
+    }
+}
+
+fn row(text: &mut String, line: &Line<'_>, best: Option<&Line<'_>>, floor: Option<&Line<'_>>) {
+    let mut remarks: Vec<String> = line
+        .failed
+        .iter()
+        .map(|why| why.replace(['\n', '\r', '|'], " "))
+        .collect();
+    remarks.dedup();
+    if line.values.is_empty() {
+        let _ = writeln!(
+            text,
+            "| {} | | | | | skipped: {} |",
+            line.name,
+            remarks.join("; ")
+        );
+        return;
+    }
+    if !remarks.is_empty() {
+        remarks.insert(
+            0,
+            format!("{} of {} rounds failed", line.failed.len(), line.by_round.len()),
+        );
+    }
+    let ratio = |to: Option<&Line<'_>>| to.map_or(String::new(), |to| format!("{:.2}", line.ratio(to)));
+    let extreme =
+        |pick: fn(f64, f64) -> f64| number(line.values.iter().copied().reduce(pick).unwrap_or(f64::NAN));
+    let _ = writeln!(
+        text,
+        "| {} | {} | {} – {} | {} | {} | {} |",
+        line.name,
+        number(line.median()),
+        extreme(f64::min),
+        extreme(f64::max),
+        ratio(best),
+        ratio(floor),
+        remarks.join(": ")
+    );
+}
+
+/// Says whether what is wanted of Banyan was found.
+fn judge(
+    text: &mut String,
+    goal: Goal,
+    banyan: &Line<'_>,
+    best: Option<&Line<'_>>,
+    floor: Option<&Line<'_>>,
+) {
+    let word = |met: bool| if met { "met" } else { "not met" };
+    if let Some(least) = goal.least {
+        let found = banyan.median();
+        let _ = writeln!(
+            text,
+            "Wanted: at least {least:.2}; found {found:.2}: {}.\n",
+            word(found >= least)
+        );
+    }
     for (goal, to, name) in [
-        (measure.goal.0, best, "the best peer's"),
-        (measure.goal.1, floor, "the floor's"),
+        (goal.best, best, "the best peer's"),
+        (goal.floor, floor, "the floor's"),
     ] {
-        if let (Some(goal), Some(to), Some(banyan)) = (goal, to, banyan) {
-            let ratio = banyan.ratio(to);
-            let judged = if ratio <= goal { "met" } else { "not met" };
+        if let (Some(goal), Some(to)) = (goal, to) {
+            let (found, to, met) = (banyan.ratio(to), to.name, word(banyan.ratio(to) <= goal));
             let _ = writeln!(
                 text,
-                "Wanted: at most {goal:.2} of {name} ({}); found {ratio:.2}: {judged}.\n",
-                to.name
+                "Wanted: at most {goal:.2} of {name} ({to}); found {found:.2}: {met}.\n"
             );
         }
     }

@@ -17,6 +17,10 @@ pub(super) struct Cores {
     pub(super) proxy: String,
     /// The generator's and the backend's meanwhile.
     pub(super) others: String,
+    /// The proxy's, when it has two.
+    pub(super) two: String,
+    /// The generator's and the backend's when the proxy has two.
+    pub(super) beside_two: String,
 }
 
 /// What one program did in all rounds.
@@ -25,6 +29,18 @@ pub(super) struct Found {
     pub(super) name: String,
     pub(super) rounds: Vec<Result<Told, String>>,
 }
+
+impl Found {
+    fn new(name: &str) -> Self {
+        Self {
+            name: name.to_owned(),
+            rounds: Vec::new(),
+        }
+    }
+}
+
+/// What stands in tables where no proxy was asked.
+pub(super) const DIRECTLY: &str = "backend, directly";
 
 /// Programs that are compared, and what they are given.
 pub(super) struct Contest {
@@ -49,8 +65,7 @@ pub(super) struct Ready {
 impl Contest {
     /// Starts all programs with so many workers.
     pub(super) fn start(&self, workers: usize, cores: &str) -> Vec<Start> {
-        let cookie = None;
-        let mut cookie: Option<String> = cookie;
+        let mut cookie: Option<String> = None;
         let mut all = Vec::new();
         for peer in &self.peers {
             let ready = peer.start(&self.around, workers, cores).and_then(|running| {
@@ -68,7 +83,8 @@ impl Contest {
         all
     }
 
-    fn visit(&self, running: &Running) -> Result<Told, String> {
+    /// One navigation without a visitor cookie.
+    pub(super) fn visit(&self, running: &Running) -> Result<Told, String> {
         let plan = Plan {
             address: running.tls,
             line: Line::Http1,
@@ -132,10 +148,7 @@ impl Contest {
                 .filter(|(peer, _)| *peer != RELAY || work.has_floor());
             for (at, (peer, ready)) in able.enumerate() {
                 if round == 0 {
-                    found.push(Found {
-                        name: peer.name.to_owned(),
-                        rounds: Vec::new(),
-                    });
+                    found.push(Found::new(peer.name));
                 }
                 let told = ready.as_ref().map_err(Clone::clone);
                 let told = told.and_then(|ready| self.generate(&self.plan(work, ready), &self.cores.others));
@@ -150,12 +163,34 @@ impl Contest {
         found
     }
 
+    /// All rounds with two cores, each beside one with one core.
+    pub(super) fn scale(&self, work: &Work) -> Vec<Found> {
+        let one = self.start(1, &self.cores.proxy);
+        let two = self.start(2, &self.cores.two);
+        let mut found: Vec<Found> = self.peers.iter().map(|peer| Found::new(peer.name)).collect();
+        for round in 0..self.rounds {
+            for (found, ((_, one), (_, two))) in found.iter_mut().zip(one.iter().zip(&two)) {
+                let measured = |ready: &Result<Ready, String>, cores| {
+                    let ready = ready.as_ref().map_err(Clone::clone)?;
+                    self.generate(&self.plan(work, ready), cores)
+                };
+                let both = measured(one, &self.cores.others).and_then(|one| {
+                    let mut two = measured(two, &self.cores.beside_two)?;
+                    let requests = one.requests as f64;
+                    two.one_core = [one.cpu_micros / requests, requests / one.seconds];
+                    Ok(two)
+                });
+                found.rounds.push(both);
+            }
+            eprint!("\r{}: round {} of {}", work.name, round + 1, self.rounds);
+        }
+        eprintln!();
+        found
+    }
+
     fn ask_directly(&self, work: &Work, round: usize, found: &mut Vec<Found>) {
         if round == 0 {
-            found.push(Found {
-                name: "backend, directly".to_owned(),
-                rounds: Vec::new(),
-            });
+            found.push(Found::new(DIRECTLY));
         }
         let plan = Plan {
             address: self.around.backend,

@@ -11,9 +11,26 @@ pub(super) struct Measure {
     /// With its unit.
     pub(super) name: &'static str,
     pub(super) of: fn(&Told) -> f64,
-    /// What is wanted, as a part of the best peer's and of the floor's.
-    pub(super) goal: (Option<f64>, Option<f64>),
+    pub(super) goal: Goal,
 }
+
+/// What is wanted of a number.
+#[derive(Debug, Clone, Copy, Default)]
+pub(super) struct Goal {
+    /// At most this part of the best peer's.
+    pub(super) best: Option<f64>,
+    /// At most this part of the floor's.
+    pub(super) floor: Option<f64>,
+    /// At least this.
+    pub(super) least: Option<f64>,
+}
+
+/// Nothing is wanted: the number is there to be read.
+const NONE: Goal = Goal {
+    best: None,
+    floor: None,
+    least: None,
+};
 
 /// A row of the comparison.
 #[derive(Debug, Clone)]
@@ -62,7 +79,11 @@ const fn request(best: f64, floor: Option<f64>) -> [Measure; 1] {
     [Measure {
         name: "CPU µs per request",
         of: micros_per_request,
-        goal: (Some(best), floor),
+        goal: Goal {
+            best: Some(best),
+            floor,
+            ..NONE
+        },
     }]
 }
 
@@ -71,12 +92,15 @@ const fn mebibyte(best: f64) -> [Measure; 2] {
         Measure {
             name: "CPU µs per MiB",
             of: micros_per_mebibyte,
-            goal: (Some(best), None),
+            goal: Goal {
+                best: Some(best),
+                ..NONE
+            },
         },
         Measure {
             name: "largest memory, MiB",
             of: |told| told.memory_peak as f64 / 1024.0 / 1024.0,
-            goal: (None, None),
+            goal: NONE,
         },
     ]
 }
@@ -85,7 +109,10 @@ const fn connection(best: f64) -> [Measure; 1] {
     [Measure {
         name: "bytes per connection",
         of: bytes_per_connection,
-        goal: (Some(best), None),
+        goal: Goal {
+            best: Some(best),
+            ..NONE
+        },
     }]
 }
 
@@ -95,15 +122,14 @@ const fn handshake(best: f64) -> [Measure; 2] {
         Measure {
             name: "part of the connections that resumed a session",
             of: |told| told.resumed_share,
-            goal: (None, None),
+            goal: NONE,
         },
     ]
 }
 
 const HTTP1: [Measure; 1] = request(0.80, Some(1.25));
 const HTTP2: [Measure; 1] = request(0.95, None);
-const DOWN_1: [Measure; 2] = mebibyte(0.80);
-const DOWN_2: [Measure; 2] = mebibyte(0.80);
+const DOWN: [Measure; 2] = mebibyte(0.80);
 const UP: [Measure; 2] = mebibyte(0.90);
 const FULL: [Measure; 2] = handshake(0.85);
 const RESUMED: [Measure; 2] = handshake(0.95);
@@ -115,15 +141,53 @@ const LATENCY: [Measure; 4] = [
     Measure {
         name: "CPU µs per request",
         of: micros_per_request,
-        goal: (None, None),
+        goal: NONE,
     },
 ];
+
+/// Two cores against one.
+const CORES: [Measure; 4] = [
+    Measure {
+        name: "times one core's throughput, by CPU per request",
+        of: |told| 2.0 * told.one_core[0] / micros_per_request(told),
+        goal: Goal {
+            least: Some(1.85),
+            ..NONE
+        },
+    },
+    Measure {
+        name: "times one core's throughput, as measured",
+        of: |told| told.requests as f64 / told.seconds / told.one_core[1],
+        goal: NONE,
+    },
+    Measure {
+        name: "CPU µs per request on two cores",
+        of: micros_per_request,
+        goal: NONE,
+    },
+    Measure {
+        name: "the busiest thread's part",
+        of: |told| told.busiest_share,
+        goal: NONE,
+    },
+];
+
+/// The work with which one core and two are compared.
+pub(super) const TWO_CORES: Work = work(
+    "cores",
+    "two cores against one, TLS, HTTP/1.1, 1 KiB, 64 connections",
+    (Line::Http1, What::Small, closed(64, 1)),
+    &CORES,
+);
 
 const fn latency(name: &'static str, of: fn(&Told) -> f64) -> Measure {
     Measure {
         name,
         of,
-        goal: (Some(1.0), None),
+        goal: Goal {
+            best: Some(1.0),
+            ..NONE
+        },
     }
 }
 
@@ -147,86 +211,94 @@ const fn closed(connections: usize, streams: usize) -> Way {
     Way::Closed { connections, streams }
 }
 
-/// All works but those of Banyan alone, at this rate of requests a second where there is one, with so many idle connections.
+const H1: Line = Line::Http1;
+const H2: Line = Line::Http2;
+const FULL_EACH: Way = Way::Handshakes { resumed: false };
+const RESUMED_EACH: Way = Way::Handshakes { resumed: true };
+
+const EXCHANGES: [Work; 9] = [
+    work(
+        "h1",
+        "TLS, HTTP/1.1, 1 KiB, 64 connections",
+        (H1, What::Small, closed(64, 1)),
+        &HTTP1,
+    ),
+    work(
+        "h2",
+        "TLS, HTTP/2, 1 KiB, 64 × 8 streams",
+        (H2, What::Small, closed(64, 8)),
+        &HTTP2,
+    ),
+    work(
+        "plain",
+        "plain HTTP/1.1, 1 KiB, 64 connections",
+        (Line::Plain, What::Small, closed(64, 1)),
+        &HTTP1,
+    ),
+    work(
+        "down-h1",
+        "1 MiB down, TLS, HTTP/1.1, 16 connections",
+        (H1, What::Down, closed(16, 1)),
+        &DOWN,
+    ),
+    work(
+        "down-h2",
+        "1 MiB down, TLS, HTTP/2, 8 × 2 streams",
+        (H2, What::Down, closed(8, 2)),
+        &DOWN,
+    ),
+    work(
+        "up-h1",
+        "1 MiB up, TLS, HTTP/1.1, 16 connections",
+        (H1, What::Up, closed(16, 1)),
+        &UP,
+    ),
+    work(
+        "up-h2",
+        "1 MiB up, TLS, HTTP/2, 8 × 2 streams",
+        (H2, What::Up, closed(8, 2)),
+        &UP,
+    ),
+    work(
+        "full",
+        "full TLS handshake and one request",
+        (H1, What::Small, FULL_EACH),
+        &FULL,
+    ),
+    work(
+        "resumed",
+        "resumed TLS handshake and one request",
+        (H1, What::Small, RESUMED_EACH),
+        &RESUMED,
+    ),
+];
+
+/// All works that programs do on one core, at this rate of requests a second where there is one, with so many idle
+/// connections.
 pub(super) fn all(rate: u32, idle: usize) -> Vec<Work> {
     let open = Way::Open {
         connections: 64,
         rate,
     };
     let idle = Way::Idle { connections: idle };
-    let (h1, h2) = (Line::Http1, Line::Http2);
-    vec![
-        work(
-            "h1",
-            "TLS, HTTP/1.1, 1 KiB, 64 connections",
-            (h1, What::Small, closed(64, 1)),
-            &HTTP1,
-        ),
-        work(
-            "h2",
-            "TLS, HTTP/2, 1 KiB, 64 × 8 streams",
-            (h2, What::Small, closed(64, 8)),
-            &HTTP2,
-        ),
-        work(
-            "plain",
-            "plain HTTP/1.1, 1 KiB, 64 connections",
-            (Line::Plain, What::Small, closed(64, 1)),
-            &HTTP1,
-        ),
-        work(
-            "down-h1",
-            "1 MiB down, TLS, HTTP/1.1, 16 connections",
-            (h1, What::Down, closed(16, 1)),
-            &DOWN_1,
-        ),
-        work(
-            "down-h2",
-            "1 MiB down, TLS, HTTP/2, 8 × 2 streams",
-            (h2, What::Down, closed(8, 2)),
-            &DOWN_2,
-        ),
-        work(
-            "up-h1",
-            "1 MiB up, TLS, HTTP/1.1, 16 connections",
-            (h1, What::Up, closed(16, 1)),
-            &UP,
-        ),
-        work(
-            "up-h2",
-            "1 MiB up, TLS, HTTP/2, 8 × 2 streams",
-            (h2, What::Up, closed(8, 2)),
-            &UP,
-        ),
-        work(
-            "full",
-            "full TLS handshake and one request",
-            (h1, What::Small, Way::Handshakes { resumed: false }),
-            &FULL,
-        ),
-        work(
-            "resumed",
-            "resumed TLS handshake and one request",
-            (h1, What::Small, Way::Handshakes { resumed: true }),
-            &RESUMED,
-        ),
-        work(
-            "idle-h1",
-            "idle TLS connections, HTTP/1.1",
-            (h1, What::Small, idle),
-            &IDLE,
-        ),
-        work(
-            "idle-h2",
-            "idle TLS connections, HTTP/2",
-            (h2, What::Small, idle),
-            &IDLE,
-        ),
-        work(
-            "latency",
-            "latency at a fixed rate, TLS, HTTP/1.1",
-            (h1, What::Small, open),
-            &LATENCY,
-        ),
-    ]
+    let mut all = EXCHANGES.to_vec();
+    all.push(work(
+        "idle-h1",
+        "idle TLS connections, HTTP/1.1",
+        (H1, What::Small, idle),
+        &IDLE,
+    ));
+    all.push(work(
+        "idle-h2",
+        "idle TLS connections, HTTP/2",
+        (H2, What::Small, idle),
+        &IDLE,
+    ));
+    all.push(work(
+        "latency",
+        "latency at a fixed rate, TLS, HTTP/1.1",
+        (H1, What::Small, open),
+        &LATENCY,
+    ));
+    all
 }
