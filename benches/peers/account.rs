@@ -90,6 +90,16 @@ pub(super) struct Memory {
 }
 
 impl Memory {
+    /// Reads it, and lets the largest resident sets be counted anew.
+    pub(super) fn from_now_on(root: u32) -> Self {
+        let memory = Self::of(root);
+        for process in tree(root) {
+            // 5 is "reset the peak" (man 5 proc_pid_clear_refs); a process that has just ended needs none
+            let _ = fs::write(format!("/proc/{process}/clear_refs"), "5");
+        }
+        memory
+    }
+
     /// Reads `/proc` for `root` and everything below it.
     pub(super) fn of(root: u32) -> Self {
         let mut memory = Self::default();

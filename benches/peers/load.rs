@@ -157,8 +157,7 @@ async fn measure(plan: Plan) -> io::Result<Told> {
         Line::Http1 => Some(b"http/1.1"),
         Line::Http2 => Some(b"h2"),
     };
-    let resume = plan.way == Way::Handshakes { resumed: true };
-    let connector = Connector::new(plan.address, alpn, resume)?;
+    let connector = Connector::new(plan.address, alpn, false)?;
     let (plan, counts) = (Rc::new(plan), Rc::<Counts>::default());
     match plan.way {
         Way::Once => return once(&connector, &plan).await,
@@ -187,11 +186,13 @@ async fn measure(plan: Plan) -> io::Result<Told> {
             all_connected(&counts, connections).await?;
             std::thread::spawn(move || pace(rate, &due));
         }
-        Way::Handshakes { .. } => {
+        Way::Handshakes { resumed } => {
             for _ in 0..MAKERS {
+                // each with tickets of its own, so that there always is one
+                let connector = Connector::new(plan.address, alpn, resumed)?;
                 begin(
                     &counts,
-                    keep_connecting(connector.clone(), Rc::clone(&plan), Rc::clone(&counts)),
+                    keep_connecting(connector, Rc::clone(&plan), Rc::clone(&counts)),
                 );
             }
         }
@@ -205,7 +206,7 @@ async fn window(plan: &Plan, counts: &Counts) -> io::Result<Told> {
     counts.check()?;
     counts.latencies.borrow_mut().clear();
     let (requests, resumed, began) = (counts.requests.get(), counts.resumed.get(), clock::steady());
-    let (before, memory) = (Account::of(plan.process), Memory::of(plan.process));
+    let (before, memory) = (Account::of(plan.process), Memory::from_now_on(plan.process));
     sleep(Duration::from_millis(plan.measure_millis)).await;
     let spent = Account::of(plan.process).since(&before);
     let (requests, resumed, took) = (

@@ -27,6 +27,7 @@ mod works;
 use std::{
     fs,
     io::Read as _,
+    path::Path,
     process::Command,
     time::{Duration, UNIX_EPOCH},
 };
@@ -36,7 +37,8 @@ use serde_json::{Value, json};
 
 use fleet::{BANYAN, Surroundings};
 use options::Options;
-use rounds::{Contest, Cores};
+use rounds::{Contest, Cores, Found};
+use works::Work;
 
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
@@ -82,10 +84,12 @@ fn compare_all(options: &Options) {
     let mut record = Record {
         options,
         contest: &contest,
-        markdown: heading(&contest, options),
+        heading: heading(&contest, options),
+        summary: "| work | number | Banyan's | |\n|---|---|---:|---|\n".to_owned(),
+        tables: String::new(),
         works: Vec::new(),
     };
-    print!("{}", record.markdown);
+    print!("{}", record.heading);
     let mut running = Vec::new();
     for work in works::all(options.rate, options.idle) {
         if options.wants(work.name) {
@@ -93,36 +97,46 @@ fn compare_all(options: &Options) {
                 running = contest.start(1, &contest.cores.proxy);
             }
             let found = contest.compare(&work, &mut running);
-            record.add(&report::tables(&work, &found), report::json(&work, &found));
+            record.add_found(&work, &found);
         }
     }
     drop(running);
     let two = works::TWO_CORES;
     if options.wants(two.name) {
         let found = contest.scale(&two);
-        record.add(&report::tables(&two, &found), report::json(&two, &found));
+        record.add_found(&two, &found);
     }
     if options.wants("reload") {
-        let (text, value) = reload::run(&contest, options.rate, options.swaps);
-        record.add(&text, value);
+        let (summary, tables, value) = reload::run(&contest, options.rate, options.swaps);
+        record.add(&summary, &tables, value);
     }
+    println!("{}", record.summary);
 }
 
 /// What was found so far, kept after each work.
 struct Record<'a> {
     options: &'a Options,
     contest: &'a Contest,
-    markdown: String,
+    heading: String,
+    summary: String,
+    tables: String,
     works: Vec<Value>,
 }
 
 impl Record<'_> {
-    fn add(&mut self, text: &str, work: Value) {
-        print!("{text}");
-        self.markdown.push_str(text);
+    fn add_found(&mut self, work: &Work, found: &[Found]) {
+        let (summary, tables) = (report::summary(work, found), report::tables(work, found));
+        self.add(&summary, &tables, report::json(work, found));
+    }
+
+    fn add(&mut self, summary: &str, tables: &str, work: Value) {
+        print!("{tables}");
+        self.summary.push_str(summary);
+        self.tables.push_str(tables);
         self.works.push(work);
         if let Some(path) = &self.options.markdown {
-            fs::write(path, &self.markdown).expect("a Markdown file");
+            let figures = format!("{}{}\n{}", self.heading, self.summary, self.tables);
+            fs::write(path, between_marks(path, &figures)).expect("a Markdown file");
         }
         if let Some(path) = &self.options.json {
             let around = &self.contest.around;
@@ -134,6 +148,19 @@ impl Record<'_> {
                 json!({ "date": today(), "machine": machine(), "programs": programs, "works": self.works });
             fs::write(path, format!("{all:#}\n")).expect("a JSON file");
         }
+    }
+}
+
+/// The file with these figures between its marks; the figures alone where there is no file with marks.
+fn between_marks(path: &Path, figures: &str) -> String {
+    const MARKS: [&str; 2] = ["<!-- figures:begin -->\n", "<!-- figures:end -->"];
+    let text = fs::read_to_string(path).unwrap_or_default();
+    let marked = text
+        .split_once(MARKS[0])
+        .and_then(|(before, rest)| Some((before, rest.split_once(MARKS[1])?.1)));
+    match marked {
+        Some((before, after)) => format!("{before}{}\n{figures}{}{after}", MARKS[0], MARKS[1]),
+        None => figures.to_owned(),
     }
 }
 
@@ -173,8 +200,13 @@ fn machine() -> String {
     )
 }
 
+/// Of the machine, whichever this process may use.
 fn core_count() -> usize {
-    std::thread::available_parallelism().map_or(1, usize::from)
+    let processors = fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
+    processors
+        .lines()
+        .filter(|line| line.starts_with("processor"))
+        .count()
 }
 
 /// The first core is the proxy's, the next two (of two: the other) are for generator and backend.

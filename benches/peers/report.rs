@@ -44,112 +44,157 @@ pub(super) fn median(mut values: Vec<f64>) -> f64 {
     }
 }
 
-/// Tables of one work in Markdown, one for each measure.
+/// A work's section in Markdown: a table for each measure of which something is wanted. What is only to be read stands in
+/// the first one's last columns.
 pub(super) fn tables(work: &Work, found: &[Found]) -> String {
     let mut text = format!("### `{}`: {}\n\n", work.name, work.title);
-    for measure in work.measures {
-        table(&mut text, measure, found);
+    let (judged, mut read): (Vec<&Measure>, Vec<&Measure>) =
+        work.measures.iter().partition(|measure| measure.goal.is_any());
+    for measure in judged {
+        table(&mut text, measure, &std::mem::take(&mut read), found);
     }
     text
 }
 
-fn table(text: &mut String, measure: &Measure, found: &[Found]) {
+fn table(text: &mut String, measure: &Measure, read: &[&Measure], found: &[Found]) {
     let lines: Vec<Line<'_>> = found.iter().map(|found| line(measure, found)).collect();
-    let named = |name: &str| {
-        lines
-            .iter()
-            .find(|line| line.name == name && !line.values.is_empty())
-    };
-    let (floor, banyan) = (named(RELAY.name), named(BANYAN.name));
-    let is_peer = |line: &&Line<'_>| {
-        ![BANYAN.name, RELAY.name, DIRECTLY].contains(&line.name) && !line.values.is_empty()
-    };
-    let best = lines
-        .iter()
-        .filter(is_peer)
-        .min_by(|a, b| a.median().total_cmp(&b.median()));
-    let _ = writeln!(
+    let (best, floor) = (best(&lines), named(&lines, RELAY.name));
+    let _ = write!(
         text,
-        "| {} | median | min – max | to best peer | to floor | |",
+        "| {} | median | min – max | to best peer | to floor |",
         measure.name
     );
-    text.push_str("|---|---:|---:|---:|---:|---|\n");
-    for line in &lines {
-        row(text, line, best, floor);
+    for measure in read {
+        let _ = write!(text, " {} |", measure.name);
+    }
+    let _ = writeln!(
+        text,
+        " |\n|---|---:|---:|---:|---:|{}---|",
+        "---:|".repeat(read.len())
+    );
+    for (found, of) in found.iter().zip(&lines) {
+        row(text, of, best, floor);
+        for measure in read {
+            let of = line(measure, found);
+            let _ = write!(
+                text,
+                " {} |",
+                if of.values.is_empty() {
+                    String::new()
+                } else {
+                    number(of.median())
+                }
+            );
+        }
+        let _ = writeln!(text, " {} |", remarks(of));
     }
     text.push('\n');
-    if let Some(banyan) = banyan {
-        judge(text, measure.goal, banyan, best, floor);
+    for verdict in verdicts(measure.goal, &lines) {
+        let _ = writeln!(text, "{verdict}.\n");
     }
 }
 
-fn row(text: &mut String, line: &Line<'_>, best: Option<&Line<'_>>, floor: Option<&Line<'_>>) {
-    let mut remarks: Vec<String> = line
-        .failed
+fn named<'l, 'f>(lines: &'l [Line<'f>], name: &str) -> Option<&'l Line<'f>> {
+    lines
         .iter()
-        .map(|why| why.replace(['\n', '\r', '|'], " "))
-        .collect();
-    remarks.dedup();
+        .find(|line| line.name == name && !line.values.is_empty())
+}
+
+/// The peer that needs least.
+fn best<'l, 'f>(lines: &'l [Line<'f>]) -> Option<&'l Line<'f>> {
+    let is_peer = |line: &&Line<'_>| {
+        ![BANYAN.name, RELAY.name, DIRECTLY].contains(&line.name) && !line.values.is_empty()
+    };
+    lines
+        .iter()
+        .filter(is_peer)
+        .min_by(|a, b| a.median().total_cmp(&b.median()))
+}
+
+fn row(text: &mut String, line: &Line<'_>, best: Option<&Line<'_>>, floor: Option<&Line<'_>>) {
     if line.values.is_empty() {
-        let _ = writeln!(
-            text,
-            "| {} | | | | | skipped: {} |",
-            line.name,
-            remarks.join("; ")
-        );
+        let _ = write!(text, "| {} | | | | |", line.name);
         return;
-    }
-    if !remarks.is_empty() {
-        remarks.insert(
-            0,
-            format!("{} of {} rounds failed", line.failed.len(), line.by_round.len()),
-        );
     }
     let ratio = |to: Option<&Line<'_>>| to.map_or(String::new(), |to| format!("{:.2}", line.ratio(to)));
     let extreme =
         |pick: fn(f64, f64) -> f64| number(line.values.iter().copied().reduce(pick).unwrap_or(f64::NAN));
-    let _ = writeln!(
+    let _ = write!(
         text,
-        "| {} | {} | {} – {} | {} | {} | {} |",
+        "| {} | {} | {} – {} | {} | {} |",
         line.name,
         number(line.median()),
         extreme(f64::min),
         extreme(f64::max),
         ratio(best),
         ratio(floor),
-        remarks.join(": ")
     );
 }
 
-/// Says whether what is wanted of Banyan was found.
-fn judge(
-    text: &mut String,
-    goal: Goal,
-    banyan: &Line<'_>,
-    best: Option<&Line<'_>>,
-    floor: Option<&Line<'_>>,
-) {
+/// What went wrong.
+fn remarks(line: &Line<'_>) -> String {
+    let mut reasons: Vec<String> = line
+        .failed
+        .iter()
+        .map(|why| why.replace(['\n', '\r', '|'], " "))
+        .collect();
+    reasons.dedup();
+    match (line.values.is_empty(), line.failed.len()) {
+        (_, 0) => String::new(),
+        (true, _) => format!("skipped: {}", reasons.join("; ")),
+        (false, failed) => format!(
+            "{failed} of {} rounds failed: {}",
+            line.by_round.len(),
+            reasons.join("; ")
+        ),
+    }
+}
+
+/// Whether what is wanted of Banyan was found.
+fn verdicts(goal: Goal, lines: &[Line<'_>]) -> Vec<String> {
+    let Some(banyan) = named(lines, BANYAN.name) else {
+        return vec!["Banyan was not measured".to_owned()];
+    };
     let word = |met: bool| if met { "met" } else { "not met" };
+    let mut verdicts = Vec::new();
     if let Some(least) = goal.least {
         let found = banyan.median();
-        let _ = writeln!(
-            text,
-            "Wanted: at least {least:.2}; found {found:.2}: {}.\n",
+        verdicts.push(format!(
+            "Wanted: at least {least:.2}; found {found:.2}: {}",
             word(found >= least)
-        );
+        ));
     }
+    let floor = named(lines, RELAY.name);
     for (goal, to, name) in [
-        (goal.best, best, "the best peer's"),
+        (goal.best, best(lines), "the best peer's"),
         (goal.floor, floor, "the floor's"),
     ] {
         if let (Some(goal), Some(to)) = (goal, to) {
-            let (found, to, met) = (banyan.ratio(to), to.name, word(banyan.ratio(to) <= goal));
+            let found = banyan.ratio(to);
+            let (to, met) = (to.name, word(found <= goal));
+            verdicts.push(format!(
+                "Wanted: at most {goal:.2} of {name} ({to}); found {found:.2}: {met}"
+            ));
+        }
+    }
+    verdicts
+}
+
+/// All verdicts of a work, as lines of a table.
+pub(super) fn summary(work: &Work, found: &[Found]) -> String {
+    let mut text = String::new();
+    for measure in work.measures.iter().filter(|measure| measure.goal.is_any()) {
+        let lines: Vec<Line<'_>> = found.iter().map(|found| line(measure, found)).collect();
+        let middle = named(&lines, BANYAN.name).map_or(String::new(), |banyan| number(banyan.median()));
+        for verdict in verdicts(measure.goal, &lines) {
             let _ = writeln!(
                 text,
-                "Wanted: at most {goal:.2} of {name} ({to}); found {found:.2}: {met}.\n"
+                "| `{}` | {} | {middle} | {verdict} |",
+                work.name, measure.name
             );
         }
     }
+    text
 }
 
 fn line<'a>(measure: &Measure, found: &'a Found) -> Line<'a> {

@@ -25,6 +25,13 @@ pub(super) struct Goal {
     pub(super) least: Option<f64>,
 }
 
+impl Goal {
+    /// Whether anything is wanted.
+    pub(super) const fn is_any(self) -> bool {
+        self.best.is_some() || self.floor.is_some() || self.least.is_some()
+    }
+}
+
 /// Nothing is wanted: the number is there to be read.
 const NONE: Goal = Goal {
     best: None,
@@ -56,9 +63,9 @@ impl Work {
         matches!(self.way, Way::Open { .. })
     }
 
-    /// Whether the relay can do it: it passes bytes on, and the backend speaks HTTP/1.1.
+    /// Whether the relay is a floor: it passes bytes on to a backend that speaks HTTP/1.1, and keeps its buffers.
     pub(super) fn has_floor(&self) -> bool {
-        self.line != Line::Http2
+        self.line != Line::Http2 && !self.needs_fresh()
     }
 }
 
@@ -98,7 +105,7 @@ const fn mebibyte(best: f64) -> [Measure; 2] {
             },
         },
         Measure {
-            name: "largest memory, MiB",
+            name: "largest memory meanwhile, MiB",
             of: |told| told.memory_peak as f64 / 1024.0 / 1024.0,
             goal: NONE,
         },
@@ -120,7 +127,7 @@ const fn handshake(best: f64) -> [Measure; 2] {
     [
         request(best, None)[0],
         Measure {
-            name: "part of the connections that resumed a session",
+            name: "resumed, of 1",
             of: |told| told.resumed_share,
             goal: NONE,
         },
