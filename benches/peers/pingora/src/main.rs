@@ -65,10 +65,17 @@ fn main() -> ExitCode {
     };
     let mut server = Server::new_with_opt_and_conf(None, conf);
     server.bootstrap();
-    let mut service = http_proxy_service(&server.configuration, Peer { backend: backend.clone() });
+    let mut service = http_proxy_service(
+        &server.configuration,
+        Peer {
+            backend: backend.clone(),
+        },
+    );
     let mut settings = TlsSettings::intermediate(certificate, key).expect("certificate and key");
     settings.enable_h2();
-    settings.set_min_proto_version(Some(SslVersion::TLS1_3)).expect("TLS 1.3");
+    settings
+        .set_min_proto_version(Some(SslVersion::TLS1_3))
+        .expect("TLS 1.3");
     settings.set_session_cache_mode(SslSessionCacheMode::SERVER);
     settings.set_curves_list("X25519").expect("a curve");
     service.add_tls_with_settings(tls, None, settings);
