@@ -51,6 +51,8 @@ pub(super) struct Contest {
     pub(super) measure_millis: u64,
 }
 
+/// Rounds of a work that needs new programs each time: memory repeats.
+const FRESH_ROUNDS: usize = 3;
 const WARM_MILLIS: u64 = 300;
 
 /// A program that runs, or why it doesn't.
@@ -138,7 +140,12 @@ impl Contest {
     /// All rounds of a work.
     pub(super) fn compare(&self, work: &Work, fleet: &mut Vec<Start>) -> Vec<Found> {
         let mut found: Vec<Found> = Vec::new();
-        for round in 0..self.rounds {
+        let rounds = if work.needs_fresh() {
+            self.rounds.min(FRESH_ROUNDS)
+        } else {
+            self.rounds
+        };
+        for round in 0..rounds {
             if work.needs_fresh() {
                 fleet.clear();
                 *fleet = self.start(1, &self.cores.proxy);
@@ -157,7 +164,7 @@ impl Contest {
             if work.has_direct() {
                 self.ask_directly(work, round, &mut found);
             }
-            eprint!("\r{}: round {} of {}", work.name, round + 1, self.rounds);
+            eprint!("\r{}: round {} of {rounds}", work.name, round + 1);
         }
         eprintln!();
         found
