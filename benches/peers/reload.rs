@@ -174,7 +174,7 @@ fn swap(
             }
             thread::sleep(Duration::from_millis(10));
         }
-        if at % (swaps / 10).max(1) == 0 {
+        if at % (swaps / 20).max(1) == 0 {
             found.push((at, Memory::of(running.id()).proportional));
         }
         eprint!("\rreload: swap {at} of {swaps}");
@@ -189,13 +189,22 @@ fn memories(text: &mut String, memory: &[(usize, u64)]) {
         let _ = writeln!(text, "| {swaps} | {:.1} |", *bytes as f64 / MEBIBYTE);
     }
     let later = memory.get(memory.len() / 2..).unwrap_or_default();
-    if let [(first, before), .., (last, after)] = later {
-        let growth = (*after as f64 - *before as f64) / (last - first) as f64;
-        let _ = writeln!(
-            text,
-            "\nGrowth in the second half: {growth:.0} bytes each swap.\n"
-        );
-    }
+    let _ = writeln!(
+        text,
+        "\nGrowth in the second half: {:.0} bytes each swap.\n",
+        slope(later)
+    );
+}
+
+/// Bytes for each swap, by least squares: memory goes up and down from one to the next.
+fn slope(found: &[(usize, u64)]) -> f64 {
+    let count = found.len() as f64;
+    let middle = |of: fn(&(usize, u64)) -> f64| found.iter().map(of).sum::<f64>() / count;
+    let (swaps, bytes) = (middle(|point| point.0 as f64), middle(|point| point.1 as f64));
+    let away = |point: &(usize, u64)| (point.0 as f64 - swaps, point.1 as f64 - bytes);
+    let along: f64 = found.iter().map(away).map(|(x, y)| x * y).sum();
+    let wide: f64 = found.iter().map(away).map(|(x, _)| x * x).sum();
+    along / wide
 }
 
 /// Which snapshot is in force.

@@ -58,7 +58,10 @@ pub(super) fn tables(work: &Work, found: &[Found]) -> String {
 
 fn table(text: &mut String, measure: &Measure, read: &[&Measure], found: &[Found]) {
     let lines: Vec<Line<'_>> = found.iter().map(|found| line(measure, found)).collect();
-    let (best, floor) = (best(&lines), named(&lines, RELAY.name));
+    let (best, floor) = match measure.goal.least {
+        Some(_) => (None, None), // more is better: no part of another's tells that
+        None => (best(&lines), named(&lines, RELAY.name)),
+    };
     let _ = write!(
         text,
         "| {} | median | min – max | to best peer | to floor |",
