@@ -154,8 +154,14 @@ impl Peer {
                 || line.starts_with("Running on OpenSSL")
                 || line.starts_with("OpenSSL:")
         });
+        let short = |line: &str| {
+            line.rsplit_once("version: ")
+                .map_or(line, |(_, version)| version)
+                .trim()
+                .to_owned()
+        };
         telling
-            .map(|(_, line)| line.trim())
+            .map(|(_, line)| short(line))
             .collect::<Vec<_>>()
             .join("; ")
     }
