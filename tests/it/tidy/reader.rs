@@ -356,12 +356,14 @@ pub(super) fn relative(path: &Path) -> String {
     path.strip_prefix(repository()).unwrap().display().to_string()
 }
 
+/// The Rust files of this package below a folder; a folder with a `Cargo.toml` is another package.
 pub(super) fn rust_files(folder: &Path) -> Vec<PathBuf> {
     let mut files = Vec::new();
     every_file(folder, &mut files);
     files.retain(|file| {
-        let nested = file.components().any(|part| part.as_os_str() == "node_modules");
-        file.extension().is_some_and(|end| end == "rs") && !nested
+        let mut folders = file.ancestors().skip(1).take_while(|above| *above != folder);
+        let other_package = folders.any(|above| above.join("Cargo.toml").exists());
+        file.extension().is_some_and(|end| end == "rs") && !other_package
     });
     files
 }
