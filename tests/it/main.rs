@@ -34,6 +34,7 @@ mod shipped;
 mod shutdown;
 mod streaming;
 mod strictness;
+mod syscalls;
 mod tables;
 mod tidy;
 mod upgrade;

@@ -1,6 +1,11 @@
 //! The router as a process, put over the backends and files of a world that was not started.
 
-use std::{fs, net::SocketAddr};
+use std::{
+    fs, io,
+    net::SocketAddr,
+    path::{Path, PathBuf},
+    process::Command,
+};
 
 use crate::{
     backend::Server,
@@ -13,41 +18,98 @@ use crate::{
 pub struct Program {
     /// Where its https listener is.
     pub https: SocketAddr,
+    /// Where its private listener is.
+    pub private: SocketAddr,
     child: std::process::Child,
+    /// The router's own process: the child, or the child's child.
+    pid: u32,
     site: Builder,
 }
 
 impl Program {
     /// Writes the files and starts `banyan run` on them.
     pub async fn start(site: Builder) -> Self {
-        let path = site.write();
-        let said = site.folder().join("log/stderr");
-        let child = std::process::Command::new(env!("CARGO_BIN_EXE_banyan"))
+        let config = site.write();
+        let mut command = Command::new(env!("CARGO_BIN_EXE_banyan"));
+        let child = command.args(["run", "--config"]).arg(&config);
+        Self::spawn(child, site).await.expect("it serves")
+    }
+
+    /// As [`Program::start`], with its system calls written to `trace` by strace, each line beginning with the thread.
+    ///
+    /// # Errors
+    /// There is no strace, or it may not trace.
+    pub async fn start_traced(site: Builder, trace: &Path) -> io::Result<Self> {
+        let config = site.write();
+        let mut command = Command::new("strace");
+        let child = command
+            .args(["-f", "-qq", "-e", "signal=none", "-o"])
+            .arg(trace)
+            .arg(env!("CARGO_BIN_EXE_banyan"))
             .args(["run", "--config"])
-            .arg(&path)
+            .arg(&config);
+        let mut program = Self::spawn(child, site).await?;
+        let lines = fs::read_to_string(trace)?;
+        program.pid = lines.split_whitespace().next().unwrap().parse().unwrap();
+        Ok(program)
+    }
+
+    async fn spawn(command: &mut Command, site: Builder) -> io::Result<Self> {
+        let said: PathBuf = site.folder().join("log/stderr");
+        let mut child = command
             .env("NO_COLOR", "1")
-            .stderr(fs::File::create(&said).unwrap())
-            .spawn()
-            .unwrap();
-        let mut https = None;
+            .stderr(fs::File::create(&said)?)
+            .spawn()?;
+        let (mut text, mut ended) = (String::new(), None);
         until("the program's word that it serves", async || {
-            let said = fs::read_to_string(&said).unwrap();
-            let after = said.split_once("https=\"").map(|(_, after)| after.to_owned());
-            https = after.and_then(|after| after.split_once('"')?.0.parse().ok());
-            https.is_some()
+            ended = child.try_wait().unwrap();
+            text = fs::read_to_string(&said).unwrap();
+            ended.is_some() || text.contains("https=\"")
         })
         .await;
-        Self {
-            https: https.unwrap(),
+        if let Some(status) = ended {
+            return Err(io::Error::other(format!("{status}: {text}")));
+        }
+        let listener = |name: &str| {
+            let (_, after) = text.split_once(&format!("{name}=\""))?;
+            after.split_once('"')?.0.parse().ok()
+        };
+        Ok(Self {
+            https: listener("https").unwrap(),
+            private: listener("private").unwrap(),
+            pid: child.id(),
             child,
             site,
-        }
+        })
     }
 
     /// A new connection to its https listener.
     pub async fn client(&self, http: Http) -> Client {
         let tls = client::tls(self.https, &self.site.folder().join("state/dev-ca/ca.pem"), http).await;
         Client::over(tls, http, "https", format!("localhost:{}", self.https.port())).await
+    }
+
+    /// A new HTTP/1.1 connection to its private listener.
+    pub async fn private(&self) -> Client {
+        let tcp = client::tcp(self.private).await;
+        Client::over(
+            tcp,
+            Http::One,
+            "http",
+            format!("localhost:{}", self.private.port()),
+        )
+        .await
+    }
+
+    /// The thread of that name, by its number.
+    pub fn thread(&self, name: &str) -> u32 {
+        let tasks = fs::read_dir(format!("/proc/{}/task", self.pid)).unwrap();
+        let mut named = tasks.flatten().filter(|task| {
+            let comm = fs::read_to_string(task.path().join("comm")).unwrap_or_default();
+            comm.trim_end() == name
+        });
+        let task = named.next().expect("a thread of that name");
+        task.file_name().to_str().unwrap().parse().unwrap()
     }
 
     /// As [`World::backend`].
@@ -57,7 +119,7 @@ impl Program {
 
     /// A line of `/proc/<pid>/status` in bytes: `VmRSS` (memory now), `VmHWM` (the most so far).
     pub fn memory(&self, line: &str) -> u64 {
-        let status = fs::read_to_string(format!("/proc/{}/status", self.child.id())).unwrap();
+        let status = fs::read_to_string(format!("/proc/{}/status", self.pid)).unwrap();
         let line = status.lines().find_map(|text| text.strip_prefix(line)).unwrap();
         let kib = line.trim_start_matches(':').trim().trim_end_matches(" kB");
         kib.parse::<u64>().unwrap() * 1024
@@ -65,12 +127,9 @@ impl Program {
 
     /// Sends a signal by its name, as `kill` does.
     pub fn signal(&self, name: &str) {
-        let mut kill = std::process::Command::new("kill");
-        let sent = kill
-            .args(["-s", name, &self.child.id().to_string()])
-            .status()
-            .unwrap();
-        assert!(sent.success());
+        let mut kill = Command::new("kill");
+        let sent = kill.args(["-s", name, &self.pid.to_string()]).status();
+        assert!(sent.unwrap().success());
     }
 
     /// Waits until it has ended; its exit status.
@@ -87,6 +146,9 @@ impl Program {
 
 impl Drop for Program {
     fn drop(&mut self) {
+        if self.pid != self.child.id() {
+            self.signal("KILL"); // it would outlive whoever traces it
+        }
         let _ = self.child.kill();
         let _ = self.child.wait();
     }
