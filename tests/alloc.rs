@@ -26,17 +26,18 @@ const DECIDE: u64 = 0;
 const DECIDE_FLAGGED: u64 = 0;
 const DECIDE_SIGNED_IN: u64 = 0;
 
-// A proxied exchange, from the client's version to the backend's. What `h2` and tokio take for a stream is most of HTTP/2's.
-const HTTP1_TO_HTTP1: u64 = 16;
-const HTTP2_TO_HTTP1: u64 = 33;
+// A proxied exchange, from the client's version to the backend's. Towards backends, `h2` and the map
+// that it wants of a head are most of HTTP/2's.
+const HTTP1_TO_HTTP1: u64 = 12;
+const HTTP2_TO_HTTP1: u64 = 13;
 const HTTP1_TO_HTTP2: u64 = 25;
-const HTTP2_TO_HTTP2: u64 = 45;
+const HTTP2_TO_HTTP2: u64 = 26;
 
 // A side alone.
-const HTTP1_SERVER: u64 = 8;
-const HTTP2_SERVER: u64 = 21;
-const HTTP1_CLIENT: u64 = 4;
-const HTTP2_CLIENT: u64 = 11;
+const HTTP1_SERVER: u64 = 3;
+const HTTP2_SERVER: u64 = 4;
+const HTTP1_CLIENT: u64 = 3;
+const HTTP2_CLIENT: u64 = 15;
 
 /// Routes of the site that decisions are asked of.
 const ROUTES: usize = 1_000;

@@ -44,6 +44,10 @@ impl Line {
         self.added
     }
 
+    pub(super) const fn value_len(&self) -> usize {
+        self.value_bytes as usize
+    }
+
     pub(super) fn name<'b>(&self, bytes: &'b [u8]) -> &'b [u8] {
         piece(bytes, self.name_at, u32::from(self.name_bytes))
     }

@@ -346,13 +346,23 @@ impl Fields {
         &self.received
     }
 
-    /// As a map, for who wants one.
+    /// As a map, for who wants one. The values share one piece of memory.
     #[must_use]
     pub fn to_map(&self) -> HeaderMap {
+        let mut values = BytesMut::with_capacity(self.lines.iter().map(Line::value_len).sum());
+        for line in &self.lines {
+            values.extend_from_slice(self.value(line));
+        }
+        let mut values = values.freeze();
         let mut map = HeaderMap::with_capacity(self.len());
-        for (name, value) in self.iter() {
-            let name = HeaderName::from_bytes(name.as_str().as_bytes());
-            if let (Ok(name), Ok(value)) = (name, HeaderValue::from_bytes(value.as_bytes())) {
+        for line in &self.lines {
+            let value = HeaderValue::from_maybe_shared(values.split_to(line.value_len()));
+            let Name { known, text } = self.name(line);
+            let name = match known {
+                Some(known) => Ok(HeaderName::from_static(known.as_str())),
+                None => HeaderName::from_bytes(text.as_bytes()),
+            };
+            if let (Ok(name), Ok(value)) = (name, value) {
                 map.append(name, value);
             }
         }
