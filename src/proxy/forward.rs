@@ -19,10 +19,7 @@ use crate::{
     body::Body,
     clock,
     message::{Head, Response},
-    observe::{
-        metrics::{Family, Label},
-        record::Record,
-    },
+    observe::record::Record,
     snapshot::{BackendId, Snapshot},
     wire::{ExchangeTimeouts, Interim, SendCause, SendError, Sent},
 };
@@ -67,13 +64,6 @@ pub async fn send(
         record.attempts += 1;
         record.server = Some(Arc::clone(&pool.server.label));
         let under_way = pool.enter(now);
-        if record.attempts > 1 {
-            edge.observe.count(
-                Family::BackendRetries,
-                &[Label::Name(&backend.settings.name.shared())],
-                1,
-            );
-        }
         let trying = Outgoing {
             body: std::mem::replace(&mut outgoing.body, Body::Empty),
             head: outgoing.head,

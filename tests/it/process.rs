@@ -101,15 +101,20 @@ impl Program {
         .await
     }
 
-    /// The thread of that name, by its number.
-    pub fn thread(&self, name: &str) -> u32 {
-        let tasks = fs::read_dir(format!("/proc/{}/task", self.pid)).unwrap();
-        let mut named = tasks.flatten().filter(|task| {
-            let comm = fs::read_to_string(task.path().join("comm")).unwrap_or_default();
-            comm.trim_end() == name
-        });
-        let task = named.next().expect("a thread of that name");
-        task.file_name().to_str().unwrap().parse().unwrap()
+    /// The number of the thread that has given itself that name.
+    pub async fn thread(&self, name: &str) -> u32 {
+        let mut found = None;
+        until("a thread of that name", async || {
+            let tasks = fs::read_dir(format!("/proc/{}/task", self.pid)).unwrap();
+            let mut named = tasks.flatten().filter(|task| {
+                let comm = fs::read_to_string(task.path().join("comm")).unwrap_or_default();
+                comm.trim_end() == name
+            });
+            found = named.next();
+            found.is_some()
+        })
+        .await;
+        found.unwrap().file_name().to_str().unwrap().parse().unwrap()
     }
 
     /// As [`World::backend`].

@@ -65,7 +65,7 @@ async fn a_proxied_request_keeps_its_budget_of_system_calls() {
         }
     };
     let traced = Traced {
-        thread: program.thread("banyan-core-0").to_string(),
+        thread: program.thread("banyan-core-0").await.to_string(),
         trace,
     };
     let mut found = Vec::new();
