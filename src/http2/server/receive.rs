@@ -325,10 +325,8 @@ impl Conn {
         }
         let window = stream.receive_window.receive(bytes);
         window.map_err(|Overflow| Fault::Stream(id, Reason::FLOW_CONTROL_ERROR))?;
-        if let Some(promised) = &mut stream.promised {
-            *promised = promised
-                .checked_sub(data as u64)
-                .ok_or(Fault::Stream(id, Reason::PROTOCOL_ERROR))?;
+        if stream.promised.is_some_and(|left| left < data as u64) {
+            return Err(Fault::Stream(id, Reason::PROTOCOL_ERROR));
         }
         Ok(Some(at))
     }
@@ -353,6 +351,9 @@ impl Conn {
             stream
                 .received
                 .extend_from_slice(bytes.get(..count).unwrap_or_default());
+        }
+        if let Some(promised) = &mut stream.promised {
+            *promised = promised.saturating_sub(count as u64); // not before it is here: it tells the body's size
         }
         let (id, unread) = (stream.id, stream.unread);
         let short = end && stream.promised.is_some_and(|left| left > 0);
