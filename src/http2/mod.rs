@@ -1,14 +1,14 @@
-//! HTTP/2 on the wire, both directions, over the `h2` crate.
+//! HTTP/2 on the wire: towards clients all our own, towards servers over the `h2` crate.
 //!
-//! - `server` serves one connection of a client, `exchange` one stream of it; `client` sends requests over one connection to a server.
-//! - `head` judges a request's head, `response` an answer's: what `h2` lets through and we don't.
-//! - `body` receives a body, `send` sends one, both under flow control.
-//! - `socket` stands between `h2` and the byte stream: it gathers writes and sees each frame's header, `names` looks into
-//!   header blocks as far as needed, `rate` counts what a client may do only so often.
-//! - `websocket` translates the two WebSocket handshakes into each other.
+//! - `server` serves one connection of a client; `rate` counts what that may do only so often.
+//! - `client` sends requests over one connection to a server; `body` receives its answers' bodies, `send` sends ours, both under
+//!   flow control; `response` judges an answer's head: what `h2` lets through and we don't. `socket` stands between `h2` and the
+//!   byte stream: it gathers writes and sees each frame's header (`frames`).
+//! - `head` is what both ask of a head.
 //!
-//! What one connection may hold in memory: [`CONNECTION_WINDOW_BYTES`] of bodies received and not yet taken, [`SEND_BYTES_MAX`] of
-//! answer for each of `streams_max` streams, 64 KiB of gathered writes, one header block being received.
+//! What one connection of a client may hold in memory: [`CONNECTION_WINDOW_BYTES`] of bodies received and not yet taken, one piece
+//! of answer for each of `streams_max` streams, 64 KiB of gathered writes and a little more, one header block being received.
+//! One to a server: the same window, [`SEND_BYTES_MAX`] of request for each exchange, 64 KiB of gathered writes.
 
 mod body;
 pub mod client;
@@ -32,10 +32,7 @@ mod server_tests;
 #[cfg(test)]
 mod testing;
 
-pub use self::{
-    body::ReceivedBody,
-    server::{Pipe, RequestBody},
-};
+pub use self::{body::ReceivedBody, server::RequestBody};
 
 /// Bytes of one body that a peer may send ahead of the reader. At 50 ms to the client that is 5 MiB/s for one upload.
 pub const STREAM_WINDOW_BYTES: u32 = 256 * 1024;

@@ -441,3 +441,29 @@ async fn an_extended_connect_becomes_a_tunnel() {
     })
     .await;
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_body_s_size_is_told_right_in_the_middle_of_a_frame() {
+    local(async {
+        let (io, _phase, _task) = start(
+            service(|request| async move {
+                let size = http_body::Body::size_hint(&request.body).exact().unwrap();
+                Response::new(Body::full(size.to_string()))
+            }),
+            Limits::default(),
+        );
+        let mut client = RawClient::greet(io).await;
+        let head = GET.into_iter().chain([("content-length", "6")]);
+        let mut bytes = frame(1, 4, 1, &header_block(head));
+        bytes.extend(frame(0, 1, 1, b"abcdef"));
+        client.send(&bytes[..bytes.len() - 3]).await;
+        let data = loop {
+            let frame = client.receive().await.unwrap();
+            if frame.kind == 0 {
+                break frame.payload;
+            }
+        };
+        assert_eq!(data, b"6");
+    })
+    .await;
+}

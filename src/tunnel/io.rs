@@ -10,7 +10,7 @@ use bytes::{Buf, Bytes, BytesMut};
 use h2::{RecvStream, SendStream};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
-use crate::{http2, stream::Stream};
+use crate::stream::Stream;
 
 /// The most that one write hands to an HTTP/2 stream: one frame of the size that every peer takes.
 const WRITE_BYTES_MAX: usize = 16 * 1024;
@@ -32,8 +32,13 @@ enum Kind {
         /// The rest of a DATA frame that was larger than the reader's buffer.
         held: Bytes,
     },
-    Http2Server(http2::Pipe),
+    Piped(Box<dyn Pipe>),
 }
+
+/// A pipe of another kind.
+pub(crate) trait Pipe: AsyncRead + AsyncWrite + Unpin + std::fmt::Debug {}
+
+impl<T: AsyncRead + AsyncWrite + Unpin + std::fmt::Debug> Pipe for T {}
 
 impl TunnelIo {
     /// A connection that spoke HTTP/1.1, with the bytes already read behind its last head.
@@ -42,9 +47,9 @@ impl TunnelIo {
         Self(Kind::Http1 { stream, leftover })
     }
 
-    /// The stream of a client's extended CONNECT (RFC 8441).
-    pub(crate) fn http2_server(pipe: http2::Pipe) -> Self {
-        Self(Kind::Http2Server(pipe))
+    /// What somebody else made a pipe of: the stream of a client's extended CONNECT (RFC 8441).
+    pub(crate) fn piped(pipe: impl Pipe + 'static) -> Self {
+        Self(Kind::Piped(Box::new(pipe)))
     }
 
     /// The stream of an extended CONNECT of ours: END_STREAM is the end of one direction, a reset the failure of both.
@@ -80,7 +85,7 @@ impl AsyncRead for TunnelIo {
                 recv.flow_control().release_capacity(n).map_err(io_error)?;
                 Poll::Ready(Ok(()))
             }
-            Kind::Http2Server(pipe) => pipe.poll_read(cx, buf),
+            Kind::Piped(pipe) => Pin::new(pipe).poll_read(cx, buf),
         }
     }
 }
@@ -116,14 +121,15 @@ impl AsyncWrite for TunnelIo {
                     .map_err(io_error)?;
                 Poll::Ready(Ok(part.len()))
             }
-            Kind::Http2Server(pipe) => pipe.poll_write(buf),
+            Kind::Piped(pipe) => Pin::new(pipe).poll_write(cx, buf),
         }
     }
 
     fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         match &mut self.get_mut().0 {
             Kind::Http1 { stream, .. } => Pin::new(stream).poll_flush(cx),
-            Kind::Http2 { .. } | Kind::Http2Server(_) => Poll::Ready(Ok(())), // the connection's own task writes
+            Kind::Piped(pipe) => Pin::new(pipe).poll_flush(cx),
+            Kind::Http2 { .. } => Poll::Ready(Ok(())), // the connection's own task writes
         }
     }
 
@@ -134,7 +140,7 @@ impl AsyncWrite for TunnelIo {
                 send.reserve_capacity(0);
                 Poll::Ready(send.send_data(Bytes::new(), true).map_err(io_error))
             }
-            Kind::Http2Server(pipe) => Poll::Ready(pipe.shutdown()),
+            Kind::Piped(pipe) => Pin::new(pipe).poll_shutdown(cx),
         }
     }
 }

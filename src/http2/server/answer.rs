@@ -98,7 +98,7 @@ async fn respond<S>(world: &World<S>, at: Handle, answer: Response, head_only: b
         Body::Tunnel(back) if upgrades => {
             let pipe = Pipe::new(Rc::clone(&world.conn), at);
             if begin(StatusCode::OK, Length::Untold, false) {
-                let front = TunnelIo::http2_server(pipe);
+                let front = TunnelIo::piped(pipe);
                 tunnel::join(front, back, &world.limits, world.drain.clone()).await;
             }
         }

@@ -2,6 +2,7 @@
 
 use std::{
     fmt, io,
+    pin::Pin,
     task::{Context, Poll, ready},
     time::Duration,
 };
@@ -9,7 +10,7 @@ use std::{
 use bytes::{Bytes, BytesMut};
 use http::{HeaderMap, StatusCode};
 use http_body::{Frame, SizeHint};
-use tokio::io::ReadBuf;
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
 use super::{
     conn::{Conn, Shared},
@@ -162,7 +163,7 @@ impl fmt::Debug for RequestBody {
 
 /// The stream of an extended CONNECT as a pipe (RFC 8441): END_STREAM is the end of one direction, a reset the failure of both.
 /// Dropped before both directions have ended, it resets the stream with `CANCEL`.
-pub struct Pipe {
+pub(super) struct Pipe {
     conn: Shared,
     at: Handle,
 }
@@ -172,7 +173,7 @@ impl Pipe {
         Self { conn, at }
     }
 
-    pub(crate) fn poll_read(&self, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+    fn read(&self, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
         let mut conn = self.conn.borrow_mut();
         let received = ready!(conn.poll_received(self.at, cx));
         let Some(mut data) = received.map_err(|_| lost())? else {
@@ -194,7 +195,7 @@ impl Pipe {
     }
 
     /// Takes what there is room for. Pending: the stream's future is polled when there is.
-    pub(crate) fn poll_write(&self, buf: &[u8]) -> Poll<io::Result<usize>> {
+    fn write(&self, buf: &[u8]) -> Poll<io::Result<usize>> {
         if buf.is_empty() {
             return Poll::Ready(Ok(0));
         }
@@ -208,11 +209,31 @@ impl Pipe {
         }
     }
 
-    pub(crate) fn shutdown(&self) -> io::Result<()> {
+    fn shutdown(&self) -> io::Result<()> {
         let mut conn = self.conn.borrow_mut();
         let there = conn.streams.get(self.at).is_some();
         conn.end(self.at);
         if there { Ok(()) } else { Err(lost()) }
+    }
+}
+
+impl AsyncRead for Pipe {
+    fn poll_read(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        self.read(cx, buf)
+    }
+}
+
+impl AsyncWrite for Pipe {
+    fn poll_write(self: Pin<&mut Self>, _cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
+        self.write(buf)
+    }
+
+    fn poll_flush(self: Pin<&mut Self>, _cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Poll::Ready(Ok(())) // the connection's own task writes
+    }
+
+    fn poll_shutdown(self: Pin<&mut Self>, _cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Poll::Ready(self.shutdown())
     }
 }
 

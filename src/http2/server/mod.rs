@@ -17,6 +17,7 @@
 mod answer;
 mod body;
 mod conn;
+mod control;
 mod flow;
 pub mod frame;
 mod head;
@@ -44,7 +45,7 @@ use tokio::{
     time::timeout,
 };
 
-pub use self::body::{Pipe, RequestBody};
+pub use self::body::RequestBody;
 use self::{
     answer::{World, exchange},
     conn::{Begun, Conn, Leaving, OUT_BYTES_MAX, Shared},

@@ -6,9 +6,9 @@ use h2::Reason;
 
 use super::{
     super::{body::check_trailers, head::Rejected},
-    conn::{Asked, Conn, FAREWELL, Fault, Leaving},
+    conn::{Asked, Conn, Fault, Leaving},
     flow::Overflow,
-    frame::{self, FRAME_BYTES_MAX, HEADER_BYTES, Header, flag, kind, setting},
+    frame::{FRAME_BYTES_MAX, HEADER_BYTES, Header, flag, kind},
     head::Collected,
     stream::Handle,
 };
@@ -19,10 +19,6 @@ const PREFACE: &[u8; 24] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 
 /// CONTINUATION frames in one header block.
 const CONTINUATIONS_MAX: usize = 16;
-
-/// WINDOW_UPDATE frames that one DATA frame explains, and how many are put aside at most.
-const UPDATES_PER_DATA: u32 = 4;
-const UPDATES_DUE_MAX: u32 = 100_000;
 
 /// A header block whose end has not come.
 #[derive(Debug)]
@@ -42,13 +38,13 @@ pub(super) struct Payload {
     end: bool,
 }
 
-type Done = Result<(), Fault>;
+pub(super) type Done = Result<(), Fault>;
 
-const fn connection(reason: Reason) -> Fault {
+pub(super) const fn connection(reason: Reason) -> Fault {
     Fault::Connection(reason)
 }
 
-const PROTOCOL: Fault = Fault::Connection(Reason::PROTOCOL_ERROR);
+pub(super) const PROTOCOL: Fault = Fault::Connection(Reason::PROTOCOL_ERROR);
 
 impl Conn {
     /// Takes in what came. Returns how many bytes are done with; the rest needs more behind it.
@@ -329,10 +325,8 @@ impl Conn {
         }
         let window = stream.receive_window.receive(bytes);
         window.map_err(|Overflow| Fault::Stream(id, Reason::FLOW_CONTROL_ERROR))?;
-        if let Some(promised) = &mut stream.promised {
-            *promised = promised
-                .checked_sub(data as u64)
-                .ok_or(Fault::Stream(id, Reason::PROTOCOL_ERROR))?;
+        if stream.promised.is_some_and(|left| left < data as u64) {
+            return Err(Fault::Stream(id, Reason::PROTOCOL_ERROR));
         }
         Ok(Some(at))
     }
@@ -357,6 +351,9 @@ impl Conn {
             stream
                 .received
                 .extend_from_slice(bytes.get(..count).unwrap_or_default());
+        }
+        if let Some(promised) = &mut stream.promised {
+            *promised = promised.saturating_sub(count as u64); // not before it is here: it tells the body's size
         }
         let (id, unread) = (stream.id, stream.unread);
         let short = end && stream.promised.is_some_and(|left| left > 0);
@@ -386,125 +383,5 @@ impl Conn {
             self.remove(at);
         }
         Ok(())
-    }
-
-    fn window_update(&mut self, header: &Header, payload: &[u8], now: Instant) -> Done {
-        let bytes = payload.try_into().map_err(|_| PROTOCOL)?;
-        let room = i64::from(u32::from_be_bytes(bytes) & u32::MAX >> 1);
-        if self.updates_due > 0 {
-            self.updates_due -= 1;
-        } else if !self.control.allows(now) {
-            return Err(connection(Reason::ENHANCE_YOUR_CALM));
-        }
-        let id = header.stream;
-        if id == 0 {
-            if room == 0 {
-                return Err(PROTOCOL);
-            }
-            self.send_window
-                .add(room)
-                .map_err(|Overflow| connection(Reason::FLOW_CONTROL_ERROR))?;
-            self.waiting.append(&mut self.starved);
-            return Ok(());
-        }
-        if id > self.last_stream && self.leaving < Leaving::Told {
-            return Err(PROTOCOL);
-        }
-        let Some(at) = self.streams.find(id) else {
-            return Ok(());
-        };
-        if room == 0 {
-            return Err(Fault::Stream(id, Reason::PROTOCOL_ERROR));
-        }
-        let Some(stream) = self.streams.get_mut(at) else {
-            return Ok(());
-        };
-        stream
-            .send_window
-            .add(room)
-            .map_err(|Overflow| Fault::Stream(id, Reason::FLOW_CONTROL_ERROR))?;
-        if std::mem::take(&mut stream.starved) {
-            self.ready.mark(at.slot);
-        }
-        Ok(())
-    }
-
-    fn settings(&mut self, header: &Header, payload: &[u8]) -> Done {
-        if header.stream != 0 {
-            return Err(PROTOCOL);
-        }
-        if header.has(flag::ACK) {
-            self.settings_due = self.settings_due.checked_sub(1).ok_or(PROTOCOL)?;
-            return if payload.is_empty() { Ok(()) } else { Err(PROTOCOL) };
-        }
-        for (name, value) in frame::settings(payload).ok_or(PROTOCOL)? {
-            match name {
-                setting::HEADER_TABLE_SIZE => {
-                    self.encoder.allow(usize::try_from(value).unwrap_or(usize::MAX));
-                }
-                setting::ENABLE_PUSH if value > 1 => return Err(PROTOCOL),
-                setting::ENABLE_CONNECT_PROTOCOL if value > 1 => return Err(PROTOCOL),
-                setting::INITIAL_WINDOW_SIZE => self.resize_windows(value)?,
-                // All our frames are of the size that every peer takes.
-                setting::MAX_FRAME_SIZE if !(1 << 14..1 << 24).contains(&value) => return Err(PROTOCOL),
-                _ => {}
-            }
-        }
-        self.settings_seen = true;
-        frame::frame(&mut self.out, kind::SETTINGS, flag::ACK, 0, &[]);
-        Ok(())
-    }
-
-    /// RFC 9113 section 6.9.2: all streams' windows change with the one that they begin with.
-    fn resize_windows(&mut self, bytes: u32) -> Done {
-        if i64::from(bytes) > frame::WINDOW_MAX {
-            return Err(PROTOCOL);
-        }
-        let more = i64::from(bytes) - i64::from(self.first_window);
-        self.first_window = bytes;
-        for (slot, stream) in self.streams.iter_mut() {
-            stream
-                .send_window
-                .add(more)
-                .map_err(|Overflow| connection(Reason::FLOW_CONTROL_ERROR))?;
-            if std::mem::take(&mut stream.starved) {
-                self.ready.mark(slot);
-            }
-        }
-        Ok(())
-    }
-
-    fn ping(&mut self, header: &Header, payload: &[u8]) -> Done {
-        if header.stream != 0 || payload.len() != FAREWELL.len() {
-            return Err(PROTOCOL);
-        }
-        if !header.has(flag::ACK) {
-            frame::frame(&mut self.out, kind::PING, flag::ACK, 0, payload);
-        } else if payload == FAREWELL {
-            self.tell();
-        }
-        Ok(())
-    }
-
-    /// Priorities are not followed (RFC 9113 section 5.3.2), and neither are those of RFC 9218: answers take turns.
-    fn priority(&mut self, header: &Header, payload: &[u8]) -> Done {
-        let Ok(priority) = payload.try_into() else {
-            return Err(PROTOCOL);
-        };
-        if header.stream == 0 {
-            return Err(PROTOCOL);
-        }
-        if frame::dependency(priority) != header.stream {
-            return Ok(());
-        }
-        match self.streams.find(header.stream) {
-            Some(_) => Err(Fault::Stream(header.stream, Reason::PROTOCOL_ERROR)),
-            None => Err(PROTOCOL),
-        }
-    }
-
-    /// A DATA frame was sent: the client may tell about its windows.
-    pub(super) fn expect_updates(&mut self) {
-        self.updates_due = (self.updates_due + UPDATES_PER_DATA).min(UPDATES_DUE_MAX);
     }
 }

@@ -188,15 +188,15 @@ impl Conn {
 
     /// Has the stream's future polled when there is room, or first when there is a window.
     fn wait(&mut self, at: Handle, for_window: bool) {
-        if let Some(stream) = self.streams.get_mut(at) {
-            if !std::mem::replace(&mut stream.queued, true) {
-                let queue = if for_window {
-                    &mut self.starved
-                } else {
-                    &mut self.waiting
-                };
-                queue.push_back(at.slot);
-            }
+        if let Some(stream) = self.streams.get_mut(at)
+            && !std::mem::replace(&mut stream.queued, true)
+        {
+            let queue = if for_window {
+                &mut self.starved
+            } else {
+                &mut self.waiting
+            };
+            queue.push_back(at.slot);
         }
     }
 

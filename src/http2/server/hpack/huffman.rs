@@ -54,7 +54,6 @@ const CANONICAL: Canonical = canonical();
     clippy::indexing_slicing,
     clippy::cast_possible_truncation,
     clippy::cast_possible_wrap,
-    clippy::cast_lossless,
     reason = "runs at compile time only: a wrong index would not compile"
 )]
 const fn canonical() -> Canonical {
