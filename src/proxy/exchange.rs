@@ -1,6 +1,11 @@
 //! The story of one request: identify, route, gate, flags, backend, forward, record.
 
-use std::{borrow::Cow, panic::AssertUnwindSafe, rc::Rc, sync::Arc};
+use std::{
+    borrow::Cow,
+    panic::AssertUnwindSafe,
+    rc::Rc,
+    sync::{Arc, LazyLock},
+};
 
 use futures_util::FutureExt;
 use http::{Method, StatusCode};
@@ -303,12 +308,15 @@ fn note_decision(decision: &Decision<'_>, rule: &Rule, at: &Snapshot, record: &m
     }
 }
 
+/// What is noted where a flag gives no variant: one text, so that metrics know it again.
+static NO_VARIANT: LazyLock<Arc<str>> = LazyLock::new(|| Arc::from("none"));
+
 fn facts(id: FlagId, choice: &Choice, at: &Snapshot) -> Option<FlagFacts> {
     let flag = at.flags.get(id)?;
     let variant = choice.variant.and_then(|at| flag.variant(at));
     Some(FlagFacts {
         flag: flag.key().shared(),
-        variant: variant.map_or_else(|| Arc::from("none"), VariantName::shared),
+        variant: variant.map_or_else(|| Arc::clone(&NO_VARIANT), VariantName::shared),
         reason: choice.reason.as_str(),
     })
 }
