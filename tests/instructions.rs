@@ -1,6 +1,7 @@
-//! What a decision costs in instructions, counted by valgrind, so that it is the same on a busy machine.
+//! What a decision and an exchange cost in instructions, counted by valgrind, so that it is the same on a busy machine.
 //!
-//! The test runs its own binary again under callgrind, which counts only inside [`decisions`] and writes one total for each call.
+//! The test runs its own binary again under callgrind, which counts only inside [`decisions`] and
+//! [`exchanges`] and writes one total for each call.
 //! Ratios hold in every profile; the absolute budget is that of an unoptimised build, several times what a release needs.
 #![expect(
     clippy::expect_used,
@@ -8,6 +9,10 @@
     reason = "what can't be set up fails the test"
 )]
 
+#[path = "../benches/pipes.rs"]
+mod pipes;
+#[path = "../benches/raw.rs"]
+mod raw;
 #[path = "../benches/site.rs"]
 mod site;
 #[path = "../benches/ways.rs"]
@@ -16,6 +21,8 @@ mod ways;
 use std::{collections::BTreeMap, fs, path::Path, process::Command};
 
 use banyan::{route::PathRule, snapshot::Snapshot};
+use pipes::{Bench, What};
+use raw::Line::{Http1, Http2};
 use ways::{Asking, Way};
 
 /// Set to the number of routes: be what is counted.
@@ -26,6 +33,18 @@ const LARGE: usize = 10_000;
 const TIMES: u32 = 100;
 /// What a decision among [`LARGE`] may cost, as a multiple of one among [`SMALL`].
 const RATIO_MAX: f64 = 2.0;
+/// Exchanges in one count, after as many as it takes until what is made once is made.
+const EXCHANGES: u32 = 200;
+/// Set: be what is counted, exchanges.
+const COUNTED_EXCHANGES: &str = "BANYAN_COUNTED_EXCHANGES";
+/// Exchanges over memory, by what the client and the backend speak, and what one may cost, unoptimised: a release build needs about a
+/// tenth. The ends that ask and answer are in it, with ready-made bytes.
+const EXCHANGE_BUDGETS: [(What, u64); 4] = [
+    (What::Router(Http1, Http1), 415_000),
+    (What::Router(Http2, Http1), 445_000),
+    (What::Router(Http1, Http2), 415_000),
+    (What::Router(Http2, Http2), 445_000),
+];
 /// What a decision may cost at all, unoptimised.
 const INSTRUCTIONS_MAX: u64 = 400_000;
 
@@ -52,6 +71,40 @@ fn ten_thousand_routes_cost_at_most_twice_as_much_as_ten() {
         );
         assert!(many <= INSTRUCTIONS_MAX, "{}: {many} instructions", way.name());
     }
+}
+
+#[test]
+fn an_exchange_keeps_its_budget() {
+    if std::env::var_os(COUNTED_EXCHANGES).is_some() {
+        for (what, _) in EXCHANGE_BUDGETS {
+            exchanges(&mut Bench::new(what));
+        }
+        return;
+    }
+    let counted = totals(
+        "exchanges",
+        "an_exchange_keeps_its_budget",
+        (COUNTED_EXCHANGES, "1"),
+    );
+    let Some(totals) = counted else {
+        assert!(std::env::var_os("CI").is_none(), "valgrind is missing");
+        return println!("SKIPPED: instructions are counted by valgrind, which is not installed");
+    };
+    assert_eq!(totals.len(), EXCHANGE_BUDGETS.len());
+    for ((what, budget), total) in EXCHANGE_BUDGETS.into_iter().zip(totals) {
+        let one = total / u64::from(EXCHANGES);
+        println!("{what:?}: {one} instructions, budget {budget}");
+        assert!(
+            one <= budget,
+            "{what:?} takes {one} instructions; its budget is {budget}"
+        );
+    }
+}
+
+/// What callgrind counts: it knows the function by its name.
+#[inline(never)]
+fn exchanges(bench: &mut Bench) {
+    bench.exchanges(EXCHANGES);
 }
 
 /// Sites are made, and asked once, outside of what is counted.
@@ -93,29 +146,34 @@ fn decisions(asking: &Asking<'_>) {
 
 /// Instructions of one decision by [`Way::name`]; `None` without valgrind.
 fn count(routes: usize) -> Option<BTreeMap<&'static str, u64>> {
+    let test = "ten_thousand_routes_cost_at_most_twice_as_much_as_ten";
+    let totals = totals("decisions", test, (COUNTED, &routes.to_string()))?;
+    assert_eq!(totals.len(), Way::ALL.len());
+    let each = totals.into_iter().map(|total| total / u64::from(TIMES));
+    Some(Way::ALL.iter().map(|way| way.name()).zip(each).collect())
+}
+
+/// Runs `test` of this program under callgrind, told to be counted by `set`. A total for each call of `function`, in order; `None`
+/// without valgrind.
+fn totals(function: &str, test: &str, set: (&str, &str)) -> Option<Vec<u64>> {
     let folder = tempfile::tempdir().expect("a folder");
     let this = std::env::current_exe().expect("this program");
     let counted = Command::new("valgrind")
-        .args([
-            "--tool=callgrind",
-            "--toggle-collect=instructions::decisions",
-            "--dump-after=instructions::decisions",
-        ])
+        .arg("--tool=callgrind")
+        .arg(format!("--toggle-collect=instructions::{function}"))
+        .arg(format!("--dump-after=instructions::{function}"))
         .arg(format!("--callgrind-out-file={}/out", folder.path().display()))
         .arg(this)
-        .args(["--exact", "ten_thousand_routes_cost_at_most_twice_as_much_as_ten"])
-        .env(COUNTED, routes.to_string())
+        .args(["--exact", test])
+        .env(set.0, set.1)
         .output()
         .ok()?;
     let said = String::from_utf8_lossy(&counted.stderr);
     assert!(counted.status.success(), "{said}");
-    let totals = (1..).zip(Way::ALL).map(|(number, way)| {
-        let total = total(&folder.path().join(format!("out.{number}")));
-        (
-            way.name(),
-            total.unwrap_or_else(|| panic!("{}: nothing was counted: {said}", way.name())) / u64::from(TIMES),
-        )
-    });
+    let dumps = (1..).map(|number| folder.path().join(format!("out.{number}")));
+    let totals = dumps
+        .take_while(|dump| dump.exists())
+        .map(|dump| total(&dump).unwrap_or_else(|| panic!("nothing was counted: {said}")));
     Some(totals.collect())
 }
 
