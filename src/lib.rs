@@ -13,7 +13,7 @@
 //! |---|---|---|
 //! | [`name`], [`clock`], [`limits`] | validated names; the one place that reads time; every bound | use nothing else |
 //! | [`stream`], [`fields`], [`body`], [`message`], [`wire`], [`tunnel`] | bytes, heads, bodies, what HTTP versions share, connections that changed their protocol | know nothing of routes or flags |
-//! | [`http1`], [`http2`] | HTTP on the wire, strictly, both directions | one reading of every message; no task or channel per HTTP/1.1 exchange |
+//! | [`http1`], [`http2`] | HTTP on the wire, strictly, both directions | one reading of every message; no task or channel per exchange, but for `h2`'s towards HTTP/2 backends |
 //! | [`visitor`], [`gate`], [`flag`], [`route`] | who asks, may they, which variant, which route | pure: no socket, no clock; time and bytes come in, a value goes out |
 //! | [`backend`] | servers, picking, breaker, health, pools | only `connect`, `pool` and `probe` do I/O |
 //! | [`tls`] | certificates by SNI, the development CA, trust towards servers | open connections never notice a renewal |
