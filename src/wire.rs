@@ -1,6 +1,12 @@
 //! What the HTTP versions have in common: the service that they call, how an interim answer travels, and when to stop.
 
-use std::{future::Future, time::Duration};
+use std::{
+    fmt,
+    future::Future,
+    pin::Pin,
+    task::{Context, Poll, Waker},
+    time::Duration,
+};
 
 use http::StatusCode;
 use tokio::sync::watch;
@@ -93,11 +99,64 @@ impl Drain {
         let _ = self.0.wait_for(|now| *now >= phase).await;
     }
 
+    /// As [`Drain::reached`], for who polls it often.
+    #[must_use]
+    pub fn until(&self, phase: Phase) -> Quiet {
+        let mut drain = self.clone();
+        self.quiet(async move { drain.reached(phase).await })
+    }
+
+    /// As [`Drain::idle_is_over`], for who polls it often.
+    #[must_use]
+    pub fn until_idle_is_over(&self) -> Quiet {
+        let mut drain = self.clone();
+        self.quiet(async move { drain.idle_is_over().await })
+    }
+
+    fn quiet(&self, waiting: impl Future<Output = ()> + 'static) -> Quiet {
+        Quiet {
+            waiting: Box::pin(waiting),
+            phases: self.0.clone(),
+            asked: None,
+        }
+    }
+
     /// Waits until a connection on which nothing is under way may be closed: [`LAST_REQUEST_GRACE`] after a drain's begin, since
     /// its client may be sending a request at that very moment; or at once when everything stops.
     pub async fn idle_is_over(&mut self) {
         self.reached(Phase::Draining).await;
         let _ = tokio::time::timeout(LAST_REQUEST_GRACE, self.reached(Phase::Stopped)).await;
+    }
+}
+
+/// Waits for a phase, and costs next to nothing to be polled again while none has changed: connections do so at every step.
+pub struct Quiet {
+    waiting: Pin<Box<dyn Future<Output = ()>>>,
+    phases: watch::Receiver<Phase>,
+    /// Who will be woken.
+    asked: Option<Waker>,
+}
+
+impl Future for Quiet {
+    type Output = ();
+
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
+        let this = self.get_mut();
+        let told = this
+            .asked
+            .as_ref()
+            .is_some_and(|asked| asked.will_wake(cx.waker()));
+        if told && !this.phases.has_changed().unwrap_or(true) {
+            return Poll::Pending;
+        }
+        this.asked = Some(cx.waker().clone());
+        this.waiting.as_mut().poll(cx)
+    }
+}
+
+impl fmt::Debug for Quiet {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Quiet")
     }
 }
 

@@ -11,6 +11,7 @@ use http::{HeaderValue, Method, StatusCode, Version};
 
 use super::trace::{SpanId, TraceId};
 use crate::{
+    clock::Moment,
     fields::{Fields, Known},
     message::Head,
 };
@@ -294,6 +295,15 @@ impl Record {
     #[must_use]
     pub fn query(&self) -> Option<&str> {
         Some(self.target.as_deref()?.split_once('?')?.1)
+    }
+
+    /// When the request's head began, on both clocks.
+    #[must_use]
+    pub const fn began_at(&self) -> Moment {
+        Moment {
+            steady: self.began,
+            wall_micros: self.began_at_us,
+        }
     }
 
     /// The exchange ended now.

@@ -111,9 +111,10 @@ async fn pass_through(
         credential: Credential::Fields(&edge.tokens),
         entropy: edge.random16(),
     };
-    let decided = decide(&ask, clock::wall(), at, &mut ());
-    following.record.timings.decide = Some(clock::steady().saturating_duration_since(following.record.began));
-    let decision = decided.map_err(|stop| stopped(stop, at, &mut following.record))?;
+    let decision = decide(&ask, following.record.began_at().wall(), at, &mut ());
+    let decided = clock::steady();
+    following.record.timings.decide = Some(decided.saturating_duration_since(following.record.began));
+    let decision = decision.map_err(|stop| stopped(stop, at, &mut following.record))?;
     let Some(rule) = at.rule(decision.route) else {
         return Err(Refusal::no_route());
     };
@@ -125,6 +126,7 @@ async fn pass_through(
         head,
         body: following.count_in(body),
         backend: decision.backend,
+        ready: decided,
     };
     let (mut response, under_way) = forward::send(outgoing, edge, at, &mut following.record, interim).await?;
     following.record.outcome = match &response.body {

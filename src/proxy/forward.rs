@@ -36,6 +36,8 @@ pub struct Outgoing<'h> {
     pub body: Body,
     /// Where it goes.
     pub backend: BackendId,
+    /// When it was ready to go.
+    pub ready: Instant,
 }
 
 /// Sends `outgoing` to a server of its backend.
@@ -59,7 +61,7 @@ pub async fn send(
         .collect();
     let mut tried: SmallVec<[usize; 4]> = SmallVec::new();
     loop {
-        let now = clock::steady();
+        let now = outgoing.ready;
         let (place, pool) = choose(&pools, &tried, now, edge).ok_or_else(Refusal::no_server)?;
         record.attempts += 1;
         record.server = Some(Arc::clone(&pool.server.label));
@@ -68,6 +70,7 @@ pub async fn send(
             body: std::mem::replace(&mut outgoing.body, Body::Empty),
             head: outgoing.head,
             backend: outgoing.backend,
+            ready: now,
         };
         let (refusal, body) = match attempt(trying, pool, backend, at, record, interim).await {
             Ok(response) => return Ok((response, under_way)),
@@ -82,6 +85,7 @@ pub async fn send(
             return Err(named);
         };
         outgoing.body = body;
+        outgoing.ready = clock::steady();
         tried.push(place);
         if tried.len() >= pools.len() {
             tried.clear(); // everyone has had a turn: a stale connection may have been all that was wrong
@@ -122,7 +126,7 @@ async fn attempt(
     record: &mut Record,
     interim: &mut dyn Interim,
 ) -> Result<Response, Failed> {
-    let began = clock::steady();
+    let began = outgoing.ready;
     let whole = outgoing.head.method.is_idempotent() && matches!(outgoing.body, Body::Empty);
     let reuse = if whole { Reuse::Any } else { Reuse::JustUsed };
     let lane = match pool.lane(backend, reuse, &at.limits).await {
@@ -135,7 +139,7 @@ async fn attempt(
         }
     };
     let reused = lane.reused();
-    let connected = clock::steady();
+    let connected = if reused { began } else { clock::steady() };
     if !reused {
         record.timings.connect = Some(connected.saturating_duration_since(began));
     }

@@ -53,9 +53,8 @@ type Shared = Rc<RefCell<Conn>>;
 /// Draining closes a connection that stays idle for half a second, and lets what is under way end with `connection: close`.
 pub async fn serve<S: Service>(stream: Stream, service: &S, limits: &Limits, drain: Drain) {
     let conn = Rc::new(RefCell::new(Conn::new(stream, limits)));
-    let mut quiet = drain.clone();
-    let mut draining = pin!(quiet.idle_is_over());
-    let mut stopped = pin!(reached(drain.clone(), Phase::Stopped));
+    let mut draining = pin!(drain.until_idle_is_over());
+    let mut stopped = pin!(drain.until(Phase::Stopped));
     let mut served = 0_u64;
     loop {
         let next =
@@ -76,7 +75,8 @@ pub async fn serve<S: Service>(stream: Stream, service: &S, limits: &Limits, dra
             drain: &drain,
             last,
         };
-        match exchange.run(head, stopped.as_mut()).await {
+        // Boxed: an idle connection doesn't hold the room that a request needs, and busy ones share what is warm.
+        match Box::pin(exchange.run(head, stopped.as_mut())).await {
             After::NextRequest => {}
             After::Close => return,
             After::Linger => return linger::close(&conn, stopped.as_mut()).await,
@@ -89,10 +89,6 @@ pub async fn serve<S: Service>(stream: Stream, service: &S, limits: &Limits, dra
             }
         }
     }
-}
-
-async fn reached(mut drain: Drain, phase: Phase) {
-    drain.reached(phase).await;
 }
 
 async fn refuse<S: Service>(
