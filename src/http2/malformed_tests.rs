@@ -132,6 +132,19 @@ async fn malformed_and_ambiguous_requests_come_to_what_the_table_says() {
     assert!(wrong.is_empty(), "{} wrong:\n{}", wrong.len(), wrong.join("\n"));
 }
 
+/// Crumbs with other fields between them are copied together again and again.
+#[tokio::test(start_paused = true)]
+async fn a_cookie_in_many_places_costs_its_room_each_time() {
+    let (crumb, others) = ("c".repeat(2000), r#"["a", "b"], ["cookie", "c"], "#.repeat(45));
+    let text = format!(
+        "[[case]]\nname = \"crumbs\"\nfields = [[\"cookie\", \"{crumb}\"], {others}]\nexpect = \"status 431\"\n"
+    );
+    let table: Table = toml::from_str(&text).unwrap();
+    let case = table.case.first().unwrap();
+    let outcome = LocalSet::new().run_until(outcome(case, usize::MAX)).await;
+    assert_eq!(outcome, case.expect);
+}
+
 async fn outcome(case: &Case, step: usize) -> String {
     let (io, _phase, _task) = start(service(recite), Limits::default());
     let mut client = RawClient::greet(io).await;

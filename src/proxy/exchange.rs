@@ -36,7 +36,7 @@ use crate::{
         Rule, Snapshot,
         decide::{Ask, Choices, Credential, Decision, Entrance, Settled, Stop, decide},
     },
-    wire::{Interim, Malformed, Service, Upgrade},
+    wire::{Interim, Malformed, SendCause, Service, Upgrade},
 };
 
 /// Answers the requests of one connection.
@@ -133,8 +133,13 @@ async fn pass_through(
         Body::Tunnel(_) => Outcome::Tunnelled,
         _ => Outcome::Forwarded,
     };
-    if over_http2 && following.record.outcome == Outcome::Tunnelled {
-        response.status = StatusCode::OK; // RFC 8441 section 5: where HTTP/1.1 says 101
+    match (over_http2, following.record.outcome == Outcome::Tunnelled) {
+        (true, true) => response.status = StatusCode::OK, // RFC 8441 section 5: where HTTP/1.1 says 101
+        // any 2xx would tell the client that its WebSocket is open
+        (true, false) if response.status.is_success() => {
+            return Err(Refusal::from(SendCause::Unsupported("this upgrade")));
+        }
+        _ => {}
     }
     headers::strip_hop_by_hop(&mut response.headers);
     headers::strip_own_cookies(&mut response.headers);

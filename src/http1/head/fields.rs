@@ -40,7 +40,11 @@ pub(super) struct Connection {
     pub(super) close: bool,
     pub(super) keep_alive: bool,
     pub(super) upgrade: bool,
+    options: usize,
 }
+
+/// Options of a message's `connection`: each may take a field away, and a handful is all that anybody needs.
+const CONNECTION_OPTIONS_MAX: usize = 32;
 
 /// Notes where the fields of `head` lie, by its tokens, and what matters to framing.
 ///
@@ -115,7 +119,8 @@ impl Noted {
 impl Connection {
     fn note(&mut self, value: &[u8]) -> Result<(), &'static str> {
         for option in options(value) {
-            if !is_token(option) {
+            self.options += 1;
+            if !is_token(option) || self.options > CONNECTION_OPTIONS_MAX {
                 return Err("connection-field");
             }
             self.close |= option.eq_ignore_ascii_case(b"close");

@@ -21,6 +21,9 @@ use crate::{body::BodyError, clock, limits::Limits, wire::Malformed};
 /// a flood. WINDOW_UPDATE counts too, beyond what the DATA that we sent explains.
 const CONTROL_FRAMES_PER_SECOND_MAX: u32 = 1000;
 
+/// Streams that a client may still begin after the first GOAWAY: what may have been on its way, several times over.
+const LATE_STREAMS_MAX: u32 = 1000;
+
 /// Streams that we have reset lately, whose frames may still be on their way and mean nothing.
 const FORGOTTEN_MAX: usize = 256;
 
@@ -90,6 +93,8 @@ pub(super) struct Conn {
     pub(super) starved: VecDeque<usize>,
     pub(super) streams_max: usize,
     pub(super) requests_left: u64,
+    /// Streams begun since the client was told to go elsewhere.
+    late: u32,
     /// The last stream that was begun.
     pub(super) last_stream: u32,
     pub(super) leaving: Leaving,
@@ -146,6 +151,7 @@ impl Conn {
             starved: VecDeque::new(),
             streams_max: usize::try_from(limits.streams_max).unwrap_or(usize::MAX),
             requests_left: limits.requests_per_connection_max,
+            late: 0,
             last_stream: 0,
             leaving: Leaving::No,
             resets: Rate::new(limits.resets_per_second_max),
@@ -196,6 +202,12 @@ impl Conn {
         });
         self.begun.push(Begun { at, asked, bodiless });
         self.requests_left = self.requests_left.saturating_sub(1);
+        if self.leaving == Leaving::Asked {
+            self.late += 1;
+            if self.late > LATE_STREAMS_MAX {
+                self.tell(); // who never says that it has heard is not waited for
+            }
+        }
         if self.requests_left == 0 {
             self.leave();
         }

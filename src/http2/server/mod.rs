@@ -62,6 +62,9 @@ use crate::{
 /// Time that a connection without streams gets to acknowledge that it is over.
 const GOODBYE_TIMEOUT: Duration = Duration::from_secs(2);
 
+/// Bytes that a connection which has ended in peace still takes in.
+const LINGER_BYTES_MAX: usize = 256 * 1024;
+
 /// Bytes of one read.
 const READ_BYTES: usize = 64 * 1024;
 
@@ -104,6 +107,7 @@ pub async fn serve<S: Service + 'static>(stream: Stream, service: Rc<S>, limits:
         idle: IdleTimer::new(limits.idle_timeout),
         unwritten: None,
         mid_head: None,
+        skipped: false,
     };
     let (mut stopping, mut draining) = (drain.clone(), drain);
     let mut drained = pin!(draining.reached(Phase::Draining));
@@ -148,6 +152,8 @@ struct Driver<'l, M, F> {
     unwritten: Option<IdleTimer>,
     /// Runs while a head has begun and not ended.
     mid_head: Option<IdleTimer>,
+    /// Nothing was read because too much waits to be written: who reads on must not wait for a wake-up that nobody asked for.
+    skipped: bool,
 }
 
 impl<M: Fn(Begun) -> F, F: Future<Output = ()>> Driver<'_, M, F> {
@@ -173,6 +179,7 @@ impl<M: Fn(Begun) -> F, F: Future<Output = ()>> Driver<'_, M, F> {
             if self.is_over(written) {
                 return Poll::Ready(());
             }
+            let more = more || (std::mem::take(&mut self.skipped) && written);
             let waiting = written && !self.conn.borrow().waiting.is_empty();
             if !(more || waiting || self.ready.any()) {
                 break;
@@ -206,6 +213,7 @@ impl<M: Fn(Begun) -> F, F: Future<Output = ()>> Driver<'_, M, F> {
         {
             let conn = self.conn.borrow();
             if !conn.has_room() || conn.leaving == Leaving::Now {
+                self.skipped = conn.leaving != Leaving::Now;
                 return Poll::Pending; // what we have to say is written first
             }
         }
@@ -218,13 +226,18 @@ impl<M: Fn(Begun) -> F, F: Future<Output = ()>> Driver<'_, M, F> {
             }
             let mut conn = self.conn.borrow_mut();
             let (leaving, now) = (conn.leaving, clock::steady());
-            if self.held.is_empty() {
+            let taken = if self.held.is_empty() {
                 let taken = conn.take_in(came, now);
                 self.held.extend_from_slice(came.get(taken..).unwrap_or_default());
+                taken
             } else {
                 self.held.extend_from_slice(came);
                 let taken = conn.take_in(&self.held, now);
                 self.held.advance(taken);
+                taken
+            };
+            if taken > 0 && !conn.mid_head() {
+                self.mid_head = None; // it is another frame that has begun
             }
             if conn.leaving != leaving {
                 self.idle = IdleTimer::new(GOODBYE_TIMEOUT);
@@ -360,8 +373,37 @@ impl<M: Fn(Begun) -> F, F: Future<Output = ()>> Driver<'_, M, F> {
 
     /// Lets go of all streams, and closes.
     async fn close(mut self) {
+        let in_peace = self.conn.borrow().leaving == Leaving::Told;
         self.conn.borrow_mut().cut();
         self.tasks.clear();
-        let _ = timeout(GOODBYE_TIMEOUT, self.stream.shutdown()).await;
+        let goodbye = async {
+            self.stream.shutdown().await?;
+            if in_peace {
+                self.linger().await?;
+            }
+            Ok::<_, io::Error>(())
+        };
+        let _ = timeout(GOODBYE_TIMEOUT, goodbye).await;
+    }
+
+    /// Takes in what the client still says, up to its end: a socket closed with bytes unread is reset, and a client that is told so
+    /// when it next writes may give up answers that have arrived already.
+    async fn linger(&mut self) -> io::Result<()> {
+        let mut left = LINGER_BYTES_MAX;
+        while left > 0 {
+            let came = poll_fn(|cx| {
+                SCRATCH.with_borrow_mut(|scratch| {
+                    let mut read = ReadBuf::new(scratch);
+                    ready!(Pin::new(&mut self.stream).poll_read(cx, &mut read))?;
+                    Poll::Ready(Ok::<_, io::Error>(read.filled().len()))
+                })
+            })
+            .await?;
+            if came == 0 {
+                break;
+            }
+            left = left.saturating_sub(came);
+        }
+        Ok(())
     }
 }

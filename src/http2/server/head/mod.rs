@@ -144,7 +144,7 @@ impl Collected {
 
     /// Bytes and fields that were kept: what the next head of the connection will need, too.
     pub(super) fn extent(&self) -> (usize, usize) {
-        (self.bytes.len(), self.lines.len())
+        (self.bytes.len().min(self.bounds.head_bytes_max), self.lines.len())
     }
 
     /// Whether it answers HEAD, as far as is known.
@@ -272,6 +272,7 @@ impl Collected {
             first
         } else {
             // Something came between: the field moves behind it.
+            self.size += length; // and costs its room again, so that this ends, too
             let before = self.text((first, length)).to_vec();
             self.bytes.extend_from_slice(&before);
             at
