@@ -28,13 +28,13 @@ const DECIDE_SIGNED_IN: u64 = 0;
 
 // A proxied exchange, from the client's version to the backend's. Towards backends, `h2` and the map
 // that it wants of a head are most of HTTP/2's.
-const HTTP1_TO_HTTP1: u64 = 12;
+const HTTP1_TO_HTTP1: u64 = 13;
 const HTTP2_TO_HTTP1: u64 = 13;
-const HTTP1_TO_HTTP2: u64 = 25;
+const HTTP1_TO_HTTP2: u64 = 26;
 const HTTP2_TO_HTTP2: u64 = 26;
 
 // A side alone.
-const HTTP1_SERVER: u64 = 3;
+const HTTP1_SERVER: u64 = 4;
 const HTTP2_SERVER: u64 = 4;
 const HTTP1_CLIENT: u64 = 3;
 const HTTP2_CLIENT: u64 = 15;

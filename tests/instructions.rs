@@ -5,6 +5,7 @@
 //! Ratios hold in every profile; the absolute budget is that of an unoptimised build, several times what a release needs.
 #![expect(
     clippy::expect_used,
+    clippy::indexing_slicing,
     clippy::panic,
     reason = "what can't be set up fails the test"
 )]
@@ -39,7 +40,11 @@ const EXCHANGES: u32 = 200;
 const COUNTED_EXCHANGES: &str = "BANYAN_COUNTED_EXCHANGES";
 /// Exchanges over memory, by what the client and the backend speak, and what one may cost, unoptimised: a release build needs about a
 /// tenth. The ends that ask and answer are in it, with ready-made bytes.
-const EXCHANGE_BUDGETS: [(What, u64); 4] = [
+const EXCHANGE_BUDGETS: [(What, u64); 8] = [
+    (What::Server(Http1), 80_000),
+    (What::Server(Http2), 116_000),
+    (What::Client(Http1), 42_000),
+    (What::Client(Http2), 101_000),
     (What::Router(Http1, Http1), 415_000),
     (What::Router(Http2, Http1), 445_000),
     (What::Router(Http1, Http2), 415_000),
