@@ -29,6 +29,14 @@ use crate::{
     wire::{ExchangeTimeouts, Interim, SendCause, SendError, Sent, Upgrade},
 };
 
+/// Streams that are remembered for a second after their reset, so that what the server sent before it heard of that is thrown away.
+/// The HTTP/2 crate's 50 are fewer than one page's reader can cancel by leaving it.
+const RESETS_REMEMBERED_MAX: usize = 1024;
+
+/// Frames for streams that are no longer remembered, each answered by a reset, until the connection is given up with everything on
+/// it. The HTTP/2 crate counts them over the connection's whole life, and its 1,024 are reached by visitors who leave pages.
+const LATE_FRAMES_MAX: usize = 65_536;
+
 /// How a connection to a server is kept.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct ClientSettings {
@@ -84,7 +92,9 @@ pub async fn handshake(
         .header_table_size(HEADER_TABLE_BYTES)
         .initial_window_size(STREAM_WINDOW_BYTES)
         .initial_connection_window_size(CONNECTION_WINDOW_BYTES)
-        .max_send_buffer_size(SEND_BYTES_MAX);
+        .max_send_buffer_size(SEND_BYTES_MAX)
+        .max_concurrent_reset_streams(RESETS_REMEMBERED_MAX)
+        .max_local_error_reset_streams(Some(LATE_FRAMES_MAX));
     let begin = async {
         let (sender, mut connection) = builder
             .handshake::<_, Bytes>(socket.clone())

@@ -39,8 +39,16 @@ async fn local<T>(test: impl Future<Output = T>) -> T {
     LocalSet::new().run_until(test).await.expect("the test hangs")
 }
 
-/// A server that hands each stream to `answer`; the switch makes it leave.
+/// A server that hands each stream to `answer`, two at once; the switch makes it leave.
 async fn connect<F, A>(answer: F) -> (Client, watch::Sender<bool>)
+where
+    F: Fn(Request<RecvStream>, SendResponse<Bytes>) -> A + 'static,
+    A: Future<Output = ()> + 'static,
+{
+    connect_to(2, answer).await
+}
+
+async fn connect_to<F, A>(streams: u32, answer: F) -> (Client, watch::Sender<bool>)
 where
     F: Fn(Request<RecvStream>, SendResponse<Bytes>) -> A + 'static,
     A: Future<Output = ()> + 'static,
@@ -50,7 +58,7 @@ where
     spawn_local(async move {
         let mut server = h2::server::Builder::new()
             .enable_connect_protocol()
-            .max_concurrent_streams(2)
+            .max_concurrent_streams(streams)
             .handshake::<_, Bytes>(far)
             .await
             .unwrap();
@@ -373,6 +381,30 @@ async fn a_goaway_closes_the_connection_for_new_exchanges_only() {
         assert!(matches!(error.body, Some(Body::Empty)));
         assert_eq!(read_all(&mut first.body).await.unwrap(), "late");
         drop(second);
+    })
+    .await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_connection_outlives_thousands_of_answers_that_nobody_wants_any_more() {
+    local(async {
+        const AT_ONCE: usize = 100;
+        let (client, _leave) = connect_to(200, |_, mut respond| async move {
+            let mut send = respond.send_response(Response::new(()), false).unwrap();
+            // Something is always under way when a reset comes.
+            while send.send_data("more".into(), false).is_ok() {
+                tokio::task::yield_now().await;
+            }
+        })
+        .await;
+        let kept = get(&client).await.unwrap();
+        for _ in 0..40 {
+            let unwanted = futures_util::future::join_all((0..AT_ONCE).map(|_| get(&client))).await;
+            assert!(unwanted.iter().all(Result::is_ok));
+        }
+        assert!(client.is_open());
+        assert_eq!(client.open_exchanges(), 1);
+        drop(kept);
     })
     .await;
 }
