@@ -94,7 +94,7 @@ async fn secure(
         .map_err(ConnectError::Tls)?;
     let http2 = stream.get_ref().1.alpn_protocol() == Some(b"h2");
     Ok(Connected {
-        stream: Stream::TlsClient(Box::new(stream)),
+        stream: Stream::tls_client(stream),
         http2,
     })
 }

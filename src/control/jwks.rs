@@ -243,7 +243,7 @@ async fn connect(uri: &Uri, trust: &Trust) -> Result<Stream, FetchError> {
         .connect(name, Socket::new(tcp))
         .await
         .map_err(FetchError::Connect)?;
-    Ok(Stream::TlsClient(Box::new(tls)))
+    Ok(Stream::tls_client(tls))
 }
 
 /// Keeps the keys of one source fresh, for as long as its future lives.

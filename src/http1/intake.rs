@@ -11,7 +11,7 @@ use std::{
 use bytes::BytesMut;
 use tokio::io::{AsyncRead, AsyncReadExt, ReadBuf};
 
-use crate::stream::Stream;
+use crate::stream::{Stream, append, copied};
 
 /// Bytes of a read that goes through the core's buffer. A head fits, and so does one TLS record.
 const SMALL: usize = 16 * 1024;
@@ -58,9 +58,9 @@ impl Intake {
             let filled = read.filled();
             if self.buffer.is_empty() {
                 // exactly as large as needed: what is sliced out of it may live as long as the exchange
-                self.buffer = BytesMut::from(filled);
+                self.buffer = copied(filled);
             } else {
-                self.buffer.extend_from_slice(filled);
+                append(&mut self.buffer, filled);
             }
             self.bulk = filled.len() == SMALL;
             Poll::Ready(Ok(filled.len()))

@@ -16,7 +16,7 @@ use bytes::{Buf, BytesMut};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
 use super::frames::Frames;
-use crate::stream::Stream;
+use crate::stream::{Stream, append};
 
 /// Gathered writes. More waits inside `h2`.
 const OUT_BYTES_MAX: usize = 64 * 1024;
@@ -107,7 +107,7 @@ impl Inner {
         while buf.remaining() > 0 {
             if !self.ready.is_empty() {
                 let n = self.ready.len().min(buf.remaining());
-                buf.put_slice(&self.ready.split_to(n));
+                append(buf, &self.ready.split_to(n));
                 return Poll::Ready(Ok(()));
             }
             if buf.remaining() <= self.held.len() {
@@ -115,7 +115,7 @@ impl Inner {
                 continue;
             }
             let start = buf.filled().len();
-            buf.put_slice(&self.held);
+            append(buf, &self.held);
             let before = buf.filled().len();
             let read = Pin::new(&mut self.stream).poll_read(cx, buf);
             if !matches!(read, Poll::Ready(Ok(()))) || buf.filled().len() == before {
@@ -125,7 +125,7 @@ impl Inner {
             let fresh = buf.filled_mut().get_mut(start..).unwrap_or_default();
             let passed = self.frames.judge(fresh);
             self.held.clear();
-            self.held.extend_from_slice(fresh.split_at(passed).1);
+            append(&mut self.held, fresh.split_at(passed).1);
             buf.set_filled(start + passed);
             if self.held.is_empty() {
                 self.held = BytesMut::new();
@@ -145,7 +145,7 @@ impl Inner {
         if piece.filled().is_empty() {
             return Poll::Ready(Err(io::ErrorKind::UnexpectedEof.into()));
         }
-        self.held.extend_from_slice(piece.filled());
+        append(&mut self.held, piece.filled());
         let passed = self.frames.judge(&self.held);
         self.ready = self.held.split_to(passed);
         Poll::Ready(Ok(()))
@@ -174,7 +174,7 @@ impl AsyncWrite for Socket {
         let mut left = room;
         for buf in bufs {
             let (part, _) = buf.split_at(left.min(buf.len()));
-            inner.out.extend_from_slice(part);
+            append(&mut inner.out, part);
             left -= part.len();
         }
         Poll::Ready(Ok(room))

@@ -1,5 +1,7 @@
 //! The byte streams that a connection may run over, as one type.
 
+mod pieces;
+mod secure;
 mod socket;
 
 use std::{
@@ -13,7 +15,11 @@ use tokio::{
     net::TcpStream,
 };
 
-pub use self::socket::{AHEAD_BYTES, Socket};
+use self::secure::Secure;
+pub use self::{
+    pieces::{append, copied},
+    socket::{AHEAD_BYTES, Socket},
+};
 
 /// A connected byte stream: TCP, TLS over TCP on either side, or memory (tests and benchmarks).
 #[derive(Debug)]
@@ -21,11 +27,25 @@ pub enum Stream {
     /// Plain TCP.
     Tcp(TcpStream),
     /// TLS that a client opened to us.
-    TlsServer(Box<tokio_rustls::server::TlsStream<Socket>>),
+    TlsServer(Box<Secure<tokio_rustls::server::TlsStream<Socket>>>),
     /// TLS that we opened to a server.
-    TlsClient(Box<tokio_rustls::client::TlsStream<Socket>>),
+    TlsClient(Box<Secure<tokio_rustls::client::TlsStream<Socket>>>),
     /// A pipe in memory.
     Memory(DuplexStream),
+}
+
+impl Stream {
+    /// TLS that a client opened to us.
+    #[must_use]
+    pub fn tls_server(tls: tokio_rustls::server::TlsStream<Socket>) -> Self {
+        Self::TlsServer(Box::new(Secure::new(tls)))
+    }
+
+    /// TLS that we opened to a server.
+    #[must_use]
+    pub fn tls_client(tls: tokio_rustls::client::TlsStream<Socket>) -> Self {
+        Self::TlsClient(Box::new(Secure::new(tls)))
+    }
 }
 
 macro_rules! each {

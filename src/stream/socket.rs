@@ -16,6 +16,8 @@ use tokio::{
     net::TcpStream,
 };
 
+use super::append;
+
 /// Most bytes that one read takes from the kernel: four whole records and their headers.
 pub const AHEAD_BYTES: usize = 66 * 1024;
 
@@ -69,12 +71,13 @@ impl Socket {
             let received = read.filled();
             let now = buf.map_or(0, |buf| {
                 let now = received.len().min(buf.remaining());
-                buf.put_slice(received.get(..now).unwrap_or_default());
+                append(buf, received.get(..now).unwrap_or_default());
                 now
             });
             let rest = received.get(now..).unwrap_or_default();
             if !rest.is_empty() {
-                self.ahead = rest.to_vec();
+                self.ahead = Vec::with_capacity(rest.len());
+                append(&mut self.ahead, rest);
                 self.taken = 0;
             }
             Poll::Ready(Ok(()))
@@ -90,7 +93,7 @@ impl AsyncRead for Socket {
         }
         let ahead = this.ahead.get(this.taken..).unwrap_or_default();
         let now = ahead.len().min(buf.remaining());
-        buf.put_slice(ahead.get(..now).unwrap_or_default());
+        append(buf, ahead.get(..now).unwrap_or_default());
         this.taken += now;
         if this.taken == this.ahead.len() {
             this.ahead = Vec::new();

@@ -87,7 +87,7 @@ impl ServerTls {
             sni: connection.server_name().map(Arc::from),
             resumed: connection.handshake_kind() == Some(HandshakeKind::Resumed),
         };
-        Ok((Stream::TlsServer(Box::new(stream)), facts))
+        Ok((Stream::tls_server(stream), facts))
     }
 
     async fn shake(&self, tcp: TcpStream) -> Result<TlsStream<Socket>, TlsError> {

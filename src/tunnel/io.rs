@@ -10,7 +10,7 @@ use bytes::{Buf, Bytes, BytesMut};
 use h2::{RecvStream, SendStream};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
-use crate::stream::Stream;
+use crate::stream::{Stream, append, copied};
 
 /// The most that one write hands to an HTTP/2 stream: one frame of the size that every peer takes.
 const WRITE_BYTES_MAX: usize = 16 * 1024;
@@ -95,7 +95,7 @@ fn hand_out(from: &mut impl Buf, to: &mut ReadBuf<'_>) -> usize {
     let chunk = from.chunk();
     let n = chunk.len().min(to.remaining());
     let (part, _) = chunk.split_at(n);
-    to.put_slice(part);
+    append(to, part);
     from.advance(n);
     n
 }
@@ -117,7 +117,7 @@ impl AsyncWrite for TunnelIo {
                     };
                 }
                 let (part, _) = buf.split_at(room.min(buf.len()).min(WRITE_BYTES_MAX));
-                send.send_data(Bytes::copy_from_slice(part), false)
+                send.send_data(copied(part).freeze(), false)
                     .map_err(io_error)?;
                 Poll::Ready(Ok(part.len()))
             }

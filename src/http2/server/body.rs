@@ -17,7 +17,12 @@ use super::{
     send::{Sent, TURN_BYTES},
     stream::{Handle, Sending},
 };
-use crate::{body::BodyError, fields::Fields, tunnel::idle::IdleTimer};
+use crate::{
+    body::BodyError,
+    fields::Fields,
+    stream::{append, copied},
+    tunnel::idle::IdleTimer,
+};
 
 impl Conn {
     /// Takes what came of a body. `Ok(None)`: its end.
@@ -184,7 +189,7 @@ impl Pipe {
         };
         let count = data.len().min(buf.remaining());
         let rest = data.split_off(count);
-        buf.put_slice(&data);
+        append(buf, &data);
         if let Some(stream) = conn.streams.get_mut(self.at)
             && !rest.is_empty()
         {
@@ -200,7 +205,7 @@ impl Pipe {
             return Poll::Ready(Ok(0));
         }
         let mut turn = TURN_BYTES;
-        let mut piece = Bytes::copy_from_slice(buf);
+        let mut piece = copied(buf).freeze();
         let sent = self.conn.borrow_mut().send(self.at, &mut piece, false, &mut turn);
         match (sent, buf.len() - piece.len()) {
             (Sent::Gone, _) => Poll::Ready(Err(lost())),

@@ -2,6 +2,8 @@
 
 use h2::Reason;
 
+use crate::stream::append;
+
 /// A frame's header.
 pub const HEADER_BYTES: usize = 9;
 
@@ -142,8 +144,9 @@ pub fn header(out: &mut Vec<u8>, length: usize, kind: u8, flags: u8, stream: u32
 
 /// Writes a whole frame.
 pub fn frame(out: &mut Vec<u8>, kind: u8, flags: u8, stream: u32, payload: &[u8]) {
+    out.reserve(HEADER_BYTES + payload.len());
     header(out, payload.len(), kind, flags, stream);
-    out.extend_from_slice(payload);
+    append(out, payload);
 }
 
 /// Writes SETTINGS.

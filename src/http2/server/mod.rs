@@ -54,7 +54,7 @@ use self::{
 use crate::{
     clock,
     limits::Limits,
-    stream::Stream,
+    stream::{Stream, append},
     tunnel::idle::IdleTimer,
     wire::{Drain, Phase, Service},
 };
@@ -228,10 +228,10 @@ impl<M: Fn(Begun) -> F, F: Future<Output = ()>> Driver<'_, M, F> {
             let (leaving, now) = (conn.leaving, clock::steady());
             let taken = if self.held.is_empty() {
                 let taken = conn.take_in(came, now);
-                self.held.extend_from_slice(came.get(taken..).unwrap_or_default());
+                append(&mut self.held, came.get(taken..).unwrap_or_default());
                 taken
             } else {
-                self.held.extend_from_slice(came);
+                append(&mut self.held, came);
                 let taken = conn.take_in(&self.held, now);
                 self.held.advance(taken);
                 taken

@@ -12,7 +12,7 @@ use super::{
     head::Collected,
     stream::Handle,
 };
-use crate::body::BodyError;
+use crate::{body::BodyError, stream::append};
 
 /// What a client sends before its first frame (RFC 9113 section 3.4).
 const PREFACE: &[u8; 24] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
@@ -348,9 +348,7 @@ impl Conn {
             return (count, Ok(()));
         };
         if !stream.unread {
-            stream
-                .received
-                .extend_from_slice(bytes.get(..count).unwrap_or_default());
+            append(&mut stream.received, bytes.get(..count).unwrap_or_default());
         }
         if let Some(promised) = &mut stream.promised {
             *promised = promised.saturating_sub(count as u64); // not before it is here: it tells the body's size
