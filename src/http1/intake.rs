@@ -8,7 +8,7 @@ use std::{
     task::{Context, Poll, ready},
 };
 
-use bytes::BytesMut;
+use bytes::{BufMut, BytesMut};
 use tokio::io::{AsyncRead, AsyncReadExt, ReadBuf};
 
 use crate::stream::{Stream, append, copied};
@@ -68,10 +68,9 @@ impl Intake {
     }
 
     fn poll_bulk(&mut self, stream: &mut Stream, cx: &mut Context<'_>) -> Poll<io::Result<usize>> {
-        if self.buffer.capacity() - self.buffer.len() < SMALL {
-            self.buffer.reserve(BULK);
-        }
-        let count = ready!(pin!(stream.read_buf(&mut self.buffer)).poll(cx))?;
+        self.buffer.reserve(BULK);
+        let mut room = (&mut self.buffer).limit(BULK); // what is more than this would be written in two goes
+        let count = ready!(pin!(stream.read_buf(&mut room)).poll(cx))?;
         self.bulk = count >= BULK_MIN;
         Poll::Ready(Ok(count))
     }

@@ -1,14 +1,14 @@
 //! TCP as TLS likes it: few system calls, and nothing held while idle.
 //!
 //! rustls asks for 4 KiB at a time, and writes one record with the call that is meant for many pieces. Here a read takes all that is
-//! there, up to [`AHEAD_BYTES`], through one buffer of the core; what TLS did not ask for yet waits in the connection, as long as
-//! there is any.
+//! there, up to [`AHEAD_BYTES`], through a buffer of the core; what TLS did not ask for yet waits in the connection, as long as there
+//! is any.
 
 use std::{
     cell::RefCell,
     io::{self, IoSlice},
     pin::Pin,
-    task::{Context, Poll, ready},
+    task::{Context, Poll},
 };
 
 use tokio::{
@@ -21,8 +21,14 @@ use super::append;
 /// Most bytes that one read takes from the kernel: four whole records and their headers.
 pub const AHEAD_BYTES: usize = 66 * 1024;
 
+/// What was received beyond this stays in the buffer that it came in; less is copied out of it.
+const COPY_MAX: usize = 16 * 1024;
+
+/// Empty buffers that a core keeps for the next reads. More are needed only while many connections have not taken what came.
+const SPARE_MAX: usize = 4;
+
 thread_local! {
-    static SCRATCH: RefCell<Box<[u8]>> = RefCell::new(vec![0; AHEAD_BYTES].into_boxed_slice());
+    static SPARE: RefCell<Vec<Vec<u8>>> = const { RefCell::new(Vec::new()) };
 }
 
 /// A TCP connection under TLS.
@@ -31,7 +37,9 @@ pub struct Socket {
     tcp: TcpStream,
     /// Received, and not asked for yet.
     ahead: Vec<u8>,
-    /// How much of it has been taken.
+    /// How much of it was received.
+    filled: usize,
+    /// How much of that has been taken.
     taken: usize,
 }
 
@@ -42,6 +50,7 @@ impl Socket {
         Self {
             tcp,
             ahead: Vec::new(),
+            filled: 0,
             taken: 0,
         }
     }
@@ -54,7 +63,7 @@ impl Socket {
         if self.ahead.is_empty() {
             std::future::poll_fn(|cx| self.poll_ahead(cx, None)).await?;
         }
-        Ok(self.ahead.get(self.taken..).unwrap_or_default())
+        Ok(self.ahead.get(self.taken..self.filled).unwrap_or_default())
     }
 
     /// The connection underneath.
@@ -65,24 +74,43 @@ impl Socket {
 
     /// Receives once. What `buf` has no room for waits.
     fn poll_ahead(&mut self, cx: &mut Context<'_>, buf: Option<&mut ReadBuf<'_>>) -> Poll<io::Result<()>> {
-        SCRATCH.with_borrow_mut(|scratch| {
-            let mut read = ReadBuf::new(scratch);
-            ready!(Pin::new(&mut self.tcp).poll_read(cx, &mut read))?;
-            let received = read.filled();
-            let now = buf.map_or(0, |buf| {
-                let now = received.len().min(buf.remaining());
-                append(buf, received.get(..now).unwrap_or_default());
-                now
-            });
-            let rest = received.get(now..).unwrap_or_default();
-            if !rest.is_empty() {
-                self.ahead = Vec::with_capacity(rest.len());
-                append(&mut self.ahead, rest);
-                self.taken = 0;
-            }
-            Poll::Ready(Ok(()))
-        })
+        let mut room = spare();
+        let mut read = ReadBuf::new(&mut room);
+        let polled = Pin::new(&mut self.tcp).poll_read(cx, &mut read);
+        let received = read.filled();
+        let now = buf.map_or(0, |buf| {
+            let now = received.len().min(buf.remaining());
+            append(buf, received.get(..now).unwrap_or_default());
+            now
+        });
+        let (filled, rest) = (received.len(), received.get(now..).unwrap_or_default());
+        if rest.len() > COPY_MAX {
+            (self.ahead, self.filled, self.taken) = (room, filled, now);
+            return polled;
+        }
+        if !rest.is_empty() {
+            self.ahead = Vec::with_capacity(rest.len());
+            append(&mut self.ahead, rest);
+            (self.filled, self.taken) = (rest.len(), 0);
+        }
+        give_back(room);
+        polled
     }
+}
+
+/// A buffer of [`AHEAD_BYTES`].
+fn spare() -> Vec<u8> {
+    let spare = SPARE.with_borrow_mut(Vec::pop);
+    spare.unwrap_or_else(|| vec![0; AHEAD_BYTES])
+}
+
+/// Keeps a buffer of [`spare`] for the next read; frees any other.
+fn give_back(room: Vec<u8>) {
+    SPARE.with_borrow_mut(|spare| {
+        if room.len() == AHEAD_BYTES && spare.len() < SPARE_MAX {
+            spare.push(room);
+        }
+    });
 }
 
 impl AsyncRead for Socket {
@@ -91,12 +119,12 @@ impl AsyncRead for Socket {
         if this.ahead.is_empty() {
             return this.poll_ahead(cx, Some(buf));
         }
-        let ahead = this.ahead.get(this.taken..).unwrap_or_default();
+        let ahead = this.ahead.get(this.taken..this.filled).unwrap_or_default();
         let now = ahead.len().min(buf.remaining());
         append(buf, ahead.get(..now).unwrap_or_default());
         this.taken += now;
-        if this.taken == this.ahead.len() {
-            this.ahead = Vec::new();
+        if this.taken == this.filled {
+            give_back(std::mem::take(&mut this.ahead));
         }
         Poll::Ready(Ok(()))
     }

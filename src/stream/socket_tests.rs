@@ -53,7 +53,7 @@ async fn much_arrives_whole_and_in_order_through_small_reads() {
     while received.len() < expected.len() {
         let count = near.read(&mut piece).await.unwrap();
         received.extend_from_slice(&piece[..count]);
-        assert!(near.ahead.len() <= AHEAD_BYTES);
+        assert!(near.filled <= AHEAD_BYTES);
     }
     assert_eq!(received, expected);
     writing.await.unwrap().unwrap();
