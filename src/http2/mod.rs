@@ -24,6 +24,8 @@ mod waiting;
 #[cfg(test)]
 mod client_tests;
 #[cfg(test)]
+mod ending_tests;
+#[cfg(test)]
 mod flood_tests;
 #[cfg(test)]
 mod malformed_tests;
