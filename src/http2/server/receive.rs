@@ -134,6 +134,9 @@ impl Conn {
             Some(block) if header.kind != kind::CONTINUATION || header.stream != block.header.stream => {
                 Err(PROTOCOL)
             }
+            Some(block) if block.bytes.len() + header.length > self.bounds.block_bytes_max() => {
+                Err(connection(Reason::ENHANCE_YOUR_CALM))
+            }
             None if header.kind == kind::CONTINUATION => Err(PROTOCOL),
             _ => Ok(()),
         }
@@ -183,6 +186,7 @@ impl Conn {
         let Some(block) = &mut self.block else {
             return Err(PROTOCOL);
         };
+        block.bytes.reserve_exact(payload.len()); // sixteen times at most: nothing to grow ahead for
         block.bytes.extend_from_slice(payload);
         block.continuations += 1;
         if !header.has(flag::END_HEADERS) {
