@@ -8,7 +8,7 @@ use tokio::{
     time::timeout,
 };
 
-use super::testing::{GET, RawClient, frame, header_block, local, recite, service, start};
+use super::testing::{GET, RawClient, frame, header_block, local, now, recite, service, start};
 use crate::limits::Limits;
 
 #[tokio::test(start_paused = true)]
@@ -76,6 +76,7 @@ async fn floods_of_control_frames_end_the_connection() {
             frame(4, 0, 0, &[]),
             frame(6, 1, 0, &[0; 8]),
             frame(2, 0, 1, &[0, 0, 0, 0, 16]),
+            frame(7, 0, 0, &[0; 8]),
             frame(0xf0, 0, 0, &[]),
         ] {
             let (io, _phase, task) = start(service(recite), Limits::default());
@@ -106,7 +107,7 @@ async fn a_header_block_in_endless_pieces_ends_the_connection() {
 async fn slow_clients_are_closed_in_time() {
     local(async {
         let limits = Limits::default();
-        let begun = tokio::time::sleep(Duration::ZERO).deadline();
+        let begun = now();
         // No preface.
         let (_io, _phase, task) = start(service(recite), limits.clone());
         task.await.unwrap();

@@ -29,7 +29,8 @@ struct Case {
     data: Vec<String>,
     /// Trailers behind them.
     trailers: Option<Vec<(String, String)>>,
-    /// Whole frames instead, each "kind flags stream payload" in hexadecimal; `head` in a payload is the plain GET's block.
+    /// Whole frames instead, each "kind flags stream payload" in hexadecimal; `head` in a payload is the plain GET's block,
+    /// `*N` fills it up to N bytes.
     frames: Option<Vec<String>>,
     /// This many fields more, each of this many bytes.
     #[serde(default)]
@@ -87,6 +88,7 @@ fn raw_frame(line: &str) -> Vec<u8> {
     for word in &words[3..] {
         match *word {
             "head" => payload.extend(header_block(GET)),
+            zeros if zeros.starts_with('*') => payload.resize(zeros[1..].parse().unwrap(), 0),
             hex => payload.extend(
                 hex.as_bytes()
                     .chunks(2)

@@ -7,7 +7,8 @@
 //! - `head` is what both ask of a head.
 //!
 //! What one connection of a client may hold in memory: [`CONNECTION_WINDOW_BYTES`] of bodies received and not yet taken, one piece
-//! of answer for each of `streams_max` streams, 64 KiB of gathered writes and a little more, one header block being received.
+//! of answer for each of `streams_max` streams, 64 KiB of gathered writes and a little more, one header block being received:
+//! twice `head_bytes_max` and a little more.
 //! One to a server: the same window, [`SEND_BYTES_MAX`] of request for each exchange, 64 KiB of gathered writes.
 
 mod body;
@@ -24,9 +25,13 @@ mod waiting;
 #[cfg(test)]
 mod client_tests;
 #[cfg(test)]
+mod ending_tests;
+#[cfg(test)]
 mod flood_tests;
 #[cfg(test)]
 mod malformed_tests;
+#[cfg(test)]
+mod pressure_tests;
 #[cfg(test)]
 mod server_tests;
 #[cfg(test)]

@@ -5,10 +5,10 @@ use std::{cell::RefCell, collections::VecDeque, future::Future, pin::Pin, rc::Rc
 use bytes::Bytes;
 use http::{Response, StatusCode};
 use tokio::{
-    io::{AsyncReadExt, AsyncWriteExt, DuplexStream, duplex},
+    io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, DuplexStream, duplex},
     sync::watch,
     task::{JoinHandle, LocalSet, spawn_local},
-    time::timeout,
+    time::{Instant, sleep, timeout},
 };
 
 use super::server;
@@ -136,13 +136,13 @@ pub(super) const GET: [(&str, &str); 4] = [
 ];
 
 /// A client that writes frames by hand.
-pub(super) struct RawClient {
-    pub(super) io: DuplexStream,
+pub(super) struct RawClient<Io = DuplexStream> {
+    pub(super) io: Io,
 }
 
-impl RawClient {
+impl<Io: AsyncRead + AsyncWrite + Unpin> RawClient<Io> {
     /// Sends the preface and an empty SETTINGS.
-    pub(super) async fn greet(mut io: DuplexStream) -> Self {
+    pub(super) async fn greet(mut io: Io) -> Self {
         io.write_all(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n").await.unwrap();
         io.write_all(&frame(4, 0, 0, &[])).await.unwrap();
         Self { io }
@@ -165,6 +165,16 @@ impl RawClient {
             stream: u32::from_be_bytes([header[5], header[6], header[7], header[8]]),
             payload,
         })
+    }
+
+    /// The next frame of `kind`; those before it are passed over.
+    pub(super) async fn next(&mut self, kind: u8) -> WireFrame {
+        loop {
+            let frame = self.receive().await.expect("the connection is over");
+            if frame.kind == kind {
+                return frame;
+            }
+        }
     }
 
     /// What became of `stream`: "status N", "reset CODE", "goaway CODE" or "closed".
@@ -238,6 +248,11 @@ impl http_body::Body for Pieces {
                 .map(|piece| Ok(http_body::Frame::data(piece))),
         )
     }
+}
+
+/// The runtime's clock, which may be paused.
+pub(super) fn now() -> Instant {
+    sleep(Duration::ZERO).deadline()
 }
 
 /// Runs `test` where local tasks can be spawned, and not for ever.

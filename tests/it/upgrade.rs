@@ -4,7 +4,7 @@ use http::Response;
 use tokio_tungstenite::tungstenite::Message;
 
 use crate::{
-    backend::{Server, Speaks, full, hello},
+    backend::{Server, Speaks, empty, full, hello},
     client::{Http, status, until},
     websocket::{self, WebSocket},
     world::{Builder, World},
@@ -127,6 +127,25 @@ async fn an_upgrade_that_the_backend_ignores_is_an_ordinary_answer() {
     assert_eq!((status(&head), body.as_str()), (200, "page"));
     raw.send("GET /next HTTP/1.1\r\nHost: localhost\r\n\r\n").await;
     assert_eq!(raw.answer().await.1, "page", "the connection still speaks HTTP");
+}
+
+/// Over HTTP/2 any 2xx would tell the client that its WebSocket is open (RFC 8441 section 5): what looks like a tunnel has none.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_upgrade_that_the_backend_ignores_is_a_502_over_http2() {
+    for status in [200, 204, 299] {
+        let answer = move |_| {
+            let mut response = Response::new(if status == 204 { empty() } else { full("page") });
+            *response.status_mut() = http::StatusCode::from_u16(status).unwrap();
+            std::future::ready(response)
+        };
+        let world = World::new().backend("legacy", answer).start().await;
+        let mut client = world.client(Http::Two).await;
+        let response = WebSocket::connect(&mut client, "/live").await.unwrap();
+        assert_eq!(response.status(), 502, "{status}: {response:?}");
+        let told = response.headers()["proxy-status"].to_str().unwrap();
+        assert!(told.contains("http_upgrade_failed"), "{status}: {told}");
+        assert_eq!(client.get("/next").await.status, status, "the connection goes on");
+    }
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

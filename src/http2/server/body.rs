@@ -8,6 +8,7 @@ use std::{
 };
 
 use bytes::{Bytes, BytesMut};
+use h2::Reason;
 use http::{HeaderMap, StatusCode};
 use http_body::{Frame, SizeHint};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
@@ -167,7 +168,8 @@ impl fmt::Debug for RequestBody {
 }
 
 /// The stream of an extended CONNECT as a pipe (RFC 8441): END_STREAM is the end of one direction, a reset the failure of both.
-/// Dropped before both directions have ended, it resets the stream with `CANCEL`.
+/// Dropped before both directions have ended, it resets the stream: with `NO_ERROR` if ours has ended (RFC 9113 section 8.1), with
+/// `CANCEL` if it was cut.
 pub(super) struct Pipe {
     conn: Shared,
     at: Handle,
@@ -254,10 +256,9 @@ impl Drop for Pipe {
         let ended = conn
             .streams
             .get(self.at)
-            .is_some_and(|stream| stream.sending == Sending::Ended && stream.received_all);
-        if !ended {
-            conn.reset(self.at, h2::Reason::CANCEL);
-        }
+            .is_some_and(|stream| stream.sending == Sending::Ended);
+        let reason = if ended { Reason::NO_ERROR } else { Reason::CANCEL };
+        conn.reset(self.at, reason);
         conn.abandon(self.at);
     }
 }

@@ -8,7 +8,7 @@ use super::{
     conn::{Conn, FAREWELL, Fault, Leaving},
     flow::Overflow,
     frame::{self, Header, flag, kind, setting},
-    receive::{Done, PROTOCOL, connection},
+    receive::{Done, FRAME_SIZE, PROTOCOL, connection},
 };
 
 /// WINDOW_UPDATE frames that one DATA frame explains, and how many are put aside at most.
@@ -17,7 +17,7 @@ const UPDATES_DUE_MAX: u32 = 100_000;
 
 impl Conn {
     pub(super) fn window_update(&mut self, header: &Header, payload: &[u8], now: Instant) -> Done {
-        let bytes = payload.try_into().map_err(|_| PROTOCOL)?;
+        let bytes = payload.try_into().map_err(|_| FRAME_SIZE)?;
         let room = i64::from(u32::from_be_bytes(bytes) & u32::MAX >> 1);
         if self.updates_due > 0 {
             self.updates_due -= 1;
@@ -62,10 +62,13 @@ impl Conn {
             return Err(PROTOCOL);
         }
         if header.has(flag::ACK) {
+            if !payload.is_empty() {
+                return Err(FRAME_SIZE);
+            }
             self.settings_due = self.settings_due.checked_sub(1).ok_or(PROTOCOL)?;
-            return if payload.is_empty() { Ok(()) } else { Err(PROTOCOL) };
+            return Ok(());
         }
-        for (name, value) in frame::settings(payload).ok_or(PROTOCOL)? {
+        for (name, value) in frame::settings(payload).ok_or(FRAME_SIZE)? {
             match name {
                 setting::HEADER_TABLE_SIZE => {
                     self.encoder.allow(usize::try_from(value).unwrap_or(usize::MAX));
@@ -103,8 +106,11 @@ impl Conn {
     }
 
     pub(super) fn ping(&mut self, header: &Header, payload: &[u8]) -> Done {
-        if header.stream != 0 || payload.len() != FAREWELL.len() {
+        if header.stream != 0 {
             return Err(PROTOCOL);
+        }
+        if payload.len() != FAREWELL.len() {
+            return Err(FRAME_SIZE);
         }
         if !header.has(flag::ACK) {
             frame::frame(&mut self.out, kind::PING, flag::ACK, 0, payload);
@@ -116,18 +122,27 @@ impl Conn {
 
     /// Priorities are not followed (RFC 9113 section 5.3.2), and neither are those of RFC 9218: answers take turns.
     pub(super) fn priority(&mut self, header: &Header, payload: &[u8]) -> Done {
-        let Ok(priority) = payload.try_into() else {
+        let id = header.stream;
+        if id == 0 {
             return Err(PROTOCOL);
+        }
+        let wrong = match payload.try_into() {
+            Err(_) => Reason::FRAME_SIZE_ERROR,
+            Ok(priority) if frame::dependency(priority) == id => Reason::PROTOCOL_ERROR,
+            Ok(_) => return Ok(()),
         };
-        if header.stream == 0 {
-            return Err(PROTOCOL);
+        match self.streams.find(id) {
+            Some(_) => Err(Fault::Stream(id, wrong)),
+            None => Err(connection(wrong)), // an idle stream must not be reset (RFC 9113 section 6.4)
         }
-        if frame::dependency(priority) != header.stream {
-            return Ok(());
-        }
-        match self.streams.find(header.stream) {
-            Some(_) => Err(Fault::Stream(header.stream, Reason::PROTOCOL_ERROR)),
-            None => Err(PROTOCOL),
+    }
+
+    /// Nothing is to be done: a client that leaves closes by itself, once it has its answers.
+    pub(super) fn goaway(header: &Header, payload: &[u8]) -> Done {
+        match (header.stream, payload.len()) {
+            (0, 8..) => Ok(()),
+            (0, _) => Err(FRAME_SIZE),
+            _ => Err(PROTOCOL),
         }
     }
 

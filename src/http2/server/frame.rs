@@ -85,12 +85,12 @@ impl Header {
     /// The payload without padding, of a frame that may have it.
     ///
     /// # Errors
-    /// Padding longer than the frame (RFC 9113 section 6.1).
+    /// No room for the padding's length (RFC 9113 section 4.2); padding longer than the frame (section 6.1).
     pub fn unpadded<'p>(&self, payload: &'p [u8]) -> Result<&'p [u8], Reason> {
         if !self.has(flag::PADDED) {
             return Ok(payload);
         }
-        let (padding, behind) = payload.split_first().ok_or(Reason::PROTOCOL_ERROR)?;
+        let (padding, behind) = payload.split_first().ok_or(Reason::FRAME_SIZE_ERROR)?;
         let length = behind.len().checked_sub(usize::from(*padding));
         length
             .and_then(|length| behind.get(..length))
@@ -100,8 +100,12 @@ impl Header {
     /// A HEADERS frame's part of the header block, and the stream that it depends on, if it says so.
     ///
     /// # Errors
-    /// As [`Header::unpadded`]; a frame too short.
+    /// As [`Header::unpadded`]; no room for the fields that its flags announce.
     pub fn fragment<'p>(&self, payload: &'p [u8]) -> Result<(&'p [u8], Option<u32>), Reason> {
+        let announced = usize::from(self.has(flag::PADDED)) + 5 * usize::from(self.has(flag::PRIORITY));
+        if payload.len() < announced {
+            return Err(Reason::FRAME_SIZE_ERROR);
+        }
         let block = self.unpadded(payload)?;
         if !self.has(flag::PRIORITY) {
             return Ok((block, None));
@@ -268,7 +272,10 @@ mod tests {
             Ok((&b"a"[..], Some(7)))
         );
         for short in [&[][..], &[1], &[0, 1, 2, 3, 4]] {
-            assert_eq!(both.fragment(short), Err(Reason::PROTOCOL_ERROR));
+            assert_eq!(both.fragment(short), Err(Reason::FRAME_SIZE_ERROR));
+        }
+        for padded_away in [&[1, 0, 0, 0, 0, 0][..], &[9, 0, 0, 0, 0, 0, 0]] {
+            assert_eq!(both.fragment(padded_away), Err(Reason::PROTOCOL_ERROR));
         }
         assert_eq!(header(0).unpadded(b"a"), Ok(&b"a"[..]));
         let mut out = Vec::new();

@@ -10,9 +10,10 @@
 //! # What a client can't do
 //! Open more than `streams_max` streams; reset more than `resets_per_second_max` of them, or make us reset as many; send more
 //! than a thousand frames a second that carry nothing, WINDOW_UPDATE beyond what our DATA explains among them; spread a head over
-//! more than sixteen CONTINUATION frames; make us keep more of a head than its bounds, whatever its compression says; leave a head
-//! half sent, our SETTINGS unanswered with its own, or what we write unread for longer than its time. Answers take turns of
-//! 32 KiB, so that a large one never holds up small ones; priorities (RFC 9113 section 5.3, RFC 9218) are not followed.
+//! more than sixteen CONTINUATION frames, or over more bytes than our SETTINGS allow its fields; make us keep more of a head than
+//! its bounds, whatever its compression says; leave a head half sent, our SETTINGS unanswered with its own, or what we write
+//! unread for longer than its time. Answers take turns of 32 KiB, so that a large one never holds up small ones; priorities
+//! (RFC 9113 section 5.3, RFC 9218) are not followed.
 
 mod answer;
 mod body;

@@ -46,6 +46,9 @@ pub(super) const fn connection(reason: Reason) -> Fault {
 
 pub(super) const PROTOCOL: Fault = Fault::Connection(Reason::PROTOCOL_ERROR);
 
+/// A frame too small or too large for what it is (RFC 9113 section 4.2).
+pub(super) const FRAME_SIZE: Fault = Fault::Connection(Reason::FRAME_SIZE_ERROR);
+
 impl Conn {
     /// Takes in what came. Returns how many bytes are done with; the rest needs more behind it.
     ///
@@ -121,7 +124,7 @@ impl Conn {
     /// What can be told by a frame's header alone.
     fn judge(&self, header: &Header) -> Done {
         if header.length > FRAME_BYTES_MAX {
-            return Err(connection(Reason::FRAME_SIZE_ERROR));
+            return Err(FRAME_SIZE);
         }
         let settings = header.kind == kind::SETTINGS && !header.has(flag::ACK);
         if !self.settings_seen && !settings {
@@ -130,6 +133,9 @@ impl Conn {
         match &self.block {
             Some(block) if header.kind != kind::CONTINUATION || header.stream != block.header.stream => {
                 Err(PROTOCOL)
+            }
+            Some(block) if block.bytes.len() + header.length > self.bounds.block_bytes_max() => {
+                Err(connection(Reason::ENHANCE_YOUR_CALM))
             }
             None if header.kind == kind::CONTINUATION => Err(PROTOCOL),
             _ => Ok(()),
@@ -143,8 +149,7 @@ impl Conn {
             kind::CONTINUATION => self.continuation(header, payload),
             kind::RST_STREAM => self.rst_stream(header, payload, now),
             kind::WINDOW_UPDATE => self.window_update(header, payload, now),
-            kind::GOAWAY if header.stream == 0 => Ok(()),
-            kind::PUSH_PROMISE | kind::GOAWAY => Err(PROTOCOL),
+            kind::PUSH_PROMISE => Err(PROTOCOL),
             other => {
                 if !self.control.allows(now) {
                     return Err(connection(Reason::ENHANCE_YOUR_CALM));
@@ -153,6 +158,7 @@ impl Conn {
                     kind::SETTINGS => self.settings(header, payload),
                     kind::PING => self.ping(header, payload),
                     kind::PRIORITY => self.priority(header, payload),
+                    kind::GOAWAY => Self::goaway(header, payload),
                     _ => Ok(()),
                 }
             }
@@ -180,6 +186,7 @@ impl Conn {
         let Some(block) = &mut self.block else {
             return Err(PROTOCOL);
         };
+        block.bytes.reserve_exact(payload.len()); // sixteen times at most: nothing to grow ahead for
         block.bytes.extend_from_slice(payload);
         block.continuations += 1;
         if !header.has(flag::END_HEADERS) {
@@ -368,8 +375,11 @@ impl Conn {
     }
 
     fn rst_stream(&mut self, header: &Header, payload: &[u8], now: Instant) -> Done {
-        if payload.len() != 4 || header.stream == 0 {
+        if header.stream == 0 {
             return Err(PROTOCOL);
+        }
+        if payload.len() != 4 {
+            return Err(FRAME_SIZE);
         }
         if header.stream > self.last_stream && self.leaving < Leaving::Told {
             return Err(PROTOCOL);

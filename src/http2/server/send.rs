@@ -127,10 +127,7 @@ impl Conn {
             let Some(stream) = sendable(self.streams.get_mut(at)) else {
                 return Sent::Gone;
             };
-            if !has_room {
-                self.wait(at, false);
-                return Sent::Later;
-            }
+            // The windows first: whose time for one runs out must learn that there is none whenever it asks.
             if stream.send_window.room() == 0 {
                 stream.starved = true;
                 return Sent::NoWindow;
@@ -138,6 +135,10 @@ impl Conn {
             if room == 0 {
                 self.wait(at, true);
                 return Sent::NoWindow;
+            }
+            if !has_room {
+                self.wait(at, false);
+                return Sent::Later;
             }
             let count = room
                 .min(stream.send_window.room())

@@ -47,7 +47,13 @@ impl Bounds {
     /// What a client is told not to exceed: fields count 32 bytes more here than in HTTP/1.1 (RFC 9113 section 6.5.2), and what
     /// is beyond our own limit should reach us, to be answered.
     pub(super) fn list_bytes(self) -> u32 {
-        u32::try_from(self.head_bytes_max * 2 + self.headers_max * 32).unwrap_or(u32::MAX)
+        u32::try_from(self.block_bytes_max()).unwrap_or(u32::MAX)
+    }
+
+    /// Bytes of a header block that are kept until its end comes. A field takes at most 11 bytes more in a block than its name and
+    /// value have, unless its coding makes it longer on purpose: no block of who keeps to [`Bounds::list_bytes`] is longer.
+    pub(super) const fn block_bytes_max(self) -> usize {
+        self.head_bytes_max * 2 + self.headers_max * 32
     }
 }
 
