@@ -15,7 +15,7 @@ use tokio::{
     net::TcpStream,
 };
 
-use self::secure::Secure;
+use self::secure::{RECORDS_BYTES_MAX, Secure};
 pub use self::{
     pieces::{append, copied},
     socket::{AHEAD_BYTES, Socket},
@@ -37,13 +37,15 @@ pub enum Stream {
 impl Stream {
     /// TLS that a client opened to us.
     #[must_use]
-    pub fn tls_server(tls: tokio_rustls::server::TlsStream<Socket>) -> Self {
+    pub fn tls_server(mut tls: tokio_rustls::server::TlsStream<Socket>) -> Self {
+        tls.get_mut().1.set_buffer_limit(Some(RECORDS_BYTES_MAX));
         Self::TlsServer(Box::new(Secure::new(tls)))
     }
 
     /// TLS that we opened to a server.
     #[must_use]
-    pub fn tls_client(tls: tokio_rustls::client::TlsStream<Socket>) -> Self {
+    pub fn tls_client(mut tls: tokio_rustls::client::TlsStream<Socket>) -> Self {
+        tls.get_mut().1.set_buffer_limit(Some(RECORDS_BYTES_MAX));
         Self::TlsClient(Box::new(Secure::new(tls)))
     }
 }

@@ -10,8 +10,11 @@ use tokio::io::{AsyncBufRead, AsyncRead, AsyncWrite, ReadBuf};
 
 use super::pieces::{PIECE_BYTES, append};
 
-/// Pieces that one write hands on. rustls takes 64 KiB at once.
-const PIECES_MAX: usize = 34;
+/// Bytes of records that wait to be sent at most, and so what one write takes: a connection's full output (64 KiB and a frame over
+/// it) with all headers. With rustls' own 64 KiB every full write was followed by a tiny one.
+pub(super) const RECORDS_BYTES_MAX: usize = 84 * 1024;
+/// Pieces that one write hands on.
+const PIECES_MAX: usize = RECORDS_BYTES_MAX / PIECE_BYTES;
 
 /// A TLS connection of tokio-rustls, of either side.
 #[derive(Debug)]

@@ -117,8 +117,7 @@ impl AsyncWrite for TunnelIo {
                     };
                 }
                 let (part, _) = buf.split_at(room.min(buf.len()).min(WRITE_BYTES_MAX));
-                send.send_data(copied(part).freeze(), false)
-                    .map_err(io_error)?;
+                send.send_data(copied(part).freeze(), false).map_err(io_error)?;
                 Poll::Ready(Ok(part.len()))
             }
             Kind::Piped(pipe) => Pin::new(pipe).poll_write(cx, buf),
