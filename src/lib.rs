@@ -15,6 +15,7 @@
 //! | [`stream`], [`fields`], [`body`], [`message`], [`wire`], [`tunnel`] | bytes, heads, bodies, what HTTP versions share, connections that changed their protocol | know nothing of routes or flags |
 //! | [`http1`], [`http2`] | HTTP on the wire, strictly, both directions | one reading of every message; no task or channel per exchange, but for `h2`'s towards HTTP/2 backends |
 //! | [`visitor`], [`gate`], [`flag`], [`route`] | who asks, may they, which variant, which route | pure: no socket, no clock; time and bytes come in, a value goes out |
+//! | [`policy`] | what a route does to requests and answers, beside where it leads | pure |
 //! | [`backend`] | servers, picking, breaker, health, pools | only `connect`, `pool` and `probe` do I/O |
 //! | [`tls`] | certificates by SNI, the development CA, trust towards servers | open connections never notice a renewal |
 //! | [`config`] | files as people write them | the only module that reads TOML; every problem at once, with its place |
@@ -44,6 +45,7 @@ pub mod limits;
 pub mod message;
 pub mod name;
 pub mod observe;
+pub mod policy;
 pub mod proxy;
 pub mod route;
 pub mod serve;

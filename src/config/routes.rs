@@ -21,6 +21,7 @@ use crate::{
     backend::BackendSettings,
     gate::{Auth, Requirement},
     name::SquadName,
+    policy::Policy,
     route::{Claim, Conditions, PathRule, ValueTest},
 };
 
@@ -226,6 +227,7 @@ impl RouteFile {
                 flags,
                 requirement,
                 allow_encoded_slash: self.allow_encoded_slash,
+                policy: Arc::new(Policy::default()),
             },
         })
     }

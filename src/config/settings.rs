@@ -1,6 +1,6 @@
 //! The settings after every check: typed, complete, nothing left to decide. `snapshot` compiles them.
 
-use std::{net::SocketAddr, path::PathBuf, time::Duration};
+use std::{net::SocketAddr, path::PathBuf, sync::Arc, time::Duration};
 
 use ipnet::IpNet;
 
@@ -10,6 +10,7 @@ use crate::{
     gate::{GateSettings, Requirement},
     limits::Limits,
     name::{BackendName, FlagKey, Place, SquadName, VariantName},
+    policy::Policy,
     route::Claim,
     visitor::VisitorSettings,
 };
@@ -124,6 +125,8 @@ pub struct RouteSettings {
     pub requirement: Requirement,
     /// Ambiguous paths (`%2F`, `%5C`) are let through as they are.
     pub allow_encoded_slash: bool,
+    /// What it does to requests and answers.
+    pub policy: Arc<Policy>,
 }
 
 /// Where a route leads.

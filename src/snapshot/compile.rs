@@ -257,6 +257,7 @@ fn rule(route: &RouteSettings, names: &Names<'_>, problems: &mut Vec<CompileProb
             flags,
             requirement: route.requirement.clone(),
             allow_encoded_slash: route.allow_encoded_slash,
+            policy: Arc::clone(&route.policy),
         }),
         Err(what) => {
             problems.push(CompileProblem {

@@ -24,6 +24,7 @@ use crate::{
     gate::{Gate, KeySet, KeySource, Requirement},
     limits::Limits,
     name::{Place, VariantName},
+    policy::Policy,
     route::{Claim, RouteId, Table, host_takes},
     visitor,
 };
@@ -87,6 +88,8 @@ pub struct Rule {
     pub requirement: Requirement,
     /// Encoded slashes pass.
     pub allow_encoded_slash: bool,
+    /// What it does to requests and answers.
+    pub policy: Arc<Policy>,
 }
 
 /// Where a route leads.

@@ -1,7 +1,7 @@
 //! What `tidy` holds the code to, as tables: who may name whom, what stays where, which words are not ours.
 
 /// Top-level modules and which others each may name, in reading order. What may be named is what it is built on.
-pub(super) const LAYERS: [(&str, &[&str]); 25] = [
+pub(super) const LAYERS: [(&str, &[&str]); 26] = [
     ("name", &[]),
     ("clock", &[]),
     ("limits", &[]),
@@ -43,6 +43,7 @@ pub(super) const LAYERS: [(&str, &[&str]); 25] = [
     ("tls", &["clock", "stream"]),
     ("visitor", &["clock", "fields"]),
     ("route", &["fields", "name"]),
+    ("policy", &["clock", "fields", "message", "name"]),
     ("gate", &["clock", "fields", "name"]),
     ("flag", &["clock", "fields", "name", "visitor"]),
     (
@@ -53,12 +54,15 @@ pub(super) const LAYERS: [(&str, &[&str]); 25] = [
     ),
     (
         "config",
-        &["backend", "flag", "gate", "limits", "name", "route", "visitor"],
+        &[
+            "backend", "flag", "gate", "limits", "name", "policy", "route", "visitor",
+        ],
     ),
     (
         "snapshot",
         &[
-            "backend", "clock", "config", "fields", "flag", "gate", "limits", "name", "route", "visitor",
+            "backend", "clock", "config", "fields", "flag", "gate", "limits", "name", "policy", "route",
+            "visitor",
         ],
     ),
     ("observe", &["clock", "fields", "message", "name"]),
@@ -66,7 +70,7 @@ pub(super) const LAYERS: [(&str, &[&str]); 25] = [
         "proxy",
         &[
             "backend", "body", "clock", "fields", "flag", "gate", "http1", "http2", "limits", "message",
-            "name", "observe", "route", "snapshot", "stream", "tls", "tunnel", "visitor", "wire",
+            "name", "observe", "policy", "route", "snapshot", "stream", "tls", "tunnel", "visitor", "wire",
         ],
     ),
     (

@@ -1,0 +1,5 @@
+//! What a route does to requests and answers, beside where it leads. All of it is pure.
+
+/// Everything that a route's table says of this. The default changes nothing.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct Policy {}
