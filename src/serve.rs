@@ -10,6 +10,7 @@ use std::{
     time::Duration,
 };
 
+use rustix::process::setpriority_process;
 use socket2::{Domain, Protocol, Socket, Type};
 use tokio::sync::{Semaphore, mpsc};
 
@@ -34,6 +35,9 @@ use crate::{
 
 /// Connections that the kernel may hold for a socket before they are accepted.
 const BACKLOG: i32 = 4096;
+/// What the control plane's threads give way to requests on a core that both want (`man 2 setpriority`): they still get a tenth of
+/// a core that requests fill, so that a flag can be switched off under any load.
+const CONTROL_NICENESS: i32 = 10;
 /// How long cut-off connections have to close after a drain's window.
 const LAST_BREATH: Duration = Duration::from_millis(500);
 /// Time for the last log lines to reach their file.
@@ -179,7 +183,10 @@ pub fn start(path: &Path) -> Result<Running, StartError> {
     let reopen = observer.log();
     let (metrics, writer) = observer.split();
     let (plane, handle) = Plane::new(publisher, metrics, phases, signer, reopen, admin);
-    let control = spawn("banyan-control".to_owned(), move || plane.run())?;
+    let control = spawn("banyan-control".to_owned(), move || {
+        let _ = setpriority_process(None, CONTROL_NICENESS); // where it isn't allowed, all are alike
+        plane.run();
+    })?;
     Ok(Running {
         addresses,
         plane: handle,

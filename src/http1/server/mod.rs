@@ -36,7 +36,7 @@ use crate::{
     message::{Request, Response},
     stream::Stream,
     tunnel::{self, Tunnel, TunnelIo},
-    wire::{Drain, Interim, Malformed, Phase, Service},
+    wire::{Drain, Interim, Malformed, Phase, Service, pin_in_place},
 };
 
 /// How long a service may take to begin its answer once the client has ended its side.
@@ -76,7 +76,7 @@ pub async fn serve<S: Service>(stream: Stream, service: &S, limits: &Limits, dra
             last,
         };
         // Boxed: an idle connection doesn't hold the room that a request needs, and busy ones share what is warm.
-        match Box::pin(exchange.run(head, stopped.as_mut())).await {
+        match pin_in_place(|| exchange.run(head, stopped.as_mut())).await {
             After::NextRequest => {}
             After::Close => return,
             After::Linger => return linger::close(&conn, stopped.as_mut()).await,

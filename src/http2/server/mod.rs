@@ -276,7 +276,8 @@ impl<M: Fn(Begun) -> F, F: Future<Output = ()>> Driver<'_, M, F> {
         for begun in begun.drain(..) {
             let at = begun.at;
             if self.conn.borrow().streams.get(at).is_some() {
-                self.tasks.spawn(at.slot, (self.make)(begun));
+                let make = &self.make;
+                self.tasks.spawn(at.slot, || make(begun));
             }
         }
         let mut conn = self.conn.borrow_mut();

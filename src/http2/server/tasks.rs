@@ -12,6 +12,8 @@ use std::{
 
 use futures_util::task::AtomicWaker;
 
+use crate::wire::pin_in_place;
+
 /// Slots (without their futures) that an idle connection keeps.
 const SLOTS_KEPT: usize = 4;
 
@@ -96,8 +98,7 @@ impl Wake for Bell {
 
 #[derive(Debug)]
 struct Slot<F> {
-    /// Its memory is kept from one stream to the next while the connection is busy.
-    future: Option<Pin<Box<Option<F>>>>,
+    future: Option<Pin<Box<F>>>,
     waker: Waker,
 }
 
@@ -120,7 +121,7 @@ impl<F: Future<Output = ()>> Tasks<F> {
     }
 
     /// Puts a future in. It is polled in the next round.
-    pub(super) fn spawn(&mut self, slot: usize, future: F) {
+    pub(super) fn spawn(&mut self, slot: usize, future: impl FnOnce() -> F) {
         while self.slots.len() <= slot {
             let bell = Bell {
                 ready: Arc::clone(&self.ready),
@@ -132,18 +133,15 @@ impl<F: Future<Output = ()>> Tasks<F> {
             });
         }
         if let Some(place) = self.slots.get_mut(slot) {
-            match &mut place.future {
-                Some(kept) => kept.set(Some(future)),
-                empty => *empty = Some(Box::pin(Some(future))),
-            }
+            place.future = Some(pin_in_place(future));
             self.ready.mark(slot);
         }
     }
 
     /// Drops a future.
     pub(super) fn drop_at(&mut self, slot: usize) {
-        if let Some(future) = self.slots.get_mut(slot).and_then(|slot| slot.future.as_mut()) {
-            future.set(None);
+        if let Some(slot) = self.slots.get_mut(slot) {
+            slot.future = None;
         }
     }
 
@@ -161,15 +159,12 @@ impl<F: Future<Output = ()>> Tasks<F> {
         let Some(place) = self.slots.get_mut(slot) else {
             return false;
         };
-        let Some(kept) = place.future.as_mut() else {
+        let Some(future) = place.future.as_mut() else {
             return false;
         };
-        let Some(future) = kept.as_mut().as_pin_mut() else {
-            return false;
-        };
-        let polled = future.poll(&mut Context::from_waker(&place.waker));
+        let polled = future.as_mut().poll(&mut Context::from_waker(&place.waker));
         if polled.is_ready() {
-            kept.set(None);
+            place.future = None;
         }
         polled == Poll::Ready(())
     }
@@ -227,8 +222,7 @@ mod tests {
         ready.begin(&Context::from_waker(&waker));
         for slot in [0, 3, 129] {
             let (polled, wakers) = (Rc::clone(&polled), Rc::clone(&wakers));
-            tasks.spawn(
-                slot,
+            tasks.spawn(slot, || {
                 poll_fn(move |cx| {
                     polled.borrow_mut().push(slot);
                     wakers.borrow_mut().push(cx.waker().clone());
@@ -238,8 +232,8 @@ mod tests {
                     } else {
                         Poll::Pending
                     }
-                }),
-            );
+                })
+            });
         }
         let mut ended = Vec::new();
         tasks.poll_woken(|slot| ended.push(slot));
