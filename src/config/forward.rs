@@ -11,6 +11,7 @@ use serde::{
 
 use super::{
     fault::{WRONG_TYPE, refuse},
+    problem::Problem,
     report::Report,
     values::Spot,
 };
@@ -82,21 +83,21 @@ impl WhichFile {
                 }
                 names(except, of, report).map_or(Which::Nothing, Which::Except)
             }
-            Self::Listed(_)
-                if ["only", "except"]
-                    .iter()
-                    .any(|key| report.was_removed(&whole.span, key)) =>
-            {
-                Which::Nothing
-            }
             Self::Listed(_) => {
-                report
-                    .error(
-                        "only-or-except",
-                        whole.span.clone(),
-                        "this is a list of those that pass (`only`) or of those that don't (`except`)",
-                    )
-                    .hint("write `\"all\"`, `\"none\"`, `{ only = [\"…\"] }` or `{ except = [\"…\"] }`");
+                // a misspelt key has been told of already
+                let told = |problem: &Problem| {
+                    let at = problem.span.as_ref().map(|span| span.start);
+                    at.is_some_and(|at| whole.span.contains(&at))
+                };
+                if !report.problems.iter().any(told) {
+                    report
+                        .error(
+                            "only-or-except",
+                            whole.span.clone(),
+                            "a list has those that pass, under `only`, or those that don't, under `except`",
+                        )
+                        .hint("write `\"all\"`, `\"none\"`, `{ only = [\"…\"] }` or `{ except = [\"…\"] }`");
+                }
                 Which::Nothing
             }
         }
