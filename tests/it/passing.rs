@@ -159,7 +159,7 @@ async fn the_bytes_on_the_wire_are_those_that_are_left() {
     let mut raw = world.raw(Http::One).await;
     // a path that is normalised, two `Cookie` fields, an odd query
     raw.send(
-        "GET /only/x/../%61?a=1&page=%2F+&=&page&filter%5b%5d?=x HTTP/1.1\r\nHost: localhost\r\n\
+        "GET /only/x/../%61?a=1&page=%2F+&=&page&filter%5b?%5d=x HTTP/1.1\r\nHost: localhost\r\n\
          Cookie: session=2;x=1;ab_=;\r\nX-TENANT: a  b\r\nCookie:  session=\"1 2\"; ab_a=x\r\n\r\n",
     )
     .await;
@@ -168,7 +168,7 @@ async fn the_bytes_on_the_wire_are_those_that_are_left() {
     let mut lines = seen.lines();
     assert_eq!(
         lines.next(),
-        Some("GET /only/a?page=%2F+&page&filter%5b%5d?=x HTTP/1.1")
+        Some("GET /only/a?page=%2F+&page&filter%5b?%5d=x HTTP/1.1")
     );
     let cookies: Vec<&str> = seen.lines().filter(|line| line.starts_with("cookie")).collect();
     assert_eq!(cookies, ["cookie: ab_=; ab_a=x; session=2; session=\"1 2\""]);
@@ -263,7 +263,10 @@ async fn answers_set_no_cookies_where_none_are_forwarded_but_banyans_own() {
         let first = client.get_with("/none", &[("sec-fetch-mode", "navigate")]).await;
         assert_eq!(set_cookies(&first), ["__Host-banyan"]);
         assert!(!first.header("set-cookie").contains("forged"));
-        assert_eq!(set_cookies(&client.get("/none").await), [""; 0]);
+        assert_eq!(
+            set_cookies(&client.get_with("/none", &[("sec-fetch-mode", "cors")]).await),
+            [""; 0]
+        );
         assert_eq!(set_cookies(&client.get("/some").await), ["a", "b"]);
         assert_eq!(set_cookies(&client.get("/all").await), ["a", "b"]);
     }
