@@ -10,6 +10,7 @@ use super::{
     backends::{self, BackendFile},
     claims,
     examples::{self, TestFile},
+    forward::ForwardFile,
     gate::AuthFile,
     operator::hosts,
     report::{Report, nearest, suggest},
@@ -74,6 +75,8 @@ struct RouteFile {
     roles: Option<Spot<Vec<String>>>,
     /// Lets paths with `%2F` or `%5C` through as they are, instead of answering 400.
     allow_encoded_slash: bool,
+    /// What of the visitor's headers, cookies and query strings reaches the backend. All of it, unless said.
+    forward: Option<ForwardFile>,
 }
 
 /// What a squad's file says, with the places that later judgements point at.
@@ -197,6 +200,7 @@ impl RouteFile {
             .filter_map(|flag| target::flag_key(flag, report))
             .collect();
         let requirement = self.requirement(table, around.gate, report);
+        let policy = self.policy(report);
         let (path, span) = path?;
         let Target {
             settings: target,
@@ -227,9 +231,15 @@ impl RouteFile {
                 flags,
                 requirement,
                 allow_encoded_slash: self.allow_encoded_slash,
-                policy: Arc::new(Policy::default()),
+                policy: Arc::new(policy),
             },
         })
+    }
+
+    fn policy(&self, report: &mut Report) -> Policy {
+        Policy {
+            forward: self.forward.as_ref().and_then(|forward| forward.settle(report)),
+        }
     }
 
     fn path_rule(&self, table: &Range<usize>, report: &mut Report) -> Option<(PathRule, Range<usize>)> {

@@ -220,6 +220,9 @@ fn routes(settings: &Settings) -> String {
             "  flags {:?} {:?} slashes {}",
             route.flags, route.requirement, route.allow_encoded_slash
         );
+        if let Some(forward) = &route.policy.forward {
+            _ = writeln!(out, "  forwards {forward}");
+        }
     }
     for flag in &settings.flags {
         _ = writeln!(out, "{flag:?}");

@@ -16,7 +16,7 @@ use super::{
     edge::{Edge, Peer},
     follow::Following,
     forward::{self, Outgoing},
-    headers,
+    headers, passing,
     refusal::Refusal,
 };
 use crate::{
@@ -32,6 +32,7 @@ use crate::{
         record::{FlagFacts, Listener, Outcome, Record},
         trace::{self, Trace},
     },
+    policy::Policy,
     snapshot::{
         Rule, Snapshot,
         decide::{Ask, Choices, Credential, Decision, Entrance, Settled, Stop, decide},
@@ -121,14 +122,17 @@ async fn pass_through(
     note_decision(&decision, rule, at, &mut following.record);
     let decision = decision.settle();
     let over_http2 = matches!(head.upgrade, Some(Upgrade::Http2(_)));
-    rewrite(head, &decision, peer, edge, at, following)?;
+    rewrite(head, &decision, &rule.policy, peer, edge, at, following)?;
     let outgoing = Outgoing {
         head,
-        body: following.count_in(body),
+        body: following.count_in(body, &rule.policy),
         backend: decision.backend,
         ready: decided,
     };
-    let (mut response, under_way) = forward::send(outgoing, edge, at, &mut following.record, interim).await?;
+    let policy = &*rule.policy;
+    let mut interim = passing::Guarded { interim, policy };
+    let (mut response, under_way) =
+        forward::send(outgoing, edge, at, &mut following.record, &mut interim).await?;
     following.record.outcome = match &response.body {
         Body::Tunnel(_) => Outcome::Tunnelled,
         _ => Outcome::Forwarded,
@@ -142,7 +146,7 @@ async fn pass_through(
         _ => {}
     }
     headers::strip_hop_by_hop(&mut response.headers);
-    headers::strip_own_cookies(&mut response.headers);
+    passing::strip_cookies(&mut response.headers, policy);
     if let (true, Some(visitor)) = (decision.set_cookie, &decision.visitor) {
         let cookie = at.visitors.set_cookie(visitor, clock::wall());
         response.headers.append(Known::SET_COOKIE, cookie);
@@ -344,6 +348,7 @@ fn note_refusal(refusal: &Refusal, record: &mut Record) {
 fn rewrite(
     head: &mut Head,
     decision: &Settled,
+    policy: &Policy,
     peer: &Peer,
     edge: &Edge,
     at: &Snapshot,
@@ -361,6 +366,10 @@ fn rewrite(
     let trusted = headers::is_trusted(peer.ip(), &at.trusted_proxies);
     headers::strip_forged(fields, trusted);
     crate::visitor::remove_own_cookies(fields);
+    if let Some(forward) = &policy.forward {
+        forward.apply(head); // what Banyan itself says comes after
+    }
+    let fields = &mut head.headers;
     if trailers {
         fields.insert(Known::TE, "trailers");
     }

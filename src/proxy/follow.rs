@@ -5,13 +5,14 @@ use std::{
     ops::{Deref, DerefMut},
     pin::Pin,
     rc::Rc,
+    sync::Arc,
     task::{Context, Poll},
 };
 
 use bytes::Bytes;
 use http_body::{Frame, SizeHint};
 
-use super::{edge::Edge, headers};
+use super::{edge::Edge, headers, passing};
 use crate::{
     backend::pool::UnderWay,
     body::{Body, BodyError},
@@ -21,6 +22,7 @@ use crate::{
         record::{Record, Side},
         trace::Trace,
     },
+    policy::{Policy, forward::Forward},
     tunnel::{Tunnel, TunnelReport},
 };
 
@@ -77,15 +79,16 @@ impl Following {
         }))
     }
 
-    /// Counts the bytes of the request's body on their way.
+    /// Counts the bytes of the request's body on their way. Its trailers are judged by what its route's `policy` forwards.
     #[must_use]
-    pub fn count_in(&mut self, body: Body) -> Body {
+    pub fn count_in(&mut self, body: Body, policy: &Arc<Policy>) -> Body {
         if matches!(body, Body::Empty) {
             return body;
         }
         Body::Wrapped(Box::pin(Counted {
             inner: body,
             bytes: Rc::clone(self.bytes_in.get_or_insert_default()),
+            policy: policy.forward.is_some().then(|| Arc::clone(policy)),
         }))
     }
 
@@ -146,6 +149,8 @@ impl Drop for Followed {
 struct Counted {
     inner: Body,
     bytes: Rc<Cell<u64>>,
+    /// What its route says, if that judges trailers.
+    policy: Option<Arc<Policy>>,
 }
 
 impl http_body::Body for Counted {
@@ -160,7 +165,8 @@ impl http_body::Body for Counted {
         Pin::new(&mut this.inner).poll_frame(cx).map_ok(|frame| {
             let data = frame.data_ref().map_or(0, Bytes::len);
             this.bytes.set(this.bytes.get() + data as u64);
-            without_forged(frame)
+            let policy = this.policy.as_deref();
+            without_forged(frame, policy.and_then(|policy| policy.forward.as_deref()))
         })
     }
 
@@ -173,11 +179,14 @@ impl http_body::Body for Counted {
     }
 }
 
-/// Trailers are fields too: what only Banyan may say is taken out of them as it is out of heads.
-fn without_forged(frame: Frame<Bytes>) -> Frame<Bytes> {
+/// Trailers are fields too: what only Banyan may say, and what the route does not forward, is taken out of them as it is out of heads.
+fn without_forged(frame: Frame<Bytes>, forward: Option<&Forward>) -> Frame<Bytes> {
     match frame.into_trailers() {
         Ok(mut trailers) => {
             headers::strip_from_trailers(&mut trailers);
+            if let Some(forward) = forward {
+                passing::strip_trailers(&mut trailers, forward);
+            }
             Frame::trailers(trailers)
         }
         Err(frame) => frame,
@@ -250,12 +259,14 @@ mod tests {
         for name in forged.into_iter().chain(framing).chain(["x-checksum"]) {
             trailers.insert(name, HeaderValue::from_static("forged"));
         }
-        let kept = without_forged(Frame::trailers(trailers)).into_trailers().unwrap();
+        let kept = without_forged(Frame::trailers(trailers), None)
+            .into_trailers()
+            .unwrap();
         assert_eq!(
             kept.keys().map(http::HeaderName::as_str).collect::<Vec<_>>(),
             ["x-checksum"]
         );
-        let data = without_forged(Frame::data(Bytes::from_static(b"banyan-user")));
+        let data = without_forged(Frame::data(Bytes::from_static(b"banyan-user")), None);
         assert_eq!(data.into_data().unwrap(), "banyan-user");
     }
 }

@@ -1,6 +1,6 @@
 //! The data plane, in the order a request meets it.
 //!
-//! [`listen`] accepts, [`exchange`] tells the story of one request, [`headers`] rewrites what passes, [`forward`] asks a server,
+//! [`listen`] accepts, [`exchange`] tells the story of one request, [`headers`] rewrites what passes, [`passing`] what else `[routes.forward]` judges, [`forward`] asks a server,
 //! [`follow`] watches the answer's body to its end, [`refusal`] and [`answer`] are what happens instead, [`redirect`] is the
 //! plain listener, [`edge`] is what a core keeps.
 
@@ -11,5 +11,6 @@ pub mod follow;
 pub mod forward;
 pub mod headers;
 pub mod listen;
+pub mod passing;
 pub mod redirect;
 pub mod refusal;

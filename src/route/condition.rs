@@ -158,7 +158,8 @@ fn query_values<'a>(query: &'a str, name: &'a str) -> impl Iterator<Item = Cow<'
 }
 
 /// Percent-decoded once, `+` read as a space; a bad escape stays as it is.
-fn decoded(text: &str) -> Cow<'_, [u8]> {
+#[must_use]
+pub fn decoded(text: &str) -> Cow<'_, [u8]> {
     if !text.contains(['%', '+']) {
         return Cow::Borrowed(text.as_bytes());
     }

@@ -20,7 +20,7 @@ pub mod target;
 pub mod template;
 
 pub use clash::{Clash, covers, example_url, outside, unreachable};
-pub use condition::{Probe, Why, host_takes};
+pub use condition::{Probe, Why, decoded, host_takes};
 pub use pattern::{Pattern, PatternError};
 pub use table::{Found, PassedOver, RouteId, Table, Watch};
 pub use target::{Ambiguous, EncodedSlash, canonical, has_encoded_slash, split_target};

@@ -44,6 +44,8 @@ pub struct Explanation {
     pub backend: Option<Goes>,
     /// Fields that the backend gets from Banyan beside the forwarding ones.
     pub headers: Vec<(String, String)>,
+    /// Parts of the request that the route does not forward whole: which, and what becomes of it. Never values.
+    pub forwards: Vec<(String, String)>,
     /// What the client gets instead.
     pub refused: Option<Refused>,
 }
@@ -163,6 +165,7 @@ pub fn explain(ask: &Ask<'_, '_>, now: UnixTime, at: &Snapshot) -> Explanation {
             .collect(),
         backend: None,
         headers: Vec::new(),
+        forwards: Vec::new(),
         refused: None,
     };
     let rule = notes.route.and_then(|route| at.rule(route));
@@ -173,7 +176,12 @@ pub fn explain(ask: &Ask<'_, '_>, now: UnixTime, at: &Snapshot) -> Explanation {
         verdict: "passes".to_owned(),
     });
     match decided {
-        Ok(decision) => admitted(&mut explanation, &decision, at),
+        Ok(decision) => {
+            admitted(&mut explanation, &decision, at);
+            let forward = rule.and_then(|rule| rule.policy.forward.as_deref());
+            explanation.forwards =
+                forward.map_or_else(Vec::new, |forward| forward.told(ask.headers, decision.query));
+        }
         Err(stop) => refused(&mut explanation, &stop),
     }
     explanation
@@ -416,6 +424,9 @@ impl fmt::Display for Explanation {
         }
         for (name, value) in &self.headers {
             writeln!(f, "  adds      {name}: {value}")?;
+        }
+        for (part, what) in &self.forwards {
+            writeln!(f, "  forwards  {part} {what}")?;
         }
         if let Some(refused) = &self.refused {
             writeln!(f, "  refused   {}: {}", refused.status, refused.why)?;

@@ -27,6 +27,7 @@ mod gate;
 mod gone;
 mod kept;
 mod observe;
+mod passing;
 mod protocol;
 mod reload;
 mod routes;

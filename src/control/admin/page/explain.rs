@@ -193,6 +193,10 @@ fn ending(html: &mut Html, explained: &Explanation) {
         html.element("<li><span class=\"step\">Adds</span><div><code>", name, ": ")
             .element("", value, "</code></div></li>");
     }
+    for (part, what) in &explained.forwards {
+        html.element("<li><span class=\"step\">Forwards</span><div>", part, " ")
+            .element("", what, "</div></li>");
+    }
     if let Some(refused) = &explained.refused {
         html.element(
             "<li class=\"end bad\"><span class=\"step\">Refused</span><div><b>",

@@ -296,6 +296,7 @@ fn explanation_of(text: &str) -> explain::Explanation {
             servers: vec![(own(), own())],
         }),
         headers: vec![(own(), own())],
+        forwards: vec![(own(), own())],
         refused: Some(explain::Refused {
             status: 400,
             why: own(),
