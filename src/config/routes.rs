@@ -9,10 +9,12 @@ use serde::Deserialize;
 use super::{
     backends::{self, BackendFile},
     claims,
+    cors::CorsFile,
     examples::{self, TestFile},
     gate::AuthFile,
     operator::hosts,
     report::{Report, nearest, suggest},
+    response::{self, ResponseFile},
     settings::{RouteSettings, RouteTest},
     target::{self, Target},
     values::{Spot, ValueTestFile},
@@ -74,6 +76,10 @@ struct RouteFile {
     roles: Option<Spot<Vec<String>>>,
     /// Lets paths with `%2F` or `%5C` through as they are, instead of answering 400.
     allow_encoded_slash: bool,
+    /// What is done to the fields of answers.
+    response: Option<Spot<ResponseFile>>,
+    /// Which other sites' scripts may read the answers.
+    cors: Option<Spot<CorsFile>>,
 }
 
 /// What a squad's file says, with the places that later judgements point at.
@@ -197,6 +203,9 @@ impl RouteFile {
             .filter_map(|flag| target::flag_key(flag, report))
             .collect();
         let requirement = self.requirement(table, around.gate, report);
+        let policy = Policy {
+            response: response::rules(self.response.as_ref(), self.cors.as_ref(), report),
+        };
         let (path, span) = path?;
         let Target {
             settings: target,
@@ -227,7 +236,7 @@ impl RouteFile {
                 flags,
                 requirement,
                 allow_encoded_slash: self.allow_encoded_slash,
-                policy: Arc::new(Policy::default()),
+                policy: Arc::new(policy),
             },
         })
     }
@@ -443,7 +452,8 @@ impl RouteFile {
     }
 }
 
-fn method_of(method: &Spot<String>, report: &mut Report) -> Option<Method> {
+/// A method, if it can be one.
+pub(super) fn method_of(method: &Spot<String>, report: &mut Report) -> Option<Method> {
     let parsed = Method::from_bytes(method.value.as_bytes()).ok();
     let good = parsed.filter(|method| !method.as_str().bytes().any(|b| b.is_ascii_lowercase()));
     if good.is_none() {

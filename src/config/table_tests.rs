@@ -220,6 +220,9 @@ fn routes(settings: &Settings) -> String {
             "  flags {:?} {:?} slashes {}",
             route.flags, route.requirement, route.allow_encoded_slash
         );
+        if *route.policy != crate::policy::Policy::default() {
+            _ = writeln!(out, "  {:?}", route.policy);
+        }
     }
     for flag in &settings.flags {
         _ = writeln!(out, "{flag:?}");

@@ -11,7 +11,7 @@ use std::{
 use bytes::Bytes;
 use http_body::{Frame, SizeHint};
 
-use super::{edge::Edge, headers};
+use super::{edge::Edge, headers, respond::Answering};
 use crate::{
     backend::pool::UnderWay,
     body::{Body, BodyError},
@@ -37,6 +37,8 @@ pub struct Followed {
     pub record: Record,
     /// Where it stands in its trace.
     pub trace: Option<Trace>,
+    /// What its answer depends on.
+    pub answering: Answering,
     edge: Rc<Edge>,
     /// Counts a request's body, if there is one.
     bytes_in: Option<Rc<Cell<u64>>>,
@@ -69,6 +71,7 @@ impl Following {
         Self(Box::new(Followed {
             record,
             trace: None,
+            answering: Answering::default(),
             edge: Rc::clone(edge),
             bytes_in: None,
             inner: Body::Empty,

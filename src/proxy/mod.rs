@@ -1,7 +1,7 @@
 //! The data plane, in the order a request meets it.
 //!
 //! [`listen`] accepts, [`exchange`] tells the story of one request, [`headers`] rewrites what passes, [`forward`] asks a server,
-//! [`follow`] watches the answer's body to its end, [`refusal`] and [`answer`] are what happens instead, [`redirect`] is the
+//! [`respond`] writes what the route says of its answers, [`follow`] watches the answer's body to its end, [`refusal`] and [`answer`] are what happens instead, [`redirect`] is the
 //! plain listener, [`edge`] is what a core keeps.
 
 pub mod answer;
@@ -13,3 +13,4 @@ pub mod headers;
 pub mod listen;
 pub mod redirect;
 pub mod refusal;
+pub mod respond;

@@ -8,6 +8,7 @@ use serde::Serialize;
 use super::{
     Snapshot, Target,
     decide::{Ask, Decision, Stop, Trail, decide},
+    preflight::Preflight,
 };
 use crate::{
     clock::UnixTime,
@@ -44,6 +45,10 @@ pub struct Explanation {
     pub backend: Option<Goes>,
     /// Fields that the backend gets from Banyan beside the forwarding ones.
     pub headers: Vec<(String, String)>,
+    /// What the route does to the fields of its answers, a line for each thing.
+    pub answers: Vec<String>,
+    /// What Banyan answers itself, on purpose.
+    pub answered: Option<Refused>,
     /// What the client gets instead.
     pub refused: Option<Refused>,
 }
@@ -163,6 +168,8 @@ pub fn explain(ask: &Ask<'_, '_>, now: UnixTime, at: &Snapshot) -> Explanation {
             .collect(),
         backend: None,
         headers: Vec::new(),
+        answers: Vec::new(),
+        answered: None,
         refused: None,
     };
     let rule = notes.route.and_then(|route| at.rule(route));
@@ -172,11 +179,23 @@ pub fn explain(ask: &Ask<'_, '_>, now: UnixTime, at: &Snapshot) -> Explanation {
         user: notes.user,
         verdict: "passes".to_owned(),
     });
+    let rules = rule.and_then(|rule| rule.policy.response.as_ref());
+    explanation.answers = rules.map_or_else(Vec::new, |rules| rules.lines(ask.method, ask.headers));
     match decided {
         Ok(decision) => admitted(&mut explanation, &decision, at),
+        Err(Stop::Preflight(preflight)) => answered(&mut explanation, &preflight),
         Err(stop) => refused(&mut explanation, &stop),
     }
     explanation
+}
+
+/// A preflight is answered before anybody asks who it is.
+fn answered(explanation: &mut Explanation, preflight: &Preflight) {
+    explanation.gate = None;
+    explanation.answered = Some(Refused {
+        status: 204,
+        why: preflight.why(),
+    });
 }
 
 fn admitted(explanation: &mut Explanation, decision: &Decision<'_>, at: &Snapshot) {
@@ -226,6 +245,7 @@ fn refused(explanation: &mut Explanation, stop: &Stop) {
         Stop::UnknownHost => (421, "the host is none of `hosts` in banyan.toml".to_owned()),
         Stop::NoRoute => (404, "no route takes it".to_owned()),
         Stop::Denied { denied, .. } => (denied.status().as_u16(), denied.to_string()),
+        Stop::Preflight(_) => return, // no refusal
     };
     if let (Some(gate), Stop::Denied { .. }) = (&mut explanation.gate, stop) {
         gate.verdict.clone_from(&why);
@@ -416,6 +436,12 @@ impl fmt::Display for Explanation {
         }
         for (name, value) in &self.headers {
             writeln!(f, "  adds      {name}: {value}")?;
+        }
+        for line in &self.answers {
+            writeln!(f, "  answer    {line}")?;
+        }
+        if let Some(answered) = &self.answered {
+            writeln!(f, "  answered  {}: {}", answered.status, answered.why)?;
         }
         if let Some(refused) = &self.refused {
             writeln!(f, "  refused   {}: {}", refused.status, refused.why)?;

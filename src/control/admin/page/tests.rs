@@ -296,6 +296,11 @@ fn explanation_of(text: &str) -> explain::Explanation {
             servers: vec![(own(), own())],
         }),
         headers: vec![(own(), own())],
+        answers: vec![own()],
+        answered: Some(explain::Refused {
+            status: 204,
+            why: own(),
+        }),
         refused: Some(explain::Refused {
             status: 400,
             why: own(),
