@@ -53,7 +53,7 @@ struct ExpectFile {
     squad: Option<String>,
     /// The variant of the route's flag.
     variant: Option<String>,
-    /// The status, when Banyan answers itself: 400, 401, 403 or 404.
+    /// The status, when Banyan answers itself: 204 (a preflight), 400, 401, 403 or 404.
     status: Option<Spot<u16>>,
 }
 

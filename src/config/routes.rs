@@ -9,11 +9,13 @@ use serde::Deserialize;
 use super::{
     backends::{self, BackendFile},
     claims,
+    cors::CorsFile,
     examples::{self, TestFile},
     forward::ForwardFile,
     gate::AuthFile,
     operator::hosts,
     report::{Report, nearest, suggest},
+    response::{self, ResponseFile},
     settings::{RouteSettings, RouteTest},
     target::{self, Target},
     values::{Spot, ValueTestFile},
@@ -77,6 +79,10 @@ struct RouteFile {
     allow_encoded_slash: bool,
     /// What of the visitor's headers, cookies and query strings reaches the backend. All of it, unless said.
     forward: Option<ForwardFile>,
+    /// What is done to the fields of answers.
+    response: Option<Spot<ResponseFile>>,
+    /// Which other sites' scripts may read the answers.
+    cors: Option<Spot<CorsFile>>,
 }
 
 /// What a squad's file says, with the places that later judgements point at.
@@ -239,6 +245,7 @@ impl RouteFile {
     fn policy(&self, report: &mut Report) -> Policy {
         Policy {
             forward: self.forward.as_ref().and_then(|forward| forward.settle(report)),
+            response: response::rules(self.response.as_ref(), self.cors.as_ref(), report),
         }
     }
 
@@ -453,7 +460,8 @@ impl RouteFile {
     }
 }
 
-fn method_of(method: &Spot<String>, report: &mut Report) -> Option<Method> {
+/// A method, if it can be one.
+pub(super) fn method_of(method: &Spot<String>, report: &mut Report) -> Option<Method> {
     let parsed = Method::from_bytes(method.value.as_bytes()).ok();
     let good = parsed.filter(|method| !method.as_str().bytes().any(|b| b.is_ascii_lowercase()));
     if good.is_none() {

@@ -223,6 +223,9 @@ fn routes(settings: &Settings) -> String {
         if let Some(forward) = &route.policy.forward {
             _ = writeln!(out, "  forwards {forward}");
         }
+        if *route.policy != crate::policy::Policy::default() {
+            _ = writeln!(out, "  {:?}", route.policy);
+        }
     }
     for flag in &settings.flags {
         _ = writeln!(out, "{flag:?}");

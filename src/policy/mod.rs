@@ -1,12 +1,18 @@
 //! What a route does to requests and answers, beside where it leads. All of it is pure.
+//!
+//! - [`forward`]: what of a request passes. [`response`]: fields of answers; [`cors`]: who else may read them.
 
+pub mod cors;
 pub mod forward;
+pub mod response;
 
-use forward::Forward;
+use self::{forward::Forward, response::ResponseRules};
 
 /// Everything that a route's table says of this. The default changes nothing.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct Policy {
     /// What of the visitor's headers, cookies and query strings reaches the backend. `None`: all of it.
     pub forward: Option<Box<Forward>>,
+    /// What is done to answers.
+    pub response: Option<ResponseRules>,
 }

@@ -18,6 +18,7 @@ use super::{
     forward::{self, Outgoing},
     headers, passing,
     refusal::Refusal,
+    respond,
 };
 use crate::{
     body::Body,
@@ -80,6 +81,7 @@ pub async fn handle(request: Request, peer: &Peer, edge: &Rc<Edge>, interim: &mu
             )
         }
     };
+    respond::shape(&mut response, &following, &snapshot);
     following.record.status = Some(response.status);
     if let Some(id) = &following.record.request_id {
         response.headers.insert(Known::X_REQUEST_ID, id);
@@ -115,7 +117,14 @@ async fn pass_through(
     let decision = decide(&ask, following.record.began_at().wall(), at, &mut ());
     let decided = clock::steady();
     following.record.timings.decide = Some(decided.saturating_duration_since(following.record.began));
-    let decision = decision.map_err(|stop| stopped(stop, at, &mut following.record))?;
+    let route = decision
+        .as_ref()
+        .map_or_else(Stop::route, |decision| Some(decision.route));
+    respond::note(route, head, at, following);
+    let decision = match decision {
+        Ok(decision) => decision,
+        Err(stop) => return stopped(stop, head, at, following),
+    };
     let Some(rule) = at.rule(decision.route) else {
         return Err(Refusal::no_route());
     };
@@ -273,23 +282,24 @@ fn about_itself() -> Response {
     response
 }
 
-fn stopped(stop: Stop, at: &Snapshot, record: &mut Record) -> Refusal {
-    match stop {
+fn stopped(stop: Stop, head: &Head, at: &Snapshot, following: &mut Following) -> Result<Passed, Refusal> {
+    if let Some(rule) = stop.route().and_then(|route| at.rule(route)) {
+        note_rule(rule, &mut following.record);
+    }
+    Err(match stop {
         Stop::Ambiguous(ambiguous) => ambiguous.into(),
         Stop::UnknownHost => Refusal::unknown_host(),
         Stop::NoRoute => Refusal::no_route(),
-        Stop::Denied { route, denied } => {
-            if let Some(rule) = at.rule(route) {
-                note_rule(rule, record);
-            }
-            record.gate = Some(denied.as_str());
+        Stop::Preflight(preflight) => return Ok((respond::preflight(&preflight, head, following), None)),
+        Stop::Denied { denied, .. } => {
+            following.record.gate = Some(denied.as_str());
             if let (Denied::NoKeys | Denied::BadToken(BadToken::UnknownKey), Some(gate)) = (&denied, &at.gate)
             {
                 gate.wanted.notify_one();
             }
             denied.into()
         }
-    }
+    })
 }
 
 fn note_rule(rule: &Rule, record: &mut Record) {

@@ -12,7 +12,7 @@ use std::{
 use bytes::Bytes;
 use http_body::{Frame, SizeHint};
 
-use super::{edge::Edge, headers, passing};
+use super::{edge::Edge, headers, passing, respond::Answering};
 use crate::{
     backend::pool::UnderWay,
     body::{Body, BodyError},
@@ -39,6 +39,8 @@ pub struct Followed {
     pub record: Record,
     /// Where it stands in its trace.
     pub trace: Option<Trace>,
+    /// What its answer depends on.
+    pub answering: Answering,
     edge: Rc<Edge>,
     /// Counts a request's body, if there is one.
     bytes_in: Option<Rc<Cell<u64>>>,
@@ -71,6 +73,7 @@ impl Following {
         Self(Box::new(Followed {
             record,
             trace: None,
+            answering: Answering::default(),
             edge: Rc::clone(edge),
             bytes_in: None,
             inner: Body::Empty,

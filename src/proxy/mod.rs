@@ -1,7 +1,8 @@
 //! The data plane, in the order a request meets it.
 //!
-//! [`listen`] accepts, [`exchange`] tells the story of one request, [`headers`] rewrites what passes, [`passing`] what else `[routes.forward]` judges, [`forward`] asks a server,
-//! [`follow`] watches the answer's body to its end, [`refusal`] and [`answer`] are what happens instead, [`redirect`] is the
+//! [`listen`] accepts, [`exchange`] tells the story of one request, [`headers`] rewrites what passes, [`passing`] what else
+//! `[routes.forward]` judges, [`forward`] asks a server, [`respond`] writes what the route says of its answers, [`follow`] watches the
+//! answer's body to its end, [`refusal`] and [`answer`] are what happens instead, [`redirect`] is the
 //! plain listener, [`edge`] is what a core keeps.
 
 pub mod answer;
@@ -14,3 +15,4 @@ pub mod listen;
 pub mod passing;
 pub mod redirect;
 pub mod refusal;
+pub mod respond;

@@ -82,6 +82,25 @@ pub(super) fn first_unmet<'t>(
     None
 }
 
+/// Whether a request fulfils this of which host, method, path and query are known, but not what fields and cookies it will have.
+/// `None`: those decide.
+pub(super) fn holds_before_fields(
+    hosts: &[String],
+    conditions: &Conditions,
+    probe: &Probe<'_>,
+) -> Option<bool> {
+    let known = (hosts.is_empty() || hosts.iter().any(|host| host_takes(host, probe.host)))
+        && method_taken(&conditions.methods, probe.method)
+        && conditions
+            .query
+            .iter()
+            .all(|(name, test)| test_holds(test, query_values(probe.query.unwrap_or_default(), name)));
+    match known {
+        true if !conditions.headers.is_empty() || !conditions.cookies.is_empty() => None,
+        known => Some(known),
+    }
+}
+
 /// Whether a host as it is written takes the host asked: exactly, or `*.` for exactly one more label.
 #[must_use]
 pub fn host_takes(wanted: &str, asked: &str) -> bool {

@@ -258,6 +258,21 @@ fn find(table: &Table, ask: &Ask) -> Option<usize> {
     table.find(&probe).map(|found| found.route.index())
 }
 
+/// The routes that may take a request of whose fields nothing is known.
+fn may_take(table: &Table, ask: &Ask) -> Vec<usize> {
+    let query = ask.query.as_ref().map(|value| format!("z=1&q={value}"));
+    let probe = Probe {
+        host: &ask.host,
+        method: &ask.method,
+        path: &ask.path,
+        query: query.as_deref(),
+        headers: &HeaderMap::new().into(),
+    };
+    let mut may = Vec::new();
+    table.may_take(&probe, |route| may.push(route.index()));
+    may
+}
+
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(400))]
 
@@ -295,6 +310,29 @@ proptest! {
             let taking = (0..claims.len()).filter(|at| takes(&claims[*at], &ask));
             let rank = |at: &usize| listed.iter().position(|id| id.index() == *at).unwrap_or(usize::MAX);
             prop_assert_eq!(find(&table, &ask), taking.min_by_key(rank), "{:?}", ask);
+        }
+    }
+
+    #[test]
+    fn whatever_fields_a_request_brings_its_route_is_one_that_may_take_it(
+        claims in proptest::collection::vec(one_claim(), 0..16),
+        asks in proptest::collection::vec(ask(), 40),
+    ) {
+        let (table, _) = Table::build(&claims);
+        for ask in asks {
+            let may = may_take(&table, &ask);
+            let values = [None, Some("1".to_owned()), Some("23".to_owned()), ask.header.clone(), ask.cookie.clone()];
+            for header in &values {
+                for cookie in &values {
+                    let brings = Ask { header: header.clone(), cookie: cookie.clone(), ..ask.clone() };
+                    let found = scan(&claims, &brings);
+                    prop_assert!(found.is_none_or(|found| may.contains(&found)), "{:?} {:?}", brings, may);
+                }
+            }
+            let fits = |at: &usize| scan(&claims[*at..=*at], &ask).is_some();
+            let open = |at: &usize| claims[*at].conditions.headers.is_empty() && claims[*at].conditions.cookies.is_empty();
+            let last = may.iter().position(|at| open(at));
+            prop_assert!(last.is_none_or(|last| last + 1 == may.len() && fits(&may[last])), "{:?} {:?}", ask, may);
         }
     }
 

@@ -8,7 +8,7 @@ use std::{cmp::Reverse, ops::ControlFlow};
 use super::{
     Claim, Conditions, PathRule,
     clash::{self, Clash},
-    condition::{Probe, Weight, Why, first_unmet},
+    condition::{Probe, Weight, Why, first_unmet, holds_before_fields},
     ordered::Ordered,
     pathset::PathSet,
     pattern::Pattern,
@@ -182,23 +182,44 @@ impl Table {
 
     /// The same, telling `watch` about every route that was passed over, in the order of trial.
     pub fn find_watched<'t>(&'t self, probe: &Probe<'_>, watch: &mut impl Watch<'t>) -> Option<Found> {
-        for rank in self.ordered.ranks(probe.path) {
+        self.first(probe.path, &mut |route| self.takes(route, probe, watch))
+    }
+
+    /// Tells `each` which routes may take a request of which host, method, path and query are known, but not yet its fields and
+    /// cookies: in the order of trial, up to the first that takes it whatever they will be.
+    pub fn may_take(&self, probe: &Probe<'_>, mut each: impl FnMut(RouteId)) {
+        self.first(probe.path, &mut |id| {
+            let Some(route) = self.routes.get(id.index()) else {
+                return false;
+            };
+            let holds = holds_before_fields(&route.hosts, &route.conditions, probe);
+            if holds != Some(false) {
+                each(id);
+            }
+            holds == Some(true)
+        });
+    }
+
+    /// The first of the routes of a path that `takes` says yes to.
+    #[inline]
+    fn first(&self, path: &str, takes: &mut impl FnMut(RouteId) -> bool) -> Option<Found> {
+        for rank in self.ordered.ranks(path) {
             let Some(route) = self.ordered.route(rank) else {
                 continue;
             };
-            if self.takes(route, probe, watch) {
+            if takes(route) {
                 return Some(Found { route });
             }
         }
-        let first = self.shapes.most_specific(probe.path)?;
-        if let Some(found) = self.find_in(first, probe, watch) {
+        let first = self.shapes.most_specific(path)?;
+        if let Some(found) = self.first_in(first, takes) {
             return Some(found);
         }
-        let walked = self.shapes.walk(probe.path, |group| {
+        let walked = self.shapes.walk(path, |group| {
             if group == first {
                 return ControlFlow::Continue(());
             }
-            match self.find_in(group, probe, watch) {
+            match self.first_in(group, takes) {
                 Some(found) => ControlFlow::Break(found),
                 None => ControlFlow::Continue(()),
             }
@@ -229,9 +250,9 @@ impl Table {
         }
     }
 
-    fn find_in<'t>(&'t self, group: Group, probe: &Probe<'_>, watch: &mut impl Watch<'t>) -> Option<Found> {
+    fn first_in(&self, group: Group, takes: &mut impl FnMut(RouteId) -> bool) -> Option<Found> {
         let members = self.groups.get(usize::try_from(group).ok()?)?;
-        let route = members.iter().copied().find(|id| self.takes(*id, probe, watch))?;
+        let route = members.iter().copied().find(|id| takes(*id))?;
         Some(Found { route })
     }
 

@@ -5,7 +5,10 @@ use std::{borrow::Cow, sync::Arc};
 use http::Method;
 use smallvec::SmallVec;
 
-use super::{BackendId, GateAtWork, Rule, Snapshot, Target};
+use super::{
+    BackendId, GateAtWork, Rule, Snapshot, Target,
+    preflight::{self, Preflight},
+};
 use crate::{
     clock::UnixTime,
     fields::Fields,
@@ -134,6 +137,20 @@ pub enum Stop {
         /// Why.
         denied: Denied,
     },
+    /// It only asks whether a script may send another request, and Banyan answers that.
+    Preflight(Preflight),
+}
+
+impl Stop {
+    /// The route that took it, if it came that far.
+    #[must_use]
+    pub const fn route(&self) -> Option<RouteId> {
+        match self {
+            Self::Denied { route, .. } => Some(*route),
+            Self::Preflight(preflight) => Some(preflight.route),
+            Self::Ambiguous(_) | Self::UnknownHost | Self::NoRoute => None,
+        }
+    }
 }
 
 /// Who is told about each step. Live traffic tells nobody, at no cost; explain writes it down.
@@ -170,6 +187,10 @@ pub fn decide<'s, 't, T: Trail<'s>>(
     trail.normalised(&judged.path);
     if is_reserved(&judged.path) {
         return Err(Stop::NoRoute);
+    }
+    if let Some(preflight) = preflight::judge(ask, query, &judged, at) {
+        trail.took(preflight.route);
+        return Err(Stop::Preflight(preflight));
     }
     let route = find(ask, query, &judged, at, trail)?;
     let Some(rule) = at.rule(route) else {
@@ -216,9 +237,9 @@ fn is_reserved(path: &str) -> bool {
 }
 
 /// A path in canonical form, and why it is only acceptable to a route that opts in, if so.
-struct Judged<'a> {
-    path: Cow<'a, str>,
-    only_lenient: Option<Ambiguous>,
+pub(super) struct Judged<'a> {
+    pub(super) path: Cow<'a, str>,
+    pub(super) only_lenient: Option<Ambiguous>,
 }
 
 /// Encoded slashes and backslashes are the one ambiguity that a route may opt into, so the path is read leniently if any route does.
@@ -248,13 +269,8 @@ fn find<'s, T: Trail<'s>>(
     at: &'s Snapshot,
     trail: &mut T,
 ) -> Result<RouteId, Stop> {
-    let host = match (at.answers_for(ask.host), ask.entrance) {
-        (true, _) => ask.host,
-        (false, Entrance::Private) => at.hosts.first().map_or(ask.host, String::as_str),
-        (false, Entrance::Public) => return Err(Stop::UnknownHost),
-    };
     let probe = Probe {
-        host,
+        host: host(ask, at).ok_or(Stop::UnknownHost)?,
         method: ask.method,
         path: &judged.path,
         query,
@@ -264,6 +280,15 @@ fn find<'s, T: Trail<'s>>(
         .find_watched(&probe, trail)
         .map(|found| found.route)
         .ok_or(Stop::NoRoute)
+}
+
+/// The host whose routes count. `None`: it is none of ours.
+pub(super) fn host<'a>(ask: &Ask<'a, '_>, at: &'a Snapshot) -> Option<&'a str> {
+    match (at.answers_for(ask.host), ask.entrance) {
+        (true, _) => Some(ask.host),
+        (false, Entrance::Private) => Some(at.hosts.first().map_or(ask.host, String::as_str)),
+        (false, Entrance::Public) => None,
+    }
 }
 
 fn pass_gate(

@@ -124,7 +124,7 @@ fn meaning(rule: &Rule, snapshot: &Snapshot) -> String {
     let claim = &rule.claim;
     format!(
         "{:?} {:?} {:?} {backends:?} {flags:?} {:?} {:?};",
-        claim.hosts, claim.order, claim.conditions, rule.requirement, rule.policy.forward
+        claim.hosts, claim.order, claim.conditions, rule.requirement, rule.policy
     )
 }
 

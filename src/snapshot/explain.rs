@@ -8,6 +8,7 @@ use serde::Serialize;
 use super::{
     Snapshot, Target,
     decide::{Ask, Decision, Stop, Trail, decide},
+    preflight::Preflight,
 };
 use crate::{
     clock::UnixTime,
@@ -46,6 +47,10 @@ pub struct Explanation {
     pub headers: Vec<(String, String)>,
     /// Parts of the request that the route does not forward whole: which, and what becomes of it. Never values.
     pub forwards: Vec<(String, String)>,
+    /// What the route does to the fields of its answers, a line for each thing.
+    pub answers: Vec<String>,
+    /// What Banyan answers itself, on purpose.
+    pub answered: Option<Refused>,
     /// What the client gets instead.
     pub refused: Option<Refused>,
 }
@@ -166,6 +171,8 @@ pub fn explain(ask: &Ask<'_, '_>, now: UnixTime, at: &Snapshot) -> Explanation {
         backend: None,
         headers: Vec::new(),
         forwards: Vec::new(),
+        answers: Vec::new(),
+        answered: None,
         refused: None,
     };
     let rule = notes.route.and_then(|route| at.rule(route));
@@ -175,6 +182,8 @@ pub fn explain(ask: &Ask<'_, '_>, now: UnixTime, at: &Snapshot) -> Explanation {
         user: notes.user,
         verdict: "passes".to_owned(),
     });
+    let rules = rule.and_then(|rule| rule.policy.response.as_ref());
+    explanation.answers = rules.map_or_else(Vec::new, |rules| rules.lines(ask.method, ask.headers));
     match decided {
         Ok(decision) => {
             admitted(&mut explanation, &decision, at);
@@ -182,9 +191,19 @@ pub fn explain(ask: &Ask<'_, '_>, now: UnixTime, at: &Snapshot) -> Explanation {
             explanation.forwards =
                 forward.map_or_else(Vec::new, |forward| forward.told(ask.headers, decision.query));
         }
+        Err(Stop::Preflight(preflight)) => answered(&mut explanation, &preflight),
         Err(stop) => refused(&mut explanation, &stop),
     }
     explanation
+}
+
+/// A preflight is answered before anybody asks who it is.
+fn answered(explanation: &mut Explanation, preflight: &Preflight) {
+    explanation.gate = None;
+    explanation.answered = Some(Refused {
+        status: 204,
+        why: preflight.why(),
+    });
 }
 
 fn admitted(explanation: &mut Explanation, decision: &Decision<'_>, at: &Snapshot) {
@@ -234,6 +253,7 @@ fn refused(explanation: &mut Explanation, stop: &Stop) {
         Stop::UnknownHost => (421, "the host is none of `hosts` in banyan.toml".to_owned()),
         Stop::NoRoute => (404, "no route takes it".to_owned()),
         Stop::Denied { denied, .. } => (denied.status().as_u16(), denied.to_string()),
+        Stop::Preflight(_) => return, // no refusal
     };
     if let (Some(gate), Stop::Denied { .. }) = (&mut explanation.gate, stop) {
         gate.verdict.clone_from(&why);
@@ -427,6 +447,12 @@ impl fmt::Display for Explanation {
         }
         for (part, what) in &self.forwards {
             writeln!(f, "  forwards  {part} {what}")?;
+        }
+        for line in &self.answers {
+            writeln!(f, "  answer    {line}")?;
+        }
+        if let Some(answered) = &self.answered {
+            writeln!(f, "  answered  {}: {}", answered.status, answered.why)?;
         }
         if let Some(refused) = &self.refused {
             writeln!(f, "  refused   {}: {}", refused.status, refused.why)?;

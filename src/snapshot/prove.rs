@@ -86,7 +86,8 @@ fn differences(expect: &Expectation, got: &Explanation) -> Vec<String> {
         .iter()
         .find(|said| said.picks_backend)
         .and_then(|said| said.variant.clone());
-    let status = got.refused.as_ref().map(|refused| refused.status.to_string());
+    let own = got.refused.as_ref().or(got.answered.as_ref());
+    let status = own.map(|own| own.status.to_string());
     [
         ("route", expect.route.clone(), route),
         ("squad", expect.squad.clone(), squad),

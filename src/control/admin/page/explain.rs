@@ -197,6 +197,21 @@ fn ending(html: &mut Html, explained: &Explanation) {
         html.element("<li><span class=\"step\">Forwards</span><div>", part, " ")
             .element("", what, "</div></li>");
     }
+    for line in &explained.answers {
+        html.element(
+            "<li><span class=\"step\">Answer</span><div><code>",
+            line,
+            "</code></div></li>",
+        );
+    }
+    if let Some(answered) = &explained.answered {
+        html.element(
+            "<li class=\"end good\"><span class=\"step\">Answered</span><div><b>",
+            answered.status,
+            "</b> ",
+        );
+        html.text(&answered.why).raw("</div></li>");
+    }
     if let Some(refused) = &explained.refused {
         html.element(
             "<li class=\"end bad\"><span class=\"step\">Refused</span><div><b>",

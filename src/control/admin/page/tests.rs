@@ -297,6 +297,11 @@ fn explanation_of(text: &str) -> explain::Explanation {
         }),
         headers: vec![(own(), own())],
         forwards: vec![(own(), own())],
+        answers: vec![own()],
+        answered: Some(explain::Refused {
+            status: 204,
+            why: own(),
+        }),
         refused: Some(explain::Refused {
             status: 400,
             why: own(),

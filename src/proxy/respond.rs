@@ -1,0 +1,82 @@
+//! What a route says of its answers, written into each on its way out, whoever made it.
+
+use http::StatusCode;
+
+use super::follow::Following;
+use crate::{
+    body::Body,
+    clock,
+    message::{Head, Response},
+    observe::record::{Listener, Outcome},
+    policy::{
+        cors::{self, Announced, Verdict},
+        response::{Answered, Made, ResponseRules, Spent},
+    },
+    route::RouteId,
+    snapshot::{Snapshot, preflight::Preflight},
+    visitor::OWN_PREFIX,
+};
+
+/// What is remembered of a request until its answer leaves. Nothing, for a route that says nothing of its answers.
+#[derive(Debug, Default)]
+pub struct Answering {
+    route: Option<RouteId>,
+    verdict: Verdict,
+}
+
+/// Notes what the answer will depend on, while the request's head is as it came.
+pub fn note(route: Option<RouteId>, head: &Head, at: &Snapshot, following: &mut Following) {
+    let Some(rules) = rules(route, at) else { return };
+    following.answering = Answering {
+        route,
+        verdict: rules.judge(&head.method, &head.headers),
+    };
+}
+
+/// The answer to a preflight, by whoever may take the request that it announces.
+pub fn preflight(preflight: &Preflight, head: &Head, following: &mut Following) -> Response {
+    following.record.outcome = Outcome::Answered;
+    following.answering.verdict = Verdict::Silent; // it is in the answer already
+    let mut response = Response::new(StatusCode::NO_CONTENT, Body::Empty);
+    if let Some(announced) = Announced::read(&head.method, &head.headers) {
+        cors::write_preflight(&announced, preflight.answer.ok(), &mut response.headers);
+    }
+    response
+}
+
+/// Writes into an answer what its route says. A tunnel's answer belongs to who opened it and stays as it is.
+pub fn shape(response: &mut Response, following: &Following, at: &Snapshot) {
+    let answering = &following.answering;
+    let Some(rules) = rules(answering.route, at) else {
+        return;
+    };
+    if matches!(response.body, Body::Tunnel(_)) {
+        return;
+    }
+    let record = &following.record;
+    let answered = Answered {
+        made: match record.outcome {
+            Outcome::Forwarded => Made::ByBackend,
+            _ => Made::ByBanyan,
+        },
+        secure: record.listener == Listener::Https,
+        verdict: &answering.verdict,
+        own_cookies: OWN_PREFIX,
+    };
+    rules.apply(&answered, &mut response.headers);
+    let id = record.request_id.as_ref();
+    if id.is_some_and(|id| rules.is_timed(id.as_bytes())) {
+        let timings = &record.timings;
+        let spent = Spent {
+            total: clock::steady().saturating_duration_since(record.began),
+            backend: timings
+                .first_byte
+                .map(|first_byte| first_byte + timings.connect.unwrap_or_default()),
+        };
+        spent.write(&mut response.headers);
+    }
+}
+
+fn rules(route: Option<RouteId>, at: &Snapshot) -> Option<&ResponseRules> {
+    at.rule(route?)?.policy.response.as_ref()
+}
