@@ -8,7 +8,7 @@ use std::{
 };
 
 use futures_util::FutureExt;
-use http::{Method, StatusCode};
+use http::{Method, StatusCode, Version};
 use smallvec::SmallVec;
 
 use super::{
@@ -16,7 +16,7 @@ use super::{
     edge::{Edge, Peer},
     follow::Following,
     forward::{self, Outgoing},
-    headers,
+    headers, redirect,
     refusal::Refusal,
 };
 use crate::{
@@ -103,7 +103,7 @@ async fn pass_through(
     }
     let host = host_of(&head.headers);
     let ask = Ask {
-        entrance: entrance(peer),
+        entrance: entrance(peer, head.version),
         method: matched_method(head),
         host: &host,
         target: head.target(),
@@ -114,7 +114,10 @@ async fn pass_through(
     let decision = decide(&ask, following.record.began_at().wall(), at, &mut ());
     let decided = clock::steady();
     following.record.timings.decide = Some(decided.saturating_duration_since(following.record.began));
-    let decision = decision.map_err(|stop| stopped(stop, at, &mut following.record))?;
+    let decision = match decision {
+        Ok(decision) => decision,
+        Err(stop) => return stopped(stop, &ask, edge, at, &mut following.record),
+    };
     let Some(rule) = at.rule(decision.route) else {
         return Err(Refusal::no_route());
     };
@@ -143,6 +146,9 @@ async fn pass_through(
     }
     headers::strip_hop_by_hop(&mut response.headers);
     headers::strip_own_cookies(&mut response.headers);
+    if peer.listener == Listener::Http {
+        headers::strip_secure_cookies(&mut response.headers);
+    }
     if let (true, Some(visitor)) = (decision.set_cookie, &decision.visitor) {
         let cookie = at.visitors.set_cookie(visitor, clock::wall());
         response.headers.append(Known::SET_COOKIE, cookie);
@@ -237,9 +243,10 @@ pub const fn outcome_of(refusal: &Refusal) -> Outcome {
     }
 }
 
-fn entrance(peer: &Peer) -> Entrance {
+fn entrance(peer: &Peer, version: Version) -> Entrance {
     match peer.listener {
-        Listener::Https | Listener::Http => Entrance::Public,
+        Listener::Https => Entrance::Public,
+        Listener::Http => Entrance::Plain(version),
         Listener::Private => Entrance::Private,
     }
 }
@@ -269,23 +276,36 @@ fn about_itself() -> Response {
     response
 }
 
-fn stopped(stop: Stop, at: &Snapshot, record: &mut Record) -> Refusal {
-    match stop {
-        Stop::Ambiguous(ambiguous) => ambiguous.into(),
-        Stop::UnknownHost => Refusal::unknown_host(),
-        Stop::NoRoute => Refusal::no_route(),
-        Stop::Denied { route, denied } => {
-            if let Some(rule) = at.rule(route) {
-                note_rule(rule, record);
-            }
+/// What a request gets that is not passed on.
+fn stopped(
+    stop: Stop,
+    ask: &Ask<'_, '_>,
+    edge: &Edge,
+    at: &Snapshot,
+    record: &mut Record,
+) -> Result<Passed, Refusal> {
+    if let Some(rule) = stop.route().and_then(|route| at.rule(route)) {
+        note_rule(rule, record);
+    }
+    let redirect = match stop {
+        Stop::ToHttps { status, .. } => redirect::to_https(status, ask.host, ask.target, edge.https_port),
+        Stop::Redirect { status, location, .. } => redirect::to(status, &location),
+        Stop::Ambiguous(ambiguous) => return Err(ambiguous.into()),
+        Stop::UnknownHost => return Err(Refusal::unknown_host()),
+        Stop::NoRoute => return Err(Refusal::no_route()),
+        Stop::PlainHttp { .. } => return Err(Refusal::plain_http()),
+        Stop::Method { status, allow, .. } => return Err(Refusal::method(status, &allow)),
+        Stop::Denied { denied, .. } => {
             record.gate = Some(denied.as_str());
             if let (Denied::NoKeys | Denied::BadToken(BadToken::UnknownKey), Some(gate)) = (&denied, &at.gate)
             {
                 gate.wanted.notify_one();
             }
-            denied.into()
+            return Err(denied.into());
         }
-    }
+    };
+    record.outcome = Outcome::Answered;
+    Ok((redirect, None))
 }
 
 fn note_rule(rule: &Rule, record: &mut Record) {

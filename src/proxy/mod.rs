@@ -1,8 +1,8 @@
 //! The data plane, in the order a request meets it.
 //!
 //! [`listen`] accepts, [`exchange`] tells the story of one request, [`headers`] rewrites what passes, [`forward`] asks a server,
-//! [`follow`] watches the answer's body to its end, [`refusal`] and [`answer`] are what happens instead, [`redirect`] is the
-//! plain listener, [`edge`] is what a core keeps.
+//! [`follow`] watches the answer's body to its end, [`refusal`] and [`answer`] are what happens instead, [`redirect`] sends
+//! clients elsewhere, [`edge`] is what a core keeps.
 
 pub mod answer;
 pub mod edge;

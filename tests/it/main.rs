@@ -29,6 +29,7 @@ mod kept;
 mod observe;
 mod protocol;
 mod reload;
+mod requests;
 mod routes;
 mod shipped;
 mod shutdown;

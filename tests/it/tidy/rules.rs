@@ -43,7 +43,7 @@ pub(super) const LAYERS: [(&str, &[&str]); 26] = [
     ("tls", &["clock", "stream"]),
     ("visitor", &["clock", "fields"]),
     ("route", &["fields", "name"]),
-    ("policy", &["clock", "fields", "message", "name"]),
+    ("policy", &["clock", "fields", "message", "name", "route"]),
     ("gate", &["clock", "fields", "name"]),
     ("flag", &["clock", "fields", "name", "visitor"]),
     (
