@@ -243,7 +243,7 @@ pub(super) fn redirect(
     };
     let redirect = Redirect::parse(&to.value, status?, path?)
         .map_err(|reason| {
-            let what = format!("`{}` is no address to redirect to: {reason}", to.value);
+            let what = format!("nobody can be redirected to this: {reason}");
             report.error("bad-redirect", to.span.clone(), what);
         })
         .ok()?;

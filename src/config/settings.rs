@@ -64,7 +64,7 @@ pub struct EdgeSettings {
 pub struct ListenSettings {
     /// TLS.
     pub https: Vec<SocketAddr>,
-    /// Redirects to https.
+    /// Plain HTTP.
     pub http: Vec<SocketAddr>,
     /// Calls between backends, no TLS.
     pub private: Vec<SocketAddr>,

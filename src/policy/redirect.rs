@@ -190,6 +190,9 @@ fn base(to: &str) -> Result<(&str, &str), RedirectError> {
     let end = length.map_or(to.len(), |length| scheme + length);
     let (base, rest) = to.split_at_checked(end).ok_or(RedirectError::NoAddress)?;
     let host = base.get(scheme..).unwrap_or_default();
+    if host.contains('@') {
+        return Err(RedirectError::User);
+    }
     let fixed = host
         .bytes()
         .all(|b| b.is_ascii_alphanumeric() || b".-_:[]".contains(&b));

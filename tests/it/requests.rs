@@ -71,7 +71,7 @@ async fn plain_http_is_decided_by_route() {
         ),
         ("GET /allow/a HTTP/1.0\r\nHost: localhost\r\n\r\n", 200),
         ("GET /allow/a HTTP/1.1\r\nHost: evil.example\r\n\r\n", 421),
-        ("GET /allow/a HTTP/1.0\r\n\r\n", 421),
+        ("GET /allow/a HTTP/1.1\r\nHost:\r\n\r\n", 421),
     ] {
         let mut raw = plain(&world).await;
         raw.send(request).await;
@@ -89,7 +89,8 @@ async fn plain_http_is_decided_by_route() {
 async fn without_hosts_nobody_is_sent_to_a_host_that_was_not_named() {
     let world = World::new().backend("app", mirror).hosts("[]").start().await;
     for (request, wanted) in [
-        ("GET /a HTTP/1.0\r\n\r\n", 403),
+        ("GET /a HTTP/1.0\r\n\r\n", 400),
+        ("GET /a HTTP/1.1\r\nHost:\r\n\r\n", 403),
         ("GET /a HTTP/1.0\r\nHost: any.example\r\n\r\n", 301),
     ] {
         let mut raw = plain(&world).await;
@@ -123,7 +124,7 @@ async fn over_plain_http_nobody_is_known_and_no_secure_cookie_is_set() {
         .operator(&gate("keys.json"))
         .flag(
             "side",
-            "variants = [\"legacy\", \"new\"]\ndefault = \"legacy\"\n[rollout]\nnew = 100\n",
+            "variants = [\"legacy\", \"new\"]\ndefault = \"legacy\"\n[rollout]\nnew = 99.999\n",
         )
         .routes(
             "[[routes]]\npath = \"/cookies\"\nhttps = \"allow\"\nbackend = \"app\"\n\
