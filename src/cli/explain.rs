@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use http::{HeaderMap, HeaderName, HeaderValue, Method, Uri, header};
+use http::{HeaderMap, HeaderName, HeaderValue, Method, Uri, Version, header};
 
 use super::{Exit, Site, site};
 use crate::{
@@ -90,6 +90,8 @@ pub(super) fn explain(options: &Options) -> Exit {
 struct Asked {
     method: Method,
     host: Option<String>,
+    /// The address begins with `http://`.
+    plain: bool,
     target: String,
     headers: Fields,
     entropy: Option<[u8; 16]>,
@@ -135,6 +137,7 @@ impl Asked {
         Ok(Self {
             method,
             host: host.or_else(|| uri.host().map(str::to_ascii_lowercase)),
+            plain: uri.scheme_str() == Some("http"),
             target,
             headers: headers.into(),
             entropy,
@@ -149,10 +152,10 @@ impl Asked {
         let identity = user.as_ref().map(prove::identity).map(Arc::new);
         let own_host = at.hosts.first().map_or("localhost", String::as_str);
         let ask = Ask {
-            entrance: if options.private {
-                Entrance::Private
-            } else {
-                Entrance::Public
+            entrance: match (options.private, self.plain) {
+                (true, _) => Entrance::Private,
+                (false, true) => Entrance::Plain(Version::HTTP_11),
+                (false, false) => Entrance::Public,
             },
             method: &self.method,
             host: self.host.as_deref().unwrap_or(own_host),

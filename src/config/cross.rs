@@ -451,6 +451,7 @@ fn backends_of(target: &TargetSettings) -> Vec<&BackendName> {
     match target {
         TargetSettings::Backend(name) => vec![name],
         TargetSettings::Flag { backends, .. } => backends.iter().map(|(_, name)| name).collect(),
+        TargetSettings::Redirect(_) => Vec::new(),
     }
 }
 

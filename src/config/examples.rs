@@ -22,6 +22,8 @@ pub(super) struct TestFile {
     request: Option<Spot<String>>,
     /// The host asked; without it the first of the edge's names.
     host: Option<Spot<String>>,
+    /// It comes over plain HTTP, on the `http` listener.
+    plain: bool,
     /// Header fields sent, by name.
     headers: BTreeMap<Spot<String>, Spot<String>>,
     /// Who is signed in.
@@ -53,8 +55,10 @@ struct ExpectFile {
     squad: Option<String>,
     /// The variant of the route's flag.
     variant: Option<String>,
-    /// The status, when Banyan answers itself: 204 (a preflight), 400, 401, 403 or 404.
+    /// The status, when Banyan answers itself: 204 (a preflight), 400, 401, 403, 404, 405, or that of a redirect.
     status: Option<Spot<u16>>,
+    /// Where a redirect leads.
+    location: Option<String>,
 }
 
 /// Judges one test. `None` when there is nothing to ask.
@@ -96,6 +100,7 @@ pub(super) fn test(test: &Spot<TestFile>, squad: &SquadName, report: &mut Report
         host: file.host.as_ref().map(|host| host.value.to_ascii_lowercase()),
         target,
         headers,
+        plain: file.plain,
         user: file.user.as_ref().map(|user| TestUser {
             id: user.id.clone(),
             roles: user.roles.clone(),
@@ -114,13 +119,18 @@ fn expectation(file: &TestFile, table: &Range<usize>, report: &mut Report) -> Op
         return None;
     };
     let expect = &written.value;
-    let named = [&expect.route, &expect.backend, &expect.squad, &expect.variant]
-        .iter()
-        .any(|part| part.is_some());
+    let texts = [
+        &expect.route,
+        &expect.backend,
+        &expect.squad,
+        &expect.variant,
+        &expect.location,
+    ];
+    let named = texts.iter().any(|part| part.is_some());
     if !named && expect.status.is_none() {
         report
             .error("empty-test", written.span.clone(), "this test expects nothing")
-            .hint("name one of `route`, `backend`, `squad`, `variant`, `status`");
+            .hint("name one of `route`, `backend`, `squad`, `variant`, `status`, `location`");
     }
     if let Some(status) = expect
         .status
@@ -133,7 +143,7 @@ fn expectation(file: &TestFile, table: &Range<usize>, report: &mut Report) -> Op
                 status.span.clone(),
                 format!("{} is not a status", status.value),
             )
-            .hint("Banyan's own answers are 400, 401, 403 and 404");
+            .hint("Banyan's own answers are 400, 401, 403, 404, 405 and redirects");
     }
     Some(Expectation {
         route: expect.route.clone(),
@@ -141,6 +151,7 @@ fn expectation(file: &TestFile, table: &Range<usize>, report: &mut Report) -> Op
         squad: expect.squad.clone(),
         variant: expect.variant.clone(),
         status: expect.status.as_ref().map(|status| status.value),
+        location: expect.location.clone(),
     })
 }
 

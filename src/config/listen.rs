@@ -20,7 +20,7 @@ use super::{
 pub(super) struct ListenFile {
     /// TLS 1.2 and 1.3; HTTP/1.1 and HTTP/2.
     https: Option<OneOrMany>,
-    /// Redirects to https.
+    /// Plain HTTP: sent to https, but for routes that say otherwise.
     http: Option<OneOrMany>,
     /// Calls between backends, inside the network: the same routes, HTTP/1.1 and h2c, no TLS.
     private: Option<OneOrMany>,

@@ -5,7 +5,8 @@
 //! - [`Sources`]: the texts, read once. Everything after is free of disks.
 //! - [`load_sources`] judges them whole; [`isolate`] keeps the last good version of what is broken.
 //! - `document`, with `substitute` and `fault`: TOML to a `*File` struct.
-//! - `operator` (with `listen`, `limits`, `gate`), `routes` (with `backends`, `forward`, `response`, `cors`, `examples`), `flags`, `flag_sets`: one kind of file
+//! - `operator` (with `listen`, `limits`, `gate`), `routes` (with `backends`, `request`, `forward`, `response`, `cors`, `examples`), `flags`,
+//!   `flag_sets`: one kind of file
 //!   each, what it may say and what that means. `values`: shapes that they share.
 //! - `site`: all files put together; `cross`, with `claims`: what no file can know alone.
 //! - [`Problem`], [`Problems`], and how they are shown: `render`.
@@ -32,6 +33,7 @@ mod problem;
 mod reference;
 mod render;
 mod report;
+mod request;
 mod response;
 mod routes;
 mod schema;

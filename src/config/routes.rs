@@ -15,6 +15,7 @@ use super::{
     gate::AuthFile,
     operator::hosts,
     report::{Report, nearest, suggest},
+    request::{self, HttpsFile, RedirectFile},
     response::{self, ResponseFile},
     settings::{RouteSettings, RouteTest},
     target::{self, Target},
@@ -46,7 +47,7 @@ pub(super) struct RoutesFile {
 /// `[[routes]]`: a path with conditions, and everything that happens on it.
 #[derive(Debug, Default, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
-struct RouteFile {
+pub(super) struct RouteFile {
     /// `{name}` is one segment; a last `/*` is the rest of the path, also nothing. This or `pattern`.
     path: Option<Spot<String>>,
     /// CloudFront's wildcards: `*` crosses slashes, `?` is one character. Needs an `order`.
@@ -64,13 +65,13 @@ struct RouteFile {
     /// Cookies, by name, with what each must be.
     cookies: BTreeMap<Spot<String>, ValueTestFile>,
     /// The backend that it always leads to. This, or `flag` with `backends`.
-    backend: Option<Spot<String>>,
+    pub(super) backend: Option<Spot<String>>,
     /// The flag whose variant picks the backend.
-    flag: Option<Spot<String>>,
+    pub(super) flag: Option<Spot<String>>,
     /// A backend for each variant of `flag`.
-    backends: Option<Spot<BTreeMap<Spot<String>, Spot<String>>>>,
+    pub(super) backends: Option<Spot<BTreeMap<Spot<String>, Spot<String>>>>,
     /// Further flags whose variants the backend is told.
-    flags: Vec<Spot<String>>,
+    pub(super) flags: Vec<Spot<String>>,
     /// Whether someone must be signed in. Without `[gate]`: `none`.
     auth: Option<Spot<AuthFile>>,
     /// Any of these roles lets someone in. Only with `auth = "required"`.
@@ -83,6 +84,21 @@ struct RouteFile {
     response: Option<Spot<ResponseFile>>,
     /// Which other sites' scripts may read the answers.
     cors: Option<Spot<CorsFile>>,
+    /// What becomes of requests over plain HTTP, on the `http` listener: sent to https (so it is unless said otherwise), refused
+    /// with 403, or served, where nobody is asked who they are.
+    pub(super) https: Option<Spot<HttpsFile>>,
+    /// Methods that are served, `HEAD` with `GET`; the route takes the others too and refuses them. Without it: all of them.
+    pub(super) allowed_methods: Option<Spot<Vec<Spot<String>>>>,
+    /// How other methods are refused: 405 with `Allow`, as without it, or 403.
+    pub(super) refused_method_status: Option<Spot<u16>>,
+    /// First segments that are taken off the path before it is forwarded: `/courses`.
+    pub(super) strip_prefix: Option<Spot<String>>,
+    /// Segments that are put in front of the path, after `strip_prefix`: `/v2`.
+    pub(super) add_prefix: Option<Spot<String>>,
+    /// The path that is forwarded instead, whole: `/index.html`.
+    pub(super) rewrite: Option<Spot<String>>,
+    /// An answer instead of a backend.
+    pub(super) redirect: Option<Spot<RedirectFile>>,
 }
 
 /// What a squad's file says, with the places that later judgements point at.
@@ -199,14 +215,18 @@ impl RouteFile {
         let path = self.path_rule(table, report);
         let hosts = self.hosts(around, report);
         let conditions = self.conditions(report);
-        let target = self.target(table, report);
+        let rule = path.as_ref().map(|(rule, _)| rule);
+        let target = match &self.redirect {
+            Some(redirect) => request::redirect(self, redirect, rule, report),
+            None => self.target(table, report),
+        };
         let flags = self
             .flags
             .iter()
             .filter_map(|flag| target::flag_key(flag, report))
             .collect();
         let requirement = self.requirement(table, around.gate, report);
-        let policy = self.policy(report);
+        let policy = self.policy(rule, requirement.auth, report);
         let (path, span) = path?;
         let Target {
             settings: target,
@@ -242,8 +262,9 @@ impl RouteFile {
         })
     }
 
-    fn policy(&self, report: &mut Report) -> Policy {
+    fn policy(&self, path: Option<&PathRule>, auth: Auth, report: &mut Report) -> Policy {
         Policy {
+            request: request::policy(self, path, auth, report),
             forward: self.forward.as_ref().and_then(|forward| forward.settle(report)),
             response: response::rules(self.response.as_ref(), self.cors.as_ref(), report),
         }
@@ -391,14 +412,14 @@ impl RouteFile {
                     .hint("write `flag = \"…\"`, or one `backend`");
             }
             (None, None, None)
-                if !["flag", "backends"]
+                if !["flag", "backends", "redirect"]
                     .iter()
                     .any(|key| report.was_removed(table, key)) =>
             {
                 report.missing(
                     table,
                     "backend",
-                    "write `backend = \"…\"`, or `flag` with `backends`",
+                    "write `backend = \"…\"`, `flag` with `backends`, or `redirect`",
                 );
             }
             _ => {}
@@ -460,7 +481,7 @@ impl RouteFile {
     }
 }
 
-/// A method, if it can be one.
+/// A method as it must be written, `None` when it isn't.
 pub(super) fn method_of(method: &Spot<String>, report: &mut Report) -> Option<Method> {
     let parsed = Method::from_bytes(method.value.as_bytes()).ok();
     let good = parsed.filter(|method| !method.as_str().bytes().any(|b| b.is_ascii_lowercase()));

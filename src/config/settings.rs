@@ -10,7 +10,7 @@ use crate::{
     gate::{GateSettings, Requirement},
     limits::Limits,
     name::{BackendName, FlagKey, Place, SquadName, VariantName},
-    policy::Policy,
+    policy::{Policy, Redirect},
     route::Claim,
     visitor::VisitorSettings,
 };
@@ -64,7 +64,7 @@ pub struct EdgeSettings {
 pub struct ListenSettings {
     /// TLS.
     pub https: Vec<SocketAddr>,
-    /// Redirects to https.
+    /// Plain HTTP.
     pub http: Vec<SocketAddr>,
     /// Calls between backends, no TLS.
     pub private: Vec<SocketAddr>,
@@ -141,6 +141,8 @@ pub enum TargetSettings {
         /// Variant to backend.
         backends: Vec<(VariantName, BackendName)>,
     },
+    /// To no backend: Banyan answers itself.
+    Redirect(Arc<Redirect>),
 }
 
 /// One `[[tests]]` table.
@@ -158,6 +160,8 @@ pub struct RouteTest {
     pub target: String,
     /// Header fields sent.
     pub headers: Vec<(http::HeaderName, http::HeaderValue)>,
+    /// It comes over plain HTTP, on the `http` listener.
+    pub plain: bool,
     /// Signed-in user, if any, with roles.
     pub user: Option<TestUser>,
     /// What must come out; `None` is not looked at.
@@ -184,8 +188,10 @@ pub struct Expectation {
     pub squad: Option<String>,
     /// The variant of the route's flag.
     pub variant: Option<String>,
-    /// The status when Banyan answers itself (400, 401, 403, 404).
+    /// The status when Banyan answers itself: a refusal's or a redirect's.
     pub status: Option<u16>,
+    /// Where a redirect leads.
+    pub location: Option<String>,
 }
 
 /// Time that a saved file may rest before it is read, so that an editor's two writes are one change.

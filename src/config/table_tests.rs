@@ -214,6 +214,10 @@ fn routes(settings: &Settings) -> String {
         match &route.target {
             TargetSettings::Backend(backend) => _ = writeln!(out, "  to {backend}"),
             TargetSettings::Flag { flag, backends } => _ = writeln!(out, "  by {flag} to {backends:?}"),
+            TargetSettings::Redirect(redirect) => _ = writeln!(out, "  redirects {redirect}"),
+        }
+        if route.policy.request != crate::policy::RequestPolicy::default() {
+            _ = writeln!(out, "  {:?}", route.policy.request);
         }
         _ = writeln!(
             out,

@@ -1,11 +1,16 @@
 //! What a route does to requests and answers, beside where it leads. All of it is pure.
 //!
+//! - [`request`]: what is said of requests before all else: https, methods, the path that is forwarded. [`redirect`] is a target of its
+//!   own: an answer instead of a backend.
 //! - [`forward`]: what of a request passes. [`response`]: fields of answers; [`cors`]: who else may read them.
 
 pub mod cors;
 pub mod forward;
+pub mod redirect;
+pub mod request;
 pub mod response;
 
+pub use self::{redirect::Redirect, request::RequestPolicy};
 use self::{forward::Forward, response::ResponseRules};
 
 /// Everything that a route's table says of this. The default changes nothing.
@@ -15,4 +20,6 @@ pub struct Policy {
     pub forward: Option<Box<Forward>>,
     /// What is done to answers.
     pub response: Option<ResponseRules>,
+    /// Over which protocol and by which methods it is asked, and under which path it forwards.
+    pub request: RequestPolicy,
 }

@@ -1,6 +1,6 @@
 //! Every answer that Banyan makes itself: status beside text, HTML for browsers, problem JSON (RFC 9457) for others.
 
-use http::StatusCode;
+use http::{HeaderValue, StatusCode};
 
 use super::refusal::Refusal;
 use crate::{
@@ -14,7 +14,7 @@ use crate::{
 #[must_use]
 pub fn for_refusal(refusal: &Refusal, request: &Fields, request_id: &str) -> Response {
     let (kind, text) = if wants_html(request) {
-        ("text/html; charset=utf-8", html(refusal.status, request_id))
+        ("text/html; charset=utf-8", html(refusal, request_id))
     } else {
         ("application/problem+json", problem(refusal, request_id))
     };
@@ -31,7 +31,8 @@ pub fn for_refusal(refusal: &Refusal, request: &Fields, request_id: &str) -> Res
     }
     if refusal.status == StatusCode::METHOD_NOT_ALLOWED {
         let known = "GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS";
-        headers.insert(Known::ALLOW, known);
+        let allow = refusal.allow.as_ref().map(HeaderValue::as_bytes);
+        headers.insert(Known::ALLOW, allow.unwrap_or(known.as_bytes()));
     }
     response
 }
@@ -67,7 +68,7 @@ fn wants_html(request: &Fields) -> bool {
 }
 
 fn problem(refusal: &Refusal, request_id: &str) -> String {
-    let (title, detail) = words(refusal.status);
+    let (title, detail) = words(refusal);
     serde_json::json!({
         "type": "about:blank",
         "title": title,
@@ -80,9 +81,9 @@ fn problem(refusal: &Refusal, request_id: &str) -> String {
     .to_string()
 }
 
-fn html(status: StatusCode, request_id: &str) -> String {
-    let (title, detail) = words(status);
-    let code = status.as_u16();
+fn html(refusal: &Refusal, request_id: &str) -> String {
+    let (title, detail) = words(refusal);
+    let code = refusal.status.as_u16();
     // `request_id` is made of visible ASCII without markup characters: `observe::trace` takes no other.
     format!(
         "<!doctype html><html lang=\"en\"><meta charset=\"utf-8\">\
@@ -97,20 +98,27 @@ const STYLE: &str = ":root{color-scheme:light dark}body{margin:0;min-height:100v
     color:light-dark(#3d6b4f,#8fc7a3);font-weight:600;letter-spacing:.05em}.id{font-size:.8rem;opacity:.65;\
     font-family:ui-monospace,monospace;overflow-wrap:anywhere}";
 
+const NOT_SERVED: (&str, &str) = ("That can't be done here", "This method is not served.");
+
 /// Title and sentence for a person who can't know what a status is.
-fn words(status: StatusCode) -> (&'static str, &'static str) {
-    match status.as_u16() {
+fn words(refusal: &Refusal) -> (&'static str, &'static str) {
+    match refusal.status.as_u16() {
         400 => (
             "That request can't be read",
             "Something in the address or the request is not valid.",
         ),
         401 => ("Please sign in", "This page is for people who are signed in."),
+        403 if refusal.details == "plain-http" => (
+            "Only over https",
+            "This page is served over https; write https:// before its address.",
+        ),
+        403 if refusal.details == "method" => NOT_SERVED,
         403 => (
             "Not for you",
             "You are signed in, but this page asks for a right that you don't have.",
         ),
         404 => ("Nothing here", "There is no page at this address."),
-        405 => ("That can't be done here", "This method is not served."),
+        405 => NOT_SERVED,
         408 => (
             "That took too long",
             "The request did not arrive in time. Please try again.",

@@ -8,7 +8,7 @@ use std::{
 };
 
 use futures_util::FutureExt;
-use http::{Method, StatusCode};
+use http::{Method, StatusCode, Version};
 use smallvec::SmallVec;
 
 use super::{
@@ -16,7 +16,7 @@ use super::{
     edge::{Edge, Peer},
     follow::Following,
     forward::{self, Outgoing},
-    headers, passing,
+    headers, passing, redirect,
     refusal::Refusal,
     respond,
 };
@@ -106,7 +106,7 @@ async fn pass_through(
     }
     let host = host_of(&head.headers);
     let ask = Ask {
-        entrance: entrance(peer),
+        entrance: entrance(peer, head.version),
         method: matched_method(head),
         host: &host,
         target: head.target(),
@@ -123,7 +123,7 @@ async fn pass_through(
     respond::note(route, head, at, following);
     let decision = match decision {
         Ok(decision) => decision,
-        Err(stop) => return stopped(stop, head, at, following),
+        Err(stop) => return stopped(stop, &ask, head, edge, at, following),
     };
     let Some(rule) = at.rule(decision.route) else {
         return Err(Refusal::no_route());
@@ -156,6 +156,9 @@ async fn pass_through(
     }
     headers::strip_hop_by_hop(&mut response.headers);
     passing::strip_cookies(&mut response.headers, policy);
+    if peer.listener == Listener::Http {
+        headers::strip_secure_cookies(&mut response.headers);
+    }
     if let (true, Some(visitor)) = (decision.set_cookie, &decision.visitor) {
         let cookie = at.visitors.set_cookie(visitor, clock::wall());
         response.headers.append(Known::SET_COOKIE, cookie);
@@ -250,9 +253,10 @@ pub const fn outcome_of(refusal: &Refusal) -> Outcome {
     }
 }
 
-fn entrance(peer: &Peer) -> Entrance {
+fn entrance(peer: &Peer, version: Version) -> Entrance {
     match peer.listener {
-        Listener::Https | Listener::Http => Entrance::Public,
+        Listener::Https => Entrance::Public,
+        Listener::Http => Entrance::Plain(version),
         Listener::Private => Entrance::Private,
     }
 }
@@ -282,14 +286,26 @@ fn about_itself() -> Response {
     response
 }
 
-fn stopped(stop: Stop, head: &Head, at: &Snapshot, following: &mut Following) -> Result<Passed, Refusal> {
+/// What a request gets that is not passed on.
+fn stopped(
+    stop: Stop,
+    ask: &Ask<'_, '_>,
+    head: &Head,
+    edge: &Edge,
+    at: &Snapshot,
+    following: &mut Following,
+) -> Result<Passed, Refusal> {
     if let Some(rule) = stop.route().and_then(|route| at.rule(route)) {
         note_rule(rule, &mut following.record);
     }
-    Err(match stop {
-        Stop::Ambiguous(ambiguous) => ambiguous.into(),
-        Stop::UnknownHost => Refusal::unknown_host(),
-        Stop::NoRoute => Refusal::no_route(),
+    let redirect = match stop {
+        Stop::ToHttps { status, .. } => redirect::to_https(status, ask.host, ask.target, edge.https_port),
+        Stop::Redirect { status, location, .. } => redirect::to(status, &location),
+        Stop::Ambiguous(ambiguous) => return Err(ambiguous.into()),
+        Stop::UnknownHost => return Err(Refusal::unknown_host()),
+        Stop::NoRoute => return Err(Refusal::no_route()),
+        Stop::PlainHttp { .. } => return Err(Refusal::plain_http()),
+        Stop::Method { status, allow, .. } => return Err(Refusal::method(status, &allow)),
         Stop::Preflight(preflight) => return Ok((respond::preflight(&preflight, head, following), None)),
         Stop::Denied { denied, .. } => {
             following.record.gate = Some(denied.as_str());
@@ -297,9 +313,11 @@ fn stopped(stop: Stop, head: &Head, at: &Snapshot, following: &mut Following) ->
             {
                 gate.wanted.notify_one();
             }
-            denied.into()
+            return Err(denied.into());
         }
-    })
+    };
+    following.record.outcome = Outcome::Answered;
+    Ok((redirect, None))
 }
 
 fn note_rule(rule: &Rule, record: &mut Record) {

@@ -144,6 +144,21 @@ pub fn strip_own_cookies(headers: &mut Fields) {
     }
 }
 
+/// Takes cookies out of an answer over plain HTTP that may only be set over TLS (RFC 6265bis section 4.1.3); browsers compare the
+/// prefixes of names without regard to case.
+pub fn strip_secure_cookies(headers: &mut Fields) {
+    let secure = |value: Value<'_>| {
+        let cookie = value.as_bytes().trim_ascii_start();
+        [&b"__host-"[..], b"__secure-"].into_iter().any(|prefix| {
+            let name = cookie.get(..prefix.len()).unwrap_or_default();
+            name.eq_ignore_ascii_case(prefix)
+        })
+    };
+    if headers.get_all(Known::SET_COOKIE).any(secure) {
+        headers.retain(|name, value| !(name == Known::SET_COOKIE && secure(value)));
+    }
+}
+
 /// What trailers may not say (RFC 9110 section 6.5.1): framing, routing, who asks, how the content is read.
 pub fn strip_from_trailers(trailers: &mut HeaderMap) {
     const HEADS_ONLY: [&str; 20] = [

@@ -55,3 +55,26 @@ fn a_trusted_peer_s_fields_are_added_to_however_long_they_are() {
     ];
     check("2001:db8::7", &["2001:db8::/32"], &long, 443, &expected);
 }
+
+#[test]
+fn cookies_that_want_tls_are_taken_out_whatever_their_case() {
+    let mut fields = Fields::new();
+    for cookie in [
+        "a=b",
+        "__Host-a=b",
+        " __hOST-b=c",
+        "__Secure-d=e; Secure",
+        "__Host",
+        "_-Host-f=g",
+        "",
+    ] {
+        fields.append("set-cookie", cookie);
+    }
+    fields.append("x-other", "__Host-a=b");
+    super::strip_secure_cookies(&mut fields);
+    let left: Vec<&str> = fields
+        .iter()
+        .filter_map(|(_, value)| value.to_str().ok())
+        .collect();
+    assert_eq!(left, ["a=b", "__Host", "_-Host-f=g", "", "__Host-a=b"]);
+}

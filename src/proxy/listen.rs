@@ -11,7 +11,6 @@ use tokio::{
 use super::{
     edge::{Edge, Peer},
     exchange::Exchanges,
-    redirect::Redirect,
 };
 use crate::{
     http1, http2,
@@ -159,14 +158,7 @@ async fn serve(tcp: TcpStream, mut peer: Peer, tls: Option<Arc<ServerTls>>, edge
             speak(stream, http2, peer, edge, &limits).await;
         }
         (Listener::Https, None) => {}
-        (Listener::Http, _) => {
-            let service = Redirect {
-                edge: Rc::clone(edge),
-                peer,
-            };
-            let serving = http1::server::serve(Stream::Tcp(tcp), &service, &limits, edge.drain.clone());
-            Box::pin(serving).await;
-        }
+        (Listener::Http, _) => speak(Stream::Tcp(tcp), false, peer, edge, &limits).await,
         (Listener::Private, _) => {
             let mut drain = edge.drain.clone();
             let knocking = tokio::time::timeout(limits.idle_timeout, knocks_with_http2(&tcp));

@@ -2,8 +2,8 @@
 //!
 //! [`listen`] accepts, [`exchange`] tells the story of one request, [`headers`] rewrites what passes, [`passing`] what else
 //! `[routes.forward]` judges, [`forward`] asks a server, [`respond`] writes what the route says of its answers, [`follow`] watches the
-//! answer's body to its end, [`refusal`] and [`answer`] are what happens instead, [`redirect`] is the
-//! plain listener, [`edge`] is what a core keeps.
+//! answer's body to its end, [`refusal`] and [`answer`] are what happens instead, [`redirect`] sends clients elsewhere, [`edge`] is what a
+//! core keeps.
 
 pub mod answer;
 pub mod edge;

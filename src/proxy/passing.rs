@@ -74,6 +74,7 @@ mod tests {
         };
         Policy {
             forward: Some(Box::new(forward)),
+            ..Policy::default()
         }
     }
 

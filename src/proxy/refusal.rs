@@ -28,6 +28,8 @@ pub struct Refusal {
     pub cause: Option<Box<dyn std::error::Error>>,
     /// `WWW-Authenticate`, where the gate said no.
     pub challenge: Option<HeaderValue>,
+    /// `Allow`, where a method was refused with 405 and others are known to be served.
+    pub allow: Option<HeaderValue>,
     /// The backend that was meant, if it came that far.
     pub backend: Option<std::sync::Arc<str>>,
 }
@@ -59,6 +61,7 @@ impl Refusal {
             retry: Retry::Never,
             cause: None,
             challenge: None,
+            allow: None,
             backend: None,
         }
     }
@@ -83,6 +86,27 @@ impl Refusal {
             "unknown-host",
             Side::Client,
         )
+    }
+
+    /// What is only served over https was asked for over plain HTTP.
+    #[must_use]
+    pub const fn plain_http() -> Self {
+        Self::new(
+            StatusCode::FORBIDDEN,
+            "http_request_denied",
+            "plain-http",
+            Side::Client,
+        )
+    }
+
+    /// The method is not among those that are served there; `allow` lists them.
+    #[must_use]
+    pub fn method(status: StatusCode, allow: &str) -> Self {
+        let refusal = Self::new(status, "http_request_denied", "method", Side::Client);
+        Self {
+            allow: HeaderValue::from_str(allow).ok(),
+            ..refusal
+        }
     }
 
     /// Requests go round in circles through Banyan.

@@ -209,6 +209,15 @@ pub fn outside(allowed: &[&str], claim: &PathRule) -> Option<String> {
     }
 }
 
+/// Whether it is certain that no path of the claim begins with the segments of `start`, a canonical path without a last slash.
+#[must_use]
+pub fn never_starts_with(claim: &PathRule, start: &str) -> bool {
+    let mut below = PathSet::default();
+    below.literal(start);
+    below.rest();
+    Rule::parse(claim).is_ok_and(|rule| rule.set().is_apart(&below))
+}
+
 fn allowed_set(text: &str) -> Option<PathSet> {
     match Template::parse(text) {
         Ok(template) => Some(template.set()),

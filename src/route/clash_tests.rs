@@ -2,7 +2,7 @@
 
 use http::Method;
 
-use super::{Clash, covers, example_url, outside, unreachable};
+use super::{Clash, covers, example_url, never_starts_with, outside, unreachable};
 use crate::route::{
     Claim, Conditions, PathRule, RouteId, Table, ValueTest,
     tests::{pattern, template},
@@ -232,4 +232,26 @@ fn a_question_too_long_to_decide_is_answered_as_not_covered() {
     let allowed = format!("/*a{}", "?".repeat(40));
     let claim = PathRule::Pattern(format!("/*a{}", "?".repeat(20) + &"?".repeat(19) + "b*c"));
     assert!(outside(&[&allowed], &claim).is_some());
+}
+
+#[test]
+fn a_claim_whose_paths_never_begin_with_a_prefix_is_known() {
+    let path = |text: &str| PathRule::Template(text.to_owned());
+    let wild = |text: &str| PathRule::Pattern(text.to_owned());
+    for (claim, start, never) in [
+        (path("/courses/*"), "/courses", false),
+        (path("/courses"), "/courses", false),
+        (path("/{any}/x"), "/courses", false),
+        (path("/*"), "/courses", false),
+        (path("/a/{x}"), "/a/b", false),
+        (path("/coursesx/*"), "/courses", true),
+        (path("/a/{x}"), "/a/b/c", true),
+        (path("/{x}/b"), "/a/c", true),
+        (wild("*.css"), "/static", false),
+        (wild("/a*/x"), "/b", true),
+        (wild("/a*"), "/a", false),
+        (wild("/ab*"), "/a", true),
+    ] {
+        assert_eq!(never_starts_with(&claim, start), never, "{claim:?} {start}");
+    }
 }

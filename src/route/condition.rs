@@ -57,12 +57,23 @@ pub(super) fn first_unmet<'t>(
     conditions: &'t Conditions,
     probe: &Probe<'_>,
 ) -> Option<Why<'t>> {
-    if !hosts.is_empty() && !hosts.iter().any(|host| host_takes(host, probe.host)) {
+    if !host_taken(hosts, probe.host) {
         return Some(Why::Host);
     }
     if !method_taken(&conditions.methods, probe.method) {
         return Some(Why::Method);
     }
+    first_unmet_value(conditions, probe)
+}
+
+/// Whether everything holds but the method.
+pub(super) fn only_the_method_is_wrong(hosts: &[String], conditions: &Conditions, probe: &Probe<'_>) -> bool {
+    host_taken(hosts, probe.host)
+        && !method_taken(&conditions.methods, probe.method)
+        && first_unmet_value(conditions, probe).is_none()
+}
+
+fn first_unmet_value<'t>(conditions: &'t Conditions, probe: &Probe<'_>) -> Option<Why<'t>> {
     for (name, test) in &conditions.headers {
         let values = probe.headers.get_all(name);
         if !test_holds(test, values.map(|value| Cow::Borrowed(value.as_bytes()))) {
@@ -111,6 +122,10 @@ pub fn host_takes(wanted: &str, asked: &str) -> bool {
         },
         None => wanted.eq_ignore_ascii_case(asked),
     }
+}
+
+fn host_taken(wanted: &[String], asked: &str) -> bool {
+    wanted.is_empty() || wanted.iter().any(|host| host_takes(host, asked))
 }
 
 fn method_taken(methods: &[Method], asked: &Method) -> bool {

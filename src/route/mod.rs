@@ -19,7 +19,7 @@ pub mod table;
 pub mod target;
 pub mod template;
 
-pub use clash::{Clash, covers, example_url, outside, unreachable};
+pub use clash::{Clash, covers, example_url, never_starts_with, outside, unreachable};
 pub use condition::{Probe, Why, decoded, host_takes};
 pub use pattern::{Pattern, PatternError};
 pub use table::{Found, PassedOver, RouteId, Table, Watch};

@@ -51,6 +51,15 @@ pub(super) enum Inside {
     Undecided,
 }
 
+/// Why two sets show no path that both have.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum NoneFound {
+    /// There is none.
+    Certainly,
+    /// Looking further would take too long.
+    WithinBounds,
+}
+
 // === building ===
 
 impl PathSet {
@@ -183,13 +192,22 @@ impl PathSet {
 
     /// A short canonical path that both sets take; `None` when there is none, or none was found within the bound.
     pub(super) fn common_path(&self, other: &Self) -> Option<String> {
+        self.common(other).ok()
+    }
+
+    /// Whether it is certain that no canonical path is in both sets.
+    pub(super) fn is_apart(&self, other: &Self) -> bool {
+        self.common(other) == Err(NoneFound::Certainly)
+    }
+
+    fn common(&self, other: &Self) -> Result<String, NoneFound> {
         let mut search: Search<(usize, usize)> = Search::default();
         for start in self.pairs(other, (0, 0), None) {
             search.add(start, Spot::Before, None);
         }
         while let Some((index, pair, spot)) = search.next() {
             if spot.may_end() && self.ends(pair.0) && other.ends(pair.1) {
-                return Some(search.text(index));
+                return Ok(search.text(index));
             }
             for byte in self.common_bytes(other, pair) {
                 let Some(spot) = spot.after(byte) else { continue };
@@ -198,7 +216,11 @@ impl PathSet {
                 }
             }
         }
-        None
+        Err(if search.is_full() {
+            NoneFound::WithinBounds
+        } else {
+            NoneFound::Certainly
+        })
     }
 
     fn pairs(&self, other: &Self, from: (usize, usize), byte: Option<u8>) -> Vec<(usize, usize)> {

@@ -5,10 +5,12 @@
 
 use std::{cmp::Reverse, ops::ControlFlow};
 
+use http::Method;
+
 use super::{
     Claim, Conditions, PathRule,
     clash::{self, Clash},
-    condition::{Probe, Weight, Why, first_unmet, holds_before_fields},
+    condition::{Probe, Weight, Why, first_unmet, holds_before_fields, only_the_method_is_wrong},
     ordered::Ordered,
     pathset::PathSet,
     pattern::Pattern,
@@ -57,6 +59,37 @@ impl Watch<'_> for () {
 impl<'t> Watch<'t> for Vec<PassedOver<'t>> {
     fn passed_over(&mut self, passed: PassedOver<'t>) {
         self.push(passed);
+    }
+}
+
+/// Most methods that are told to a request whose method no route takes.
+pub const OTHER_METHODS_MAX: usize = 32;
+
+/// Listens for routes that only another method would have led to.
+struct OtherMethods<'t, 'p> {
+    table: &'t Table,
+    probe: &'p Probe<'p>,
+    methods: Vec<Method>,
+}
+
+impl<'t> Watch<'t> for OtherMethods<'t, '_> {
+    fn passed_over(&mut self, passed: PassedOver<'t>) {
+        let Some(route) = self
+            .table
+            .route(passed.route)
+            .filter(|_| passed.why == Why::Method)
+        else {
+            return;
+        };
+        let (hosts, conditions) = route.asks();
+        if !only_the_method_is_wrong(hosts, conditions, self.probe) {
+            return;
+        }
+        for method in &conditions.methods {
+            if self.methods.len() < OTHER_METHODS_MAX && !self.methods.contains(method) {
+                self.methods.push(method.clone());
+            }
+        }
     }
 }
 
@@ -225,6 +258,19 @@ impl Table {
             }
         });
         walked.break_value()
+    }
+
+    /// The methods by which a request that no route takes would have been taken, in the order of trial. Empty when it isn't for its
+    /// method. It costs another search: ask it only when there is nothing to find.
+    #[must_use]
+    pub fn other_methods(&self, probe: &Probe<'_>) -> Vec<Method> {
+        let mut others = OtherMethods {
+            table: self,
+            probe,
+            methods: Vec::new(),
+        };
+        self.find_watched(probe, &mut others);
+        others.methods
     }
 
     /// All routes that can take anything, in the order in which they are tried: of two that take one request, the one that gets

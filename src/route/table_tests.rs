@@ -3,7 +3,7 @@
 use http::{HeaderMap, HeaderName, HeaderValue, Method};
 use serde::Deserialize;
 
-use super::{PassedOver, Probe, RouteId, Table};
+use super::{OTHER_METHODS_MAX, PassedOver, Probe, RouteId, Table};
 use crate::route::{Claim, Clash, Conditions, PathRule, ValueTest, Why, split_target, tests};
 
 /// A request that lives long enough to be probed.
@@ -322,4 +322,50 @@ fn what_is_no_path_finds_no_route() {
     for target in ["*", "", "x"] {
         assert_eq!(table.find(&Ask::get(target).probe()), None, "{target:?}");
     }
+}
+
+#[track_caller]
+fn check_other_methods(table: &Table, ask: &str, expected: &[&str]) {
+    let ask = Ask::parse(ask);
+    assert_eq!(table.find(&ask.probe()), None, "{ask:?}");
+    let methods = table.other_methods(&ask.probe());
+    let names: Vec<&str> = methods.iter().map(Method::as_str).collect();
+    assert_eq!(names, expected, "{ask:?}");
+}
+
+#[test]
+fn methods_that_would_have_found_a_route_are_told_in_the_order_of_trial() {
+    let by = |path: &str, methods: &[&str]| {
+        let mut claim = tests::template(path);
+        claim.conditions.methods = methods.iter().map(|method| method.parse().unwrap()).collect();
+        claim
+    };
+    let mut hosted = by("/a/{x}", &["PUT"]);
+    hosted.hosts = vec!["api.example.com".to_owned()];
+    let mut with_header = by("/a/{x}", &["PATCH"]);
+    with_header.conditions.headers = vec![("x-a".parse().unwrap(), ValueTest::Present)];
+    let mut pattern = tests::pattern("/a/*.css", 1);
+    pattern.conditions.methods = vec![Method::OPTIONS, Method::GET];
+    let (table, _) = Table::build(&[
+        by("/*", &["DELETE"]),
+        by("/a/{x}", &["GET", "POST"]),
+        hosted,
+        with_header,
+        pattern,
+    ]);
+    check_other_methods(&table, "PURGE /a/b", &["GET", "POST", "DELETE"]);
+    check_other_methods(&table, "PURGE /a/b | x-a: 1", &["PATCH", "GET", "POST", "DELETE"]);
+    check_other_methods(
+        &table,
+        "PURGE //api.example.com/a/b",
+        &["PUT", "GET", "POST", "DELETE"],
+    );
+    check_other_methods(&table, "PURGE /a/b.css", &["OPTIONS", "GET", "POST", "DELETE"]);
+    check_other_methods(&table, "GET /", &["DELETE"]);
+    let (table, _) = Table::build(&[tests::template("/a")]);
+    check_other_methods(&table, "GET /b", &[]);
+    let many: Vec<String> = (0..40).map(|at| format!("M{at}")).collect();
+    let many: Vec<&str> = many.iter().map(String::as_str).collect();
+    let (table, _) = Table::build(&[by("/a", &many)]);
+    check_other_methods(&table, "GET /a", &many[..OTHER_METHODS_MAX]);
 }

@@ -129,6 +129,14 @@ impl Template {
         self.takes_rest
     }
 
+    /// The `{name}`s, in their order.
+    pub fn names(&self) -> impl Iterator<Item = &str> {
+        self.segments.iter().filter_map(|segment| match segment {
+            Segment::Param(name) => Some(&**name),
+            Segment::Static(_) => None,
+        })
+    }
+
     /// What each `{name}` stands for in a canonical path; a last `/*` is named `*`. `None` when the path isn't taken.
     #[must_use]
     pub fn params<'a>(&'a self, path: &'a str) -> Option<Vec<(&'a str, &'a str)>> {

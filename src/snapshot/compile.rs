@@ -216,6 +216,7 @@ impl Names<'_> {
                 let id = self.flag(flag)?;
                 Ok((self.variants(id, backends)?, vec![id]))
             }
+            TargetSettings::Redirect(redirect) => Ok((Target::Redirect(Arc::clone(redirect)), Vec::new())),
         }
     }
 

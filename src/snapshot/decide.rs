@@ -2,11 +2,12 @@
 
 use std::{borrow::Cow, sync::Arc};
 
-use http::Method;
+use http::{Method, StatusCode, Version};
 use smallvec::SmallVec;
 
 use super::{
     BackendId, GateAtWork, Rule, Snapshot, Target,
+    entry::{pass_method, pass_plain, redirected, unserved},
     preflight::{self, Preflight},
 };
 use crate::{
@@ -14,6 +15,7 @@ use crate::{
     fields::Fields,
     flag::{self, Choice, Flag, FlagId, Person, Subject},
     gate::{self, Auth, Denied, Identity, TokenMemory},
+    policy::Redirect,
     route::{
         self, Probe, RouteId,
         target::{self, Ambiguous, EncodedSlash},
@@ -45,6 +47,9 @@ pub struct Ask<'h, 't> {
 pub enum Entrance {
     /// From a browser, over TLS: visitors get cookies.
     Public,
+    /// From a browser, over plain HTTP of this version: only routes that say so serve it, nobody is known by a cookie or a token, and
+    /// no cookie is set.
+    Plain(Version),
     /// From a backend, inside the network: cookies are read, never set; any host will do.
     Private,
 }
@@ -61,8 +66,10 @@ pub enum Credential<'a> {
 /// What happens to a request that is let through.
 #[derive(Debug)]
 pub struct Decision<'a> {
-    /// The path that was judged, and that is forwarded.
+    /// The path that was judged, and that is forwarded unless the route has another one forwarded.
     pub path: Cow<'a, str>,
+    /// The path that the route has forwarded instead.
+    pub forwarded: Option<String>,
     /// The query as received, without `?`.
     pub query: Option<&'a str>,
     /// The route that takes it.
@@ -102,7 +109,8 @@ impl Decision<'_> {
     /// Lets go of the request that was judged, so that it can be rewritten.
     #[must_use]
     pub fn settle(self) -> Settled {
-        let target = match (self.path, self.query) {
+        let path = self.forwarded.map_or(self.path, Cow::Owned);
+        let target = match (path, self.query) {
             (Cow::Borrowed(_), _) => None,
             (Cow::Owned(path), None) => Some(path),
             (Cow::Owned(path), Some(query)) => Some(format!("{path}?{query}")),
@@ -121,7 +129,7 @@ impl Decision<'_> {
 /// Flags of a route with what they say.
 pub type Choices = SmallVec<[(FlagId, Choice); 2]>;
 
-/// Why a request is not let through.
+/// Why a request is not let through to a backend.
 #[derive(Debug)]
 pub enum Stop {
     /// Its path can be read in two ways.
@@ -130,6 +138,36 @@ pub enum Stop {
     UnknownHost,
     /// No route takes it.
     NoRoute,
+    /// It came over plain HTTP: the same address on https is asked for.
+    ToHttps {
+        /// The route that took it, if one did.
+        route: Option<RouteId>,
+        /// 301, or 307 for methods that must stay what they are.
+        status: StatusCode,
+    },
+    /// It came over plain HTTP, and is not sent on to https either.
+    PlainHttp {
+        /// The route that took it, if one did.
+        route: Option<RouteId>,
+    },
+    /// It is asked for by a method that is not served there.
+    Method {
+        /// The route that took it, to refuse the method; `None`: other methods would have found a route.
+        route: Option<RouteId>,
+        /// 405, or 403.
+        status: StatusCode,
+        /// The value of `Allow`.
+        allow: String,
+    },
+    /// Its route redirects.
+    Redirect {
+        /// The route that took it.
+        route: RouteId,
+        /// One of 301, 302, 303, 307, 308.
+        status: StatusCode,
+        /// Where to.
+        location: String,
+    },
     /// The gate says no.
     Denied {
         /// The route that took it.
@@ -142,13 +180,14 @@ pub enum Stop {
 }
 
 impl Stop {
-    /// The route that took it, if it came that far.
+    /// The route that took the request, if it came that far.
     #[must_use]
     pub const fn route(&self) -> Option<RouteId> {
         match self {
-            Self::Denied { route, .. } => Some(*route),
-            Self::Preflight(preflight) => Some(preflight.route),
             Self::Ambiguous(_) | Self::UnknownHost | Self::NoRoute => None,
+            Self::ToHttps { route, .. } | Self::PlainHttp { route } | Self::Method { route, .. } => *route,
+            Self::Redirect { route, .. } | Self::Denied { route, .. } => Some(*route),
+            Self::Preflight(preflight) => Some(preflight.route),
         }
     }
 }
@@ -185,18 +224,22 @@ pub fn decide<'s, 't, T: Trail<'s>>(
     let (path, query) = target::split_target(ask.target);
     let judged = normalise(path, at)?;
     trail.normalised(&judged.path);
-    if is_reserved(&judged.path) {
-        return Err(Stop::NoRoute);
+    let found = find(ask, query, &judged, at, trail);
+    if let Ok(route) = found {
+        trail.took(route);
+    }
+    if let Entrance::Plain(version) = ask.entrance {
+        pass_plain(ask, version, &found, at)?;
     }
     if let Some(preflight) = preflight::judge(ask, query, &judged, at) {
         trail.took(preflight.route);
         return Err(Stop::Preflight(preflight));
     }
-    let route = find(ask, query, &judged, at, trail)?;
+    let route = found?;
     let Some(rule) = at.rule(route) else {
         return Err(Stop::NoRoute);
     };
-    trail.took(route);
+    pass_method(ask.method, route, rule)?;
     if let (Some(ambiguous), false) = (judged.only_lenient, rule.allow_encoded_slash) {
         return Err(Stop::Ambiguous(ambiguous));
     }
@@ -216,8 +259,10 @@ pub fn decide<'s, 't, T: Trail<'s>>(
         now,
     };
     let choices = choose(rule, &subject, at, trail);
-    let backend = lead(&rule.target, choices.first());
+    let backend = lead(&rule.target, choices.first())
+        .map_err(|redirect| redirected(redirect, route, &judged.path, query, at))?;
     Ok(Decision {
+        forwarded: rule.policy.request.path.apply(&judged.path),
         path: judged.path,
         query,
         route,
@@ -231,7 +276,7 @@ pub fn decide<'s, 't, T: Trail<'s>>(
 }
 
 /// `/.banyan/…` is Banyan's own on every host: no route takes it, and what isn't there is not there.
-fn is_reserved(path: &str) -> bool {
+pub(super) fn is_reserved(path: &str) -> bool {
     path.strip_prefix("/.banyan")
         .is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
 }
@@ -269,17 +314,21 @@ fn find<'s, T: Trail<'s>>(
     at: &'s Snapshot,
     trail: &mut T,
 ) -> Result<RouteId, Stop> {
+    let host = host(ask, at).ok_or(Stop::UnknownHost)?;
+    if is_reserved(&judged.path) {
+        return Err(Stop::NoRoute);
+    }
     let probe = Probe {
-        host: host(ask, at).ok_or(Stop::UnknownHost)?,
+        host,
         method: ask.method,
         path: &judged.path,
         query,
         headers: ask.headers,
     };
-    at.table
-        .find_watched(&probe, trail)
-        .map(|found| found.route)
-        .ok_or(Stop::NoRoute)
+    match at.table.find_watched(&probe, trail) {
+        Some(found) => Ok(found.route),
+        None => Err(unserved(&at.table.other_methods(&probe))),
+    }
 }
 
 /// The host whose routes count. `None`: it is none of ours.
@@ -287,7 +336,7 @@ pub(super) fn host<'a>(ask: &Ask<'a, '_>, at: &'a Snapshot) -> Option<&'a str> {
     match (at.answers_for(ask.host), ask.entrance) {
         (true, _) => Some(ask.host),
         (false, Entrance::Private) => Some(at.hosts.first().map_or(ask.host, String::as_str)),
-        (false, Entrance::Public) => None,
+        (false, Entrance::Public | Entrance::Plain(_)) => None,
     }
 }
 
@@ -321,6 +370,9 @@ fn identify(
     rule: &Rule,
     at: &Snapshot,
 ) -> (SeenState, Option<Visitor>, bool) {
+    if matches!(ask.entrance, Entrance::Plain(_)) {
+        return (SeenState::Absent, None, false); // browsers send the cookie over TLS only, and so must everyone
+    }
     let Seen { visitor, state } = at.visitors.identify(ask.headers, now);
     if visitor.is_some() {
         let refresh = state == SeenState::ValidRefresh && ask.entrance == Entrance::Public;
@@ -355,17 +407,19 @@ fn choose<'s, T: Trail<'s>>(rule: &Rule, subject: &Subject<'_>, at: &Snapshot, t
     choices
 }
 
-fn lead(target: &Target, first: Option<&(FlagId, Choice)>) -> BackendId {
+/// The backend that a target leads to, or the redirect that it is.
+fn lead<'t>(target: &'t Target, first: Option<&(FlagId, Choice)>) -> Result<BackendId, &'t Redirect> {
     match target {
-        Target::Backend(backend) => *backend,
+        Target::Backend(backend) => Ok(*backend),
         Target::Variants {
             by_variant,
             otherwise,
         } => {
             let variant = first.and_then(|(_, choice)| choice.variant);
-            variant
+            Ok(variant
                 .and_then(|at| by_variant.get(at.get()).copied())
-                .unwrap_or(*otherwise)
+                .unwrap_or(*otherwise))
         }
+        Target::Redirect(redirect) => Err(redirect),
     }
 }

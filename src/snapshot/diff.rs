@@ -114,6 +114,11 @@ fn meaning(rule: &Rule, snapshot: &Snapshot) -> String {
             .filter_map(|id| snapshot.backend(*id))
             .map(|backend| backend.settings.name.as_str())
             .collect(),
+        super::Target::Redirect(_) => Vec::new(),
+    };
+    let redirect = match &rule.target {
+        super::Target::Redirect(redirect) => redirect.to_string(),
+        super::Target::Backend(_) | super::Target::Variants { .. } => String::new(),
     };
     let flags: Vec<&str> = rule
         .flags
@@ -123,8 +128,8 @@ fn meaning(rule: &Rule, snapshot: &Snapshot) -> String {
         .collect();
     let claim = &rule.claim;
     format!(
-        "{:?} {:?} {:?} {backends:?} {flags:?} {:?} {:?};",
-        claim.hosts, claim.order, claim.conditions, rule.requirement, rule.policy
+        "{:?} {:?} {:?} {backends:?} {redirect} {flags:?} {:?} {} {:?};",
+        claim.hosts, claim.order, claim.conditions, rule.requirement, rule.allow_encoded_slash, rule.policy
     )
 }
 

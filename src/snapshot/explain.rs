@@ -7,15 +7,15 @@ use serde::Serialize;
 
 use super::{
     Snapshot, Target,
-    decide::{Ask, Decision, Stop, Trail, decide},
+    decide::{Ask, Decision, Entrance, Stop, decide},
+    notes::{Asked, Notes},
     preflight::Preflight,
 };
 use crate::{
     clock::UnixTime,
-    flag::{self, Choice, FlagId, Outcome, RolloutBy},
-    gate::{Auth, Identity},
-    route::{self, PassedOver, RouteId},
-    visitor::SeenState,
+    flag,
+    gate::Auth,
+    route::{PassedOver, RouteId},
 };
 
 /// Everything about one decision.
@@ -23,14 +23,18 @@ use crate::{
 pub struct Explanation {
     /// Snapshot that decided.
     pub version: u64,
+    /// `https`, or `http` for what comes over plain HTTP.
+    pub scheme: String,
     /// Method asked.
     pub method: String,
     /// Host asked.
     pub host: String,
     /// Path and query asked.
     pub target: String,
-    /// The path as it was judged and is forwarded.
+    /// The path as it was judged, and is forwarded unless `forwarded` says another one.
     pub path: Option<String>,
+    /// The path that the route has forwarded instead.
+    pub forwarded: Option<String>,
     /// Routes that fit the path and were passed over, with the reason, in the order of trial.
     pub passed_over: Vec<Passed>,
     /// The route that takes it.
@@ -51,6 +55,8 @@ pub struct Explanation {
     pub answers: Vec<String>,
     /// What Banyan answers itself, on purpose.
     pub answered: Option<Refused>,
+    /// Where the client is sent instead.
+    pub redirect: Option<Redirected>,
     /// What the client gets instead.
     pub refused: Option<Refused>,
 }
@@ -133,6 +139,17 @@ pub struct Goes {
     pub servers: Vec<(String, String)>,
 }
 
+/// Where the client is sent instead.
+#[derive(Debug, Clone, Serialize, JsonSchema, PartialEq, Eq)]
+pub struct Redirected {
+    /// Status.
+    pub status: u16,
+    /// Where to; without the port, if the https listener has one of its own.
+    pub location: String,
+    /// In words.
+    pub why: String,
+}
+
 /// What the client gets instead.
 #[derive(Debug, Clone, Serialize, JsonSchema, PartialEq, Eq)]
 pub struct Refused {
@@ -149,6 +166,10 @@ pub fn explain(ask: &Ask<'_, '_>, now: UnixTime, at: &Snapshot) -> Explanation {
     let decided = decide(ask, now, at, &mut notes);
     let mut explanation = Explanation {
         version: at.version,
+        scheme: match ask.entrance {
+            Entrance::Plain(_) => "http".to_owned(),
+            Entrance::Public | Entrance::Private => "https".to_owned(),
+        },
         method: ask.method.to_string(),
         host: ask.host.to_owned(),
         target: ask.target.to_owned(),
@@ -161,6 +182,7 @@ pub fn explain(ask: &Ask<'_, '_>, now: UnixTime, at: &Snapshot) -> Explanation {
             .route
             .and_then(|route| won(route, notes.path.as_deref(), at)),
         path: notes.path,
+        forwarded: None,
         gate: None,
         visitor: None,
         flags: notes
@@ -173,6 +195,7 @@ pub fn explain(ask: &Ask<'_, '_>, now: UnixTime, at: &Snapshot) -> Explanation {
         forwards: Vec::new(),
         answers: Vec::new(),
         answered: None,
+        redirect: None,
         refused: None,
     };
     let rule = notes.route.and_then(|route| at.rule(route));
@@ -192,7 +215,7 @@ pub fn explain(ask: &Ask<'_, '_>, now: UnixTime, at: &Snapshot) -> Explanation {
                 forward.map_or_else(Vec::new, |forward| forward.told(ask.headers, decision.query));
         }
         Err(Stop::Preflight(preflight)) => answered(&mut explanation, &preflight),
-        Err(stop) => refused(&mut explanation, &stop),
+        Err(stop) => stopped(&mut explanation, &stop),
     }
     explanation
 }
@@ -207,6 +230,7 @@ fn answered(explanation: &mut Explanation, preflight: &Preflight) {
 }
 
 fn admitted(explanation: &mut Explanation, decision: &Decision<'_>, at: &Snapshot) {
+    explanation.forwarded.clone_from(&decision.forwarded);
     explanation.visitor = Some(Cookie {
         state: decision.seen.as_str().to_owned(),
         id: decision.visitor.as_ref().map(|visitor| visitor.id().to_owned()),
@@ -244,7 +268,7 @@ fn admitted(explanation: &mut Explanation, decision: &Decision<'_>, at: &Snapsho
     }
 }
 
-fn refused(explanation: &mut Explanation, stop: &Stop) {
+fn stopped(explanation: &mut Explanation, stop: &Stop) {
     let (status, why) = match stop {
         Stop::Ambiguous(ambiguous) => (
             400,
@@ -252,11 +276,35 @@ fn refused(explanation: &mut Explanation, stop: &Stop) {
         ),
         Stop::UnknownHost => (421, "the host is none of `hosts` in banyan.toml".to_owned()),
         Stop::NoRoute => (404, "no route takes it".to_owned()),
+        Stop::ToHttps { status, .. } => {
+            explanation.gate = None; // nobody was asked yet
+            explanation.redirect = Some(Redirected {
+                status: status.as_u16(),
+                location: format!("https://{}{}", explanation.host, explanation.target),
+                why: "it is served over https".to_owned(),
+            });
+            return;
+        }
+        Stop::Redirect { status, location, .. } => {
+            explanation.redirect = Some(Redirected {
+                status: status.as_u16(),
+                location: location.clone(),
+                why: "the route redirects".to_owned(),
+            });
+            return;
+        }
+        Stop::PlainHttp { .. } => (403, "it is served over https only".to_owned()),
+        Stop::Method { status, allow, .. } => (
+            status.as_u16(),
+            format!("its method is not served there, only {allow}"),
+        ),
         Stop::Denied { denied, .. } => (denied.status().as_u16(), denied.to_string()),
         Stop::Preflight(_) => return, // no refusal
     };
-    if let (Some(gate), Stop::Denied { .. }) = (&mut explanation.gate, stop) {
-        gate.verdict.clone_from(&why);
+    match (&mut explanation.gate, stop) {
+        (Some(gate), Stop::Denied { .. }) => gate.verdict.clone_from(&why),
+        (gate, Stop::PlainHttp { .. } | Stop::Method { .. }) => *gate = None, // nobody was asked yet
+        _ => {}
     }
     explanation.refused = Some(Refused { status, why });
 }
@@ -330,84 +378,14 @@ fn percent(place: u32) -> String {
     format!("{}.{:03}", place / 1000, place % 1000)
 }
 
-/// What a decision tells on its way.
-#[derive(Default)]
-struct Notes<'s> {
-    path: Option<String>,
-    passed: Vec<PassedOver<'s>>,
-    route: Option<RouteId>,
-    user: Option<String>,
-    flags: Vec<Asked>,
-}
-
-struct Asked {
-    flag: FlagId,
-    rules: Vec<(usize, String)>,
-    place: Option<u32>,
-    choice: Option<Choice>,
-}
-
-impl<'s> route::Watch<'s> for Notes<'s> {
-    fn passed_over(&mut self, passed: PassedOver<'s>) {
-        self.passed.push(passed);
-    }
-}
-
-impl flag::Watch for Notes<'_> {
-    fn rule(&mut self, rule: usize, outcome: Outcome<'_>) {
-        if let Some(asked) = self.flags.last_mut() {
-            asked.rules.push((rule, outcome.to_string()));
-        }
-    }
-
-    fn rollout(&mut self, _by: RolloutBy, place: Option<u32>) {
-        if let Some(asked) = self.flags.last_mut() {
-            asked.place = place;
-        }
-    }
-}
-
-impl<'s> Trail<'s> for Notes<'s> {
-    fn normalised(&mut self, path: &str) {
-        self.path = Some(path.to_owned());
-    }
-
-    fn took(&mut self, route: RouteId) {
-        self.route = Some(route);
-    }
-
-    fn passed_gate(&mut self, identity: Option<&Identity>) {
-        self.user = identity.map(|identity| identity.subject.clone());
-    }
-
-    fn saw(&mut self, _state: SeenState, _minted: bool) {}
-
-    fn asks(&mut self, flag: FlagId) {
-        self.flags.push(Asked {
-            flag,
-            rules: Vec::new(),
-            place: None,
-            choice: None,
-        });
-    }
-
-    fn chose(&mut self, _flag: FlagId, choice: &Choice) {
-        if let Some(asked) = self.flags.last_mut() {
-            asked.choice = Some(*choice);
-        }
-    }
-}
-
 impl fmt::Display for Explanation {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        writeln!(f, "{} https://{}{}", self.method, self.host, self.target)?;
-        if let Some(path) = self
-            .path
-            .as_ref()
-            .filter(|path| !self.target.starts_with(path.as_str()))
-        {
-            writeln!(f, "  path      judged and forwarded as {path}")?;
-        }
+        writeln!(
+            f,
+            "{} {}://{}{}",
+            self.method, self.scheme, self.host, self.target
+        )?;
+        write_path(f, self)?;
         for passed in &self.passed_over {
             writeln!(
                 f,
@@ -442,6 +420,9 @@ impl fmt::Display for Explanation {
                 .collect();
             writeln!(f, "  backend   {}: {}", goes.backend, servers.join(", "))?;
         }
+        if let Some(path) = &self.forwarded {
+            writeln!(f, "  forwards  {path}")?;
+        }
         for (name, value) in &self.headers {
             writeln!(f, "  adds      {name}: {value}")?;
         }
@@ -454,11 +435,31 @@ impl fmt::Display for Explanation {
         if let Some(answered) = &self.answered {
             writeln!(f, "  answered  {}: {}", answered.status, answered.why)?;
         }
+        if let Some(redirect) = &self.redirect {
+            let (status, location) = (redirect.status, &redirect.location);
+            writeln!(f, "  redirects {status} to {location}: {}", redirect.why)?;
+        }
         if let Some(refused) = &self.refused {
             writeln!(f, "  refused   {}: {}", refused.status, refused.why)?;
         }
         Ok(())
     }
+}
+
+fn write_path(f: &mut fmt::Formatter<'_>, told: &Explanation) -> fmt::Result {
+    let Some(path) = told
+        .path
+        .as_ref()
+        .filter(|path| !told.target.starts_with(path.as_str()))
+    else {
+        return Ok(());
+    };
+    let forwarded = if told.forwarded.is_none() {
+        " and forwarded"
+    } else {
+        ""
+    };
+    writeln!(f, "  path      judged{forwarded} as {path}")
 }
 
 fn write_gate(f: &mut fmt::Formatter<'_>, gate: &Gate) -> fmt::Result {

@@ -8,8 +8,10 @@
 pub mod compile;
 pub mod decide;
 pub mod diff;
+mod entry;
 pub mod explain;
 pub mod live;
+mod notes;
 pub mod preflight;
 pub mod prove;
 
@@ -25,7 +27,7 @@ use crate::{
     gate::{Gate, KeySet, KeySource, Requirement},
     limits::Limits,
     name::{Place, VariantName},
-    policy::Policy,
+    policy::{Policy, Redirect},
     route::{Claim, RouteId, Table, host_takes},
     visitor,
 };
@@ -105,6 +107,8 @@ pub enum Target {
         /// Where a flag that gives no variant leads: its default's backend, or that of `legacy`, the safe side.
         otherwise: BackendId,
     },
+    /// To no backend: Banyan answers itself.
+    Redirect(Arc<Redirect>),
 }
 
 impl Snapshot {

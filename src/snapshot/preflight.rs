@@ -2,7 +2,7 @@
 
 use super::{
     Rule, Snapshot,
-    decide::{Ask, Judged, host},
+    decide::{Ask, Judged, host, is_reserved},
 };
 use crate::{
     policy::cors::{Allowed, Announced, Cors, Disallowed},
@@ -41,6 +41,9 @@ pub(super) fn judge(
     at: &Snapshot,
 ) -> Option<Preflight> {
     let announced = Announced::read(ask.method, ask.headers)?;
+    if is_reserved(&judged.path) {
+        return None;
+    }
     let probe = Probe {
         host: host(ask, at)?,
         method: &announced.method,

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use http::HeaderMap;
+use http::{HeaderMap, Version};
 
 use super::{
     Snapshot,
@@ -44,7 +44,11 @@ fn one(test: &RouteTest, at: &Snapshot) -> Option<Failure> {
     let identity = test.user.as_ref().map(identity).map(Arc::new);
     let own_host = at.hosts.first().map_or("localhost", String::as_str);
     let ask = Ask {
-        entrance: Entrance::Public,
+        entrance: if test.plain {
+            Entrance::Plain(Version::HTTP_11)
+        } else {
+            Entrance::Public
+        },
         method: &test.method,
         host: test.host.as_deref().unwrap_or(own_host),
         target: &test.target,
@@ -87,13 +91,20 @@ fn differences(expect: &Expectation, got: &Explanation) -> Vec<String> {
         .find(|said| said.picks_backend)
         .and_then(|said| said.variant.clone());
     let own = got.refused.as_ref().or(got.answered.as_ref());
-    let status = own.map(|own| own.status.to_string());
+    let redirected = got.redirect.as_ref();
+    let status = own.map(|own| own.status).or(redirected.map(|redirect| redirect.status));
+    let location = redirected.map(|redirect| redirect.location.clone());
     [
         ("route", expect.route.clone(), route),
         ("squad", expect.squad.clone(), squad),
         ("backend", expect.backend.clone(), backend),
         ("variant", expect.variant.clone(), variant),
-        ("status", expect.status.map(|status| status.to_string()), status),
+        (
+            "status",
+            expect.status.map(|status| status.to_string()),
+            status.map(|status| status.to_string()),
+        ),
+        ("location", expect.location.clone(), location),
     ]
     .into_iter()
     .filter_map(|(what, wanted, got)| {

@@ -374,9 +374,9 @@ async fn the_http_listener_sends_everyone_to_https() {
     for (method, status) in [
         (Method::GET, 301),
         (Method::HEAD, 301),
-        (Method::POST, 308),
-        (Method::PUT, 308),
-        (Method::DELETE, 308),
+        (Method::POST, 307),
+        (Method::PUT, 307),
+        (Method::DELETE, 307),
     ] {
         let request = client.request(&method, "/a/b?c=d", empty());
         let answer = client.ask(request).await;

@@ -30,6 +30,7 @@ mod observe;
 mod passing;
 mod protocol;
 mod reload;
+mod requests;
 mod response;
 mod routes;
 mod shipped;

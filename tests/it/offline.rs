@@ -15,7 +15,7 @@ use banyan::{
     tls,
     visitor::{COOKIE_NAME, SigningKey, VisitorSettings},
 };
-use http::{HeaderMap, HeaderName, HeaderValue, Method};
+use http::{HeaderMap, HeaderName, HeaderValue, Method, Version};
 
 /// 2026-01-01: tables decide at one time for ever.
 pub const NOW: UnixTime = UnixTime::from_secs(1_767_225_600);
@@ -37,6 +37,8 @@ pub struct Row {
     pub user: Option<TestUser>,
     /// On the private listener.
     pub private: bool,
+    /// On the http listener.
+    pub plain: bool,
 }
 
 /// The snapshot of a site's files; whatever is wrong with them fails the test.
@@ -94,10 +96,10 @@ impl Row {
         }
         let identity = self.user.as_ref().map(prove::identity).map(Arc::new);
         let ask = Ask {
-            entrance: if self.private {
-                Entrance::Private
-            } else {
-                Entrance::Public
+            entrance: match (self.private, self.plain) {
+                (true, _) => Entrance::Private,
+                (false, true) => Entrance::Plain(Version::HTTP_11),
+                (false, false) => Entrance::Public,
             },
             method: &Method::from_bytes(self.method.as_bytes()).unwrap(),
             host: &self.host,

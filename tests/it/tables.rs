@@ -33,6 +33,8 @@ struct Case {
     user: Option<User>,
     #[serde(default)]
     private: bool,
+    #[serde(default)]
+    plain: bool,
     expect: Expect,
 }
 
@@ -44,7 +46,7 @@ struct User {
     roles: Vec<String>,
 }
 
-/// What isn't named isn't looked at. `status` alone means: refused.
+/// What isn't named isn't looked at, but for `status`: without it the request is passed on.
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Expect {
@@ -55,6 +57,8 @@ struct Expect {
     reason: Option<String>,
     flags: Option<String>,
     path: Option<String>,
+    forwarded: Option<String>,
+    location: Option<String>,
     cookie: Option<bool>,
     status: Option<u16>,
     why: Option<String>,
@@ -96,7 +100,7 @@ fn every_request_of_the_tables_goes_where_it_should() {
         wrong.len(),
         wrong.join("\n")
     );
-    assert!(rows >= 110, "only {rows} rows were run");
+    assert!(rows >= 160, "only {rows} rows were run");
 }
 
 impl Case {
@@ -114,6 +118,7 @@ impl Case {
                 roles: user.roles.clone(),
             }),
             private: self.private,
+            plain: self.plain,
         }
     }
 }
@@ -139,6 +144,12 @@ impl Expect {
             ("reason", &self.reason, picks.map(|said| said.reason.clone())),
             ("flags", &self.flags, told.map(|(_, value)| value.clone())),
             ("path", &self.path, got.path.clone()),
+            ("forwarded", &self.forwarded, got.forwarded.clone()),
+            (
+                "location",
+                &self.location,
+                got.redirect.as_ref().map(|redirect| redirect.location.clone()),
+            ),
             (
                 "user",
                 &self.user,
@@ -153,7 +164,8 @@ impl Expect {
                 (*wanted != got).then(|| format!("{what} should be `{wanted}`, is `{got}`"))
             })
             .collect();
-        let status = got.refused.as_ref().map(|refused| refused.status);
+        let refused = got.refused.as_ref().map(|refused| refused.status);
+        let status = refused.or(got.redirect.as_ref().map(|redirect| redirect.status));
         if self.status != status {
             wrong.push(format!("status should be {:?}, is {status:?}", self.status));
         }

@@ -28,6 +28,7 @@ const FLAGS: usize = 30;
 const BACKENDS: usize = 6;
 const PRIVATE_REQUESTS: usize = 9_500;
 const PUBLIC_REQUESTS: usize = 500;
+const PLAIN_REQUESTS: usize = 500;
 const CONNECTIONS: usize = 4;
 
 /// A connection for one request after another; a new one whenever the router closes it.
@@ -73,14 +74,22 @@ fn differences(asked: &Asked, head: &str, told: &Explanation) -> Vec<String> {
             .map(|(_, value)| value.as_str())
     };
     let got_status = status(head);
-    match &told.refused {
-        Some(refused) => {
-            same(
-                "status",
-                Some(&refused.status.to_string()),
-                Some(&got_status.to_string()),
-            );
+    let location = told.redirect.as_ref().map(|redirect| redirect.location.as_str());
+    same("location", location, field(head, "location"));
+    match told
+        .refused
+        .as_ref()
+        .map(|refused| refused.status)
+        .or(told.redirect.as_ref().map(|to| to.status))
+    {
+        Some(status) => {
+            same("status", Some(&status.to_string()), Some(&got_status.to_string()));
             same("backend", None, field(head, "x-backend"));
+            same(
+                "allow",
+                (status == 405).then_some("it"),
+                field(head, "allow").map(|_| "it"),
+            );
         }
         None => {
             same("status", Some("200"), Some(&got_status.to_string()));
@@ -96,7 +105,8 @@ fn differences(asked: &Asked, head: &str, told: &Explanation) -> Vec<String> {
                 .split_once('?')
                 .map(|(_, query)| format!("?{query}"))
                 .unwrap_or_default();
-            let target = told.path.as_ref().map(|path| format!("{path}{query}"));
+            let path = told.forwarded.as_ref().or(told.path.as_ref());
+            let target = path.map(|path| format!("{path}{query}"));
             same("target", target.as_deref(), field(head, "x-target"));
         }
     }
@@ -157,6 +167,9 @@ fn material(dice: &mut Dice, at: &Snapshot) -> Material {
 struct Tally {
     forwarded: usize,
     refused: usize,
+    redirected: usize,
+    /// Forwarded under another path.
+    changed: usize,
     flagged: usize,
     routes: BTreeSet<String>,
     wrong: Vec<String>,
@@ -164,10 +177,12 @@ struct Tally {
 
 impl Tally {
     fn count(&mut self, asked: &Asked, head: &str, told: &Explanation) {
-        match told.refused {
-            Some(_) => self.refused += 1,
-            None => self.forwarded += 1,
+        match (&told.refused, &told.redirect) {
+            (Some(_), _) => self.refused += 1,
+            (None, Some(_)) => self.redirected += 1,
+            (None, None) => self.forwarded += 1,
         }
+        self.changed += usize::from(told.forwarded.is_some());
         self.flagged += usize::from(!told.flags.is_empty());
         self.routes
             .extend(told.route.as_ref().map(|won| won.place.clone()));
@@ -227,28 +242,36 @@ async fn ten_thousand_random_requests_go_where_explain_says() {
         let one = one.await.unwrap();
         whole.forwarded += one.forwarded;
         whole.refused += one.refused;
+        whole.redirected += one.redirected;
+        whole.changed += one.changed;
         whole.flagged += one.flagged;
         whole.routes.extend(one.routes);
         whole.wrong.extend(one.wrong);
     }
     public(&world, &at, &material, &mut dice, &mut whole).await;
+    plain(&world, &at, &material, &mut dice, &mut whole).await;
     let Tally {
         forwarded,
         refused,
+        redirected,
+        changed,
         flagged,
         routes,
         wrong,
     } = whole;
     println!(
-        "{forwarded} forwarded, {refused} refused, {flagged} under a flag, {} routes",
+        "{forwarded} forwarded, {changed} of them under another path, {refused} refused, {redirected} redirected, {flagged} under a flag, {} routes",
         routes.len()
     );
     let first = wrong.iter().take(3).cloned().collect::<Vec<_>>().join("\n");
     assert!(wrong.is_empty(), "{} differ; the first:\n{first}", wrong.len());
-    assert_eq!(forwarded + refused, PRIVATE_REQUESTS + PUBLIC_REQUESTS);
+    assert_eq!(
+        forwarded + refused + redirected,
+        PRIVATE_REQUESTS + PUBLIC_REQUESTS + PLAIN_REQUESTS
+    );
     assert!(
-        refused > 1_000 && flagged > 2_000 && routes.len() > ROUTES / 2,
-        "{refused} {flagged} {routes:?}"
+        refused > 1_000 && redirected > 300 && changed > 300 && flagged > 2_000 && routes.len() > ROUTES / 2,
+        "{refused} {redirected} {changed} {flagged} {routes:?}"
     );
 }
 
@@ -270,6 +293,34 @@ async fn public(world: &World, at: &Snapshot, material: &Material, dice: &mut Di
             &asked,
             &head,
             &asked.explained(Entrance::Public, minted(&head), at, &memory),
+        );
+        if is_last(&head) {
+            line = open().await;
+        }
+    }
+}
+
+/// Over plain HTTP, where most is sent to https. What is told of that knows no port.
+async fn plain(world: &World, at: &Snapshot, material: &Material, dice: &mut Dice, tally: &mut Tally) {
+    let memory = TokenMemory::new();
+    let open = async || Line {
+        io: BufReader::new(tcp(world.addresses.http[0]).await),
+    };
+    let mut line = open().await;
+    for _ in 0..PLAIN_REQUESTS {
+        let asked = Asked::random(
+            dice,
+            material,
+            &["localhost", "localhost:8443", "api.localhost", "evil.example"],
+        );
+        let head = within("an answer", line.ask(&asked)).await;
+        let port = format!("localhost:{}/", world.https().port());
+        let without_port = head.replace(&port, "localhost/");
+        let entrance = Entrance::Plain(http::Version::HTTP_11);
+        tally.count(
+            &asked,
+            &without_port,
+            &asked.explained(entrance, [0; 16], at, &memory),
         );
         if is_last(&head) {
             line = open().await;

@@ -97,8 +97,39 @@ pub(super) fn conditions(dice: &mut Dice) -> &'static str {
     ])
 }
 
-pub(super) fn target(dice: &mut Dice) -> String {
+/// What a route says of requests, beside where it leads.
+pub(super) fn sayings(dice: &mut Dice) -> &'static str {
+    dice.of(&[
+        "allowed_methods = [\"GET\", \"POST\"]\n",
+        "allowed_methods = [\"GET\", \"HEAD\"]\nrefused_method_status = 403\n",
+        "add_prefix = \"/v2\"\n",
+        "rewrite = \"/index.html\"\n",
+        "rewrite = \"/\"\nhttps = \"only\"\n",
+    ])
+}
+
+/// Where a route with this path leads, and what it says.
+pub(super) fn target(dice: &mut Dice, path: &str) -> String {
+    if dice.percent(6) {
+        let rest = if path.ends_with("/*") { "{rest}" } else { "" };
+        let to = dice.of(&["/a/", "/a/", "https://example.org/a/"]);
+        return format!(
+            "redirect = {{ to = \"{to}{rest}\", status = {} }}\n",
+            dice.of(&["301", "302", "308"])
+        );
+    }
     let mut text = String::new();
+    if dice.percent(15) {
+        text += sayings(dice);
+    } else if dice.percent(10) {
+        let first = path
+            .split('/')
+            .nth(1)
+            .filter(|first| !first.contains(['{', '*', '?']));
+        if let Some(first) = first {
+            let _ = writeln!(text, "strip_prefix = \"/{first}\"");
+        }
+    }
     if dice.percent(35) {
         let _ = writeln!(text, "backend = \"b{}\"", dice.below(BACKENDS));
     } else {
@@ -115,7 +146,9 @@ pub(super) fn target(dice: &mut Dice) -> String {
             );
         }
     }
-    if dice.percent(15) {
+    if dice.percent(10) && !text.contains("https") {
+        text += "https = \"allow\"\nauth = \"none\"\n";
+    } else if dice.percent(15) {
         text += dice.of(&[
             "auth = \"required\"\n",
             "auth = \"optional\"\n",
@@ -143,7 +176,7 @@ pub(super) fn routes(dice: &mut Dice) -> String {
             "[[routes]]\npattern = \"{under}{pattern}\"\norder = {order}\n{}",
             if order < 5 { "methods = [\"GET\"]\n" } else { "" }
         );
-        text += &target(dice);
+        text += &target(dice, "");
         made += 1;
     }
     let mut taken = std::collections::BTreeSet::new();
@@ -152,7 +185,7 @@ pub(super) fn routes(dice: &mut Dice) -> String {
         if !taken.insert(path.clone()) {
             continue;
         }
-        let _ = write!(text, "[[routes]]\npath = \"{path}\"\n{}", target(dice));
+        let _ = write!(text, "[[routes]]\npath = \"{path}\"\n{}", target(dice, &path));
         made += 1;
         if dice.percent(40) && made < ROUTES {
             // The same path with a condition: it wins where the condition holds.
@@ -160,7 +193,7 @@ pub(super) fn routes(dice: &mut Dice) -> String {
                 text,
                 "[[routes]]\npath = \"{path}\"\n{}{}",
                 conditions(dice),
-                target(dice)
+                target(dice, &path)
             );
             made += 1;
         }

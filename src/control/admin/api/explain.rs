@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
-use http::{HeaderMap, HeaderName, HeaderValue, Method, Uri, header};
+use http::{HeaderMap, HeaderName, HeaderValue, Method, Uri, Version, header};
 
 use super::super::{answer::Answer, endpoints::Asked, refusal::Refusal};
 use crate::{
@@ -49,10 +49,10 @@ pub(in super::super) fn explained(
     let user = user(asked)?;
     let identity = user.as_ref().map(prove::identity).map(Arc::new);
     let ask = Ask {
-        entrance: if asked.one("private") == Some("true") {
-            Entrance::Private
-        } else {
-            Entrance::Public
+        entrance: match (asked.one("private"), uri.scheme_str()) {
+            (Some("true"), _) => Entrance::Private,
+            (_, Some("http")) => Entrance::Plain(Version::HTTP_11),
+            _ => Entrance::Public,
         },
         method: &method,
         host: &host,

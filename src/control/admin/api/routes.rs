@@ -49,13 +49,17 @@ pub(in super::super) struct Route {
     pub(in super::super) flags: Vec<String>,
     /// Paths with `%2F` and `%5C` are let through as they are.
     pub(in super::super) allow_encoded_slash: bool,
+    /// What it says of requests, in words, one for each: https, methods, the path that is forwarded.
+    pub(in super::super) says: Vec<String>,
 }
 
-/// Where a route leads: to a backend, or where a flag's variant says.
+/// Where a route leads: to a backend, where a flag's variant says, or elsewhere by a redirect.
 #[derive(Debug, Serialize, JsonSchema)]
 pub(in super::super) struct Leads {
     /// The backend, if no flag decides; else where a flag that gives no variant leads.
-    pub(in super::super) backend: String,
+    pub(in super::super) backend: Option<String>,
+    /// The redirect that it answers instead: status and address as it is written.
+    pub(in super::super) redirect: Option<String>,
     /// The flag that decides.
     pub(in super::super) flag: Option<String>,
     /// Which backend each of its variants means.
@@ -104,6 +108,7 @@ pub(super) fn reached(target: &Target) -> Vec<BackendId> {
             by_variant,
             otherwise,
         } => by_variant.iter().chain([otherwise]).copied().collect(),
+        Target::Redirect(_) => Vec::new(),
     };
     reached.sort_unstable();
     reached.dedup();
@@ -135,6 +140,7 @@ impl Route {
             roles: rule.requirement.roles.clone(),
             flags: flags.collect(),
             allow_encoded_slash: rule.allow_encoded_slash,
+            says: rule.policy.request.in_words(),
         }
     }
 }
@@ -148,7 +154,14 @@ impl Leads {
         };
         match &rule.target {
             Target::Backend(backend) => Self {
-                backend: name(*backend),
+                backend: Some(name(*backend)),
+                redirect: None,
+                flag: None,
+                variants: Vec::new(),
+            },
+            Target::Redirect(redirect) => Self {
+                backend: None,
+                redirect: Some(redirect.to_string()),
                 flag: None,
                 variants: Vec::new(),
             },
@@ -163,7 +176,8 @@ impl Leads {
                     backend: name(*backend),
                 };
                 Self {
-                    backend: name(*otherwise),
+                    backend: Some(name(*otherwise)),
+                    redirect: None,
                     flag: flag.map(|flag| flag.key().to_string()),
                     variants: variants.iter().zip(by_variant).map(pair).collect(),
                 }

@@ -75,7 +75,11 @@ fn trail(html: &mut Html, explained: &Explanation, asked: &Asked) {
         .filter(|path| !explained.target.starts_with(path.as_str()))
     {
         html.element(
-            "<li><span class=\"step\">Path</span><div>judged and forwarded as <code>",
+            if explained.forwarded.is_some() {
+                "<li><span class=\"step\">Path</span><div>judged as <code>"
+            } else {
+                "<li><span class=\"step\">Path</span><div>judged and forwarded as <code>"
+            },
             path,
             "</code></div></li>",
         );
@@ -189,6 +193,13 @@ fn ending(html: &mut Html, explained: &Explanation) {
         }
         html.raw("</div></li>");
     }
+    if let Some(path) = &explained.forwarded {
+        html.element(
+            "<li><span class=\"step\">Forwards</span><div><code>",
+            path,
+            "</code></div></li>",
+        );
+    }
     for (name, value) in &explained.headers {
         html.element("<li><span class=\"step\">Adds</span><div><code>", name, ": ")
             .element("", value, "</code></div></li>");
@@ -211,6 +222,18 @@ fn ending(html: &mut Html, explained: &Explanation) {
             "</b> ",
         );
         html.text(&answered.why).raw("</div></li>");
+    }
+    if let Some(redirect) = &explained.redirect {
+        html.element(
+            "<li class=\"end good\"><span class=\"step\">Redirects</span><div><b>",
+            redirect.status,
+            "</b> to <code>",
+        );
+        html.text(&redirect.location).element(
+            "</code><span class=\"sub\">",
+            &redirect.why,
+            "</span></div></li>",
+        );
     }
     if let Some(refused) = &explained.refused {
         html.element(

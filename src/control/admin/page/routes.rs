@@ -76,6 +76,9 @@ fn row(html: &mut Html, route: &Route) {
     if route.allow_encoded_slash {
         html.raw(" <span class=\"tag\">%2F allowed</span>");
     }
+    for said in &route.says {
+        html.element(" <span class=\"tag\">", said, "</span>");
+    }
     html.raw("</td><td>");
     leads(html, &route.target);
     for told in route
@@ -93,7 +96,12 @@ fn row(html: &mut Html, route: &Route) {
 
 fn leads(html: &mut Html, target: &Leads) {
     let Some(flag) = &target.flag else {
-        backend(html, &target.backend);
+        if let Some(name) = &target.backend {
+            backend(html, name);
+        }
+        if let Some(redirect) = &target.redirect {
+            html.element("redirects <code>", redirect, "</code>");
+        }
         return;
     };
     html.raw("<a class=\"byflag\"")
@@ -136,15 +144,11 @@ fn is_found(route: &Route, words: &[String]) -> bool {
     }
     let target = &route.target;
     let backends = target.variants.iter().map(|leads| leads.backend.as_str());
-    let parts = [
-        &*route.path,
-        &*route.squad,
-        &*route.place,
-        &*target.backend,
-        &*route.auth,
-    ];
+    let parts = [&*route.path, &*route.squad, &*route.place, &*route.auth];
     let all = parts
         .into_iter()
+        .chain(target.backend.as_deref())
+        .chain(target.redirect.as_deref())
         .chain(target.flag.as_deref())
         .chain(backends)
         .chain(
@@ -154,6 +158,7 @@ fn is_found(route: &Route, words: &[String]) -> bool {
                 .chain(&route.conditions)
                 .chain(&route.roles)
                 .chain(&route.flags)
+                .chain(&route.says)
                 .map(String::as_str),
         );
     let text = all.collect::<Vec<_>>().join(" ").to_lowercase();

@@ -202,7 +202,8 @@ fn route_of(text: &str) -> routes::Route {
         squad: own(),
         place: own(),
         target: routes::Leads {
-            backend: own(),
+            backend: Some(own()),
+            redirect: Some(own()),
             flag: Some(own()),
             variants: vec![routes::VariantLeads {
                 variant: own(),
@@ -213,6 +214,7 @@ fn route_of(text: &str) -> routes::Route {
         roles: vec![own()],
         flags: vec!["told".to_owned()],
         allow_encoded_slash: true,
+        says: vec![own()],
     }
 }
 
@@ -255,10 +257,12 @@ fn explanation_of(text: &str) -> explain::Explanation {
     let own = || text.to_owned();
     explain::Explanation {
         version: 1,
+        scheme: own(),
         method: own(),
         host: own(),
         target: "/".to_owned(),
         path: Some(own()),
+        forwarded: Some(own()),
         passed_over: vec![explain::Passed {
             route: own(),
             place: own(),
@@ -300,6 +304,11 @@ fn explanation_of(text: &str) -> explain::Explanation {
         answers: vec![own()],
         answered: Some(explain::Refused {
             status: 204,
+            why: own(),
+        }),
+        redirect: Some(explain::Redirected {
+            status: 301,
+            location: own(),
             why: own(),
         }),
         refused: Some(explain::Refused {

@@ -1,0 +1,78 @@
+//! The trail of one decision: what each of its steps tells, noted down for [`explain`](super::explain).
+
+use super::decide::Trail;
+use crate::{
+    flag::{self, Choice, FlagId, Outcome, RolloutBy},
+    gate::Identity,
+    route::{self, PassedOver, RouteId},
+    visitor::SeenState,
+};
+
+/// What a decision tells on its way.
+#[derive(Default)]
+pub(super) struct Notes<'s> {
+    pub(super) path: Option<String>,
+    pub(super) passed: Vec<PassedOver<'s>>,
+    pub(super) route: Option<RouteId>,
+    pub(super) user: Option<String>,
+    pub(super) flags: Vec<Asked>,
+}
+
+/// What a flag was asked and said.
+pub(super) struct Asked {
+    pub(super) flag: FlagId,
+    pub(super) rules: Vec<(usize, String)>,
+    pub(super) place: Option<u32>,
+    pub(super) choice: Option<Choice>,
+}
+
+impl<'s> route::Watch<'s> for Notes<'s> {
+    fn passed_over(&mut self, passed: PassedOver<'s>) {
+        self.passed.push(passed);
+    }
+}
+
+impl flag::Watch for Notes<'_> {
+    fn rule(&mut self, rule: usize, outcome: Outcome<'_>) {
+        if let Some(asked) = self.flags.last_mut() {
+            asked.rules.push((rule, outcome.to_string()));
+        }
+    }
+
+    fn rollout(&mut self, _by: RolloutBy, place: Option<u32>) {
+        if let Some(asked) = self.flags.last_mut() {
+            asked.place = place;
+        }
+    }
+}
+
+impl<'s> Trail<'s> for Notes<'s> {
+    fn normalised(&mut self, path: &str) {
+        self.path = Some(path.to_owned());
+    }
+
+    fn took(&mut self, route: RouteId) {
+        self.route = Some(route);
+    }
+
+    fn passed_gate(&mut self, identity: Option<&Identity>) {
+        self.user = identity.map(|identity| identity.subject.clone());
+    }
+
+    fn saw(&mut self, _state: SeenState, _minted: bool) {}
+
+    fn asks(&mut self, flag: FlagId) {
+        self.flags.push(Asked {
+            flag,
+            rules: Vec::new(),
+            place: None,
+            choice: None,
+        });
+    }
+
+    fn chose(&mut self, _flag: FlagId, choice: &Choice) {
+        if let Some(asked) = self.flags.last_mut() {
+            asked.choice = Some(*choice);
+        }
+    }
+}
