@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 
+use banyan::{config::Sources, snapshot::diff::Diff};
 use http::{HeaderMap, HeaderValue, Method, Request, Response};
 use hyper::body::Incoming;
 use tokio::io::AsyncWriteExt;
@@ -10,6 +11,7 @@ use crate::{
     backend::{Body, Server, Speaks, full, mirror, read_head, with_trailers},
     client::{Client, Http, Seen, status, until},
     issuer::{GOOD, gate},
+    offline::compiled,
     websocket::{self, WebSocket},
     world::World,
 };
@@ -300,11 +302,20 @@ async fn early_hints_set_no_cookies_either() {
     }
 }
 
+/// Opens WebSockets for those who say which version they speak.
+async fn versioned(request: Request<Incoming>) -> Response<Body> {
+    let version = request.headers().get("sec-websocket-version");
+    if version.is_none_or(|version| version != "13") {
+        return Response::new(full("no version"));
+    }
+    websocket::backend(request).await
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn websockets_open_where_no_headers_pass() {
     for speaks in Speaks::ALL {
         let world = World::new()
-            .server("app", Server::new(speaks, websocket::backend))
+            .server("app", Server::new(speaks, versioned))
             .routes(ROUTES)
             .start()
             .await;
@@ -420,6 +431,20 @@ async fn a_changed_list_holds_for_the_next_request() {
         client.get_with("/only/a", &fields).await.seen().header("cookie"),
         "theme=dark"
     );
+}
+
+#[test]
+fn a_changed_list_is_a_changed_route() {
+    let snapshot = |routes: &str| {
+        let text = format!("squad = \"world\"\n[backends.app]\nservers = [\"http://127.0.0.1:1\"]\n{routes}");
+        let sources = Sources::empty("/site")
+            .with("banyan.toml", "listen.admin = \"127.0.0.1:0\"\n")
+            .with("routes/world.toml", &text);
+        compiled(&sources)
+    };
+    let (old, new) = (snapshot(ROUTES), snapshot(&ROUTES.replace("ab_*", "ba_*")));
+    assert_eq!(Diff::between(&old, &new).routes.changed, ["world /only/*"]);
+    assert!(Diff::between(&old, &snapshot(ROUTES)).is_empty());
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
