@@ -142,7 +142,8 @@ impl ResponseRules {
             let own = |name: Known| self.default.iter().any(|(own, _)| own.as_str() == name.as_str());
             let by_backend = answered.made == Made::ByBackend;
             for (name, value) in Security::UNSAID {
-                if !fields.contains_key(name) && !(by_backend && own(name)) {
+                let said = fields.contains_key(name) || by_backend && own(name);
+                if !said {
                     fields.insert(name, value);
                 }
             }

@@ -331,7 +331,7 @@ proptest! {
             }
             let fits = |at: &usize| scan(&claims[*at..=*at], &ask).is_some();
             let open = |at: &usize| claims[*at].conditions.headers.is_empty() && claims[*at].conditions.cookies.is_empty();
-            let last = may.iter().position(|at| open(at));
+            let last = may.iter().position(open);
             prop_assert!(last.is_none_or(|last| last + 1 == may.len() && fits(&may[last])), "{:?} {:?}", ask, may);
         }
     }

@@ -219,7 +219,7 @@ pub(super) const ALLOWED_WORDS: [(&str, &str); 10] = [
     ("origin", "access-control-allow-origin"),
     ("cluster", "x-cluster-client-ip"),
     ("origin", "cross-origin-"),
-    ("origin", "when-cross-origin"),
+    ("origin", "strict-origin-when-cross-origin"),
     ("origin", "same-origin"),
     ("origin", "origin_form"),
     ("origin", "origin-form"),
