@@ -10,6 +10,7 @@ use super::{
     backends::{self, BackendFile},
     claims,
     examples::{self, TestFile},
+    failover::{self, FailoverFile},
     gate::AuthFile,
     operator::hosts,
     report::{Report, nearest, suggest},
@@ -68,6 +69,8 @@ struct RouteFile {
     backends: Option<Spot<BTreeMap<Spot<String>, Spot<String>>>>,
     /// Further flags whose variants the backend is told.
     flags: Vec<Spot<String>>,
+    /// A second backend, for when the first fails.
+    failover: Option<Spot<FailoverFile>>,
     /// Whether someone must be signed in. Without `[gate]`: `none`.
     auth: Option<Spot<AuthFile>>,
     /// Any of these roles lets someone in. Only with `auth = "required"`.
@@ -96,7 +99,7 @@ pub(super) struct RoutePart {
     pub(super) settings: RouteSettings,
     /// The path or pattern.
     pub(super) path: Range<usize>,
-    /// Names of backends, by variant or alone.
+    /// Names of backends, by variant or alone, that of a second one last.
     pub(super) backends: Vec<Range<usize>>,
     /// Names of variants, in the order of the target's list.
     pub(super) variants: Vec<Range<usize>>,
@@ -197,12 +200,18 @@ impl RouteFile {
             .filter_map(|flag| target::flag_key(flag, report))
             .collect();
         let requirement = self.requirement(table, around.gate, report);
+        let failover = failover::failover(
+            self.failover.as_ref(),
+            target.as_ref().map(|target| &target.settings),
+            report,
+        );
         let (path, span) = path?;
         let Target {
             settings: target,
-            backends,
+            mut backends,
             variants,
         } = target?;
+        backends.extend(failover.as_ref().map(|(_, span)| span.clone()));
         let of = |spot: &Spot<String>| spot.span.clone();
         Some(RoutePart {
             path: span.clone(),
@@ -227,7 +236,9 @@ impl RouteFile {
                 flags,
                 requirement,
                 allow_encoded_slash: self.allow_encoded_slash,
-                policy: Arc::new(Policy::default()),
+                policy: Arc::new(Policy {
+                    failover: failover.map(|(failover, _)| failover),
+                }),
             },
         })
     }

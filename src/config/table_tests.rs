@@ -192,6 +192,12 @@ fn backends(settings: &Settings) -> String {
             backend.idle_timeout,
             backend.ca
         );
+        if let Some(wording) = &backend.wording {
+            _ = writeln!(out, "  {wording:?}");
+        }
+        if backend.total_timeout.is_some() || backend.attempts != crate::backend::ATTEMPTS {
+            _ = writeln!(out, "  in all {:?} attempts {}", backend.total_timeout, backend.attempts);
+        }
         if let Some(health) = &backend.health {
             _ = writeln!(out, "  {health:?}");
         }
@@ -214,6 +220,9 @@ fn routes(settings: &Settings) -> String {
         match &route.target {
             TargetSettings::Backend(backend) => _ = writeln!(out, "  to {backend}"),
             TargetSettings::Flag { flag, backends } => _ = writeln!(out, "  by {flag} to {backends:?}"),
+        }
+        if let Some(failover) = &route.policy.failover {
+            _ = writeln!(out, "  {failover:?}");
         }
         _ = writeln!(
             out,

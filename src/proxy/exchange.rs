@@ -14,8 +14,9 @@ use smallvec::SmallVec;
 use super::{
     answer,
     edge::{Edge, Peer},
+    failover,
     follow::Following,
-    forward::{self, Outgoing},
+    forward::Outgoing,
     headers,
     refusal::Refusal,
 };
@@ -121,14 +122,16 @@ async fn pass_through(
     note_decision(&decision, rule, at, &mut following.record);
     let decision = decision.settle();
     let over_http2 = matches!(head.upgrade, Some(Upgrade::Http2(_)));
-    rewrite(head, &decision, peer, edge, at, following)?;
+    rewrite(head, &decision, peer, at, following)?;
     let outgoing = Outgoing {
         head,
         body: following.count_in(body),
         backend: decision.backend,
+        identity: decision.identity.as_ref(),
         ready: decided,
     };
-    let (mut response, under_way) = forward::send(outgoing, edge, at, &mut following.record, interim).await?;
+    let sent = failover::send(outgoing, rule, edge, at, &mut following.record, interim);
+    let (mut response, under_way) = sent.await?;
     following.record.outcome = match &response.body {
         Body::Tunnel(_) => Outcome::Tunnelled,
         _ => Outcome::Forwarded,
@@ -340,12 +343,11 @@ fn note_refusal(refusal: &Refusal, record: &mut Record) {
     }
 }
 
-/// Turns the client's head into the one that the backend gets.
+/// Turns the client's head into the one that a backend gets, but for what differs from backend to backend.
 fn rewrite(
     head: &mut Head,
     decision: &Settled,
     peer: &Peer,
-    edge: &Edge,
     at: &Snapshot,
     following: &Following,
 ) -> Result<(), Refusal> {
@@ -390,15 +392,6 @@ fn rewrite(
         fields.insert_with(Known::BANYAN_FLAGS, |text| {
             write_flags(text, &decision.choices, at)
         });
-    }
-    if let (Some(identity), Some(backend)) = (&decision.identity, at.backend(decision.backend)) {
-        edge.signer.announce(
-            fields,
-            identity,
-            &backend.settings.name,
-            clock::wall(),
-            &edge.signed,
-        );
     }
     Ok(())
 }

@@ -5,6 +5,7 @@ use std::fmt;
 use schemars::JsonSchema;
 use serde::Serialize;
 
+pub use super::goes::{Goes, Standby};
 use super::{
     Snapshot, Target,
     decide::{Ask, Decision, Stop, Trail, decide},
@@ -42,6 +43,8 @@ pub struct Explanation {
     pub flags: Vec<Said>,
     /// Where it goes.
     pub backend: Option<Goes>,
+    /// Who is asked when that one fails.
+    pub failover: Option<Standby>,
     /// Fields that the backend gets from Banyan beside the forwarding ones.
     pub headers: Vec<(String, String)>,
     /// What the client gets instead.
@@ -117,15 +120,6 @@ pub struct Said {
     pub picks_backend: bool,
 }
 
-/// Where it goes.
-#[derive(Debug, Clone, Serialize, JsonSchema, PartialEq, Eq)]
-pub struct Goes {
-    /// The backend.
-    pub backend: String,
-    /// Its servers with their health.
-    pub servers: Vec<(String, String)>,
-}
-
 /// What the client gets instead.
 #[derive(Debug, Clone, Serialize, JsonSchema, PartialEq, Eq)]
 pub struct Refused {
@@ -162,6 +156,7 @@ pub fn explain(ask: &Ask<'_, '_>, now: UnixTime, at: &Snapshot) -> Explanation {
             .filter_map(|asked| said(asked, notes.route, at))
             .collect(),
         backend: None,
+        failover: None,
         headers: Vec::new(),
         refused: None,
     };
@@ -173,26 +168,22 @@ pub fn explain(ask: &Ask<'_, '_>, now: UnixTime, at: &Snapshot) -> Explanation {
         verdict: "passes".to_owned(),
     });
     match decided {
-        Ok(decision) => admitted(&mut explanation, &decision, at),
+        Ok(decision) => admitted(&mut explanation, &decision, ask.method, at),
         Err(stop) => refused(&mut explanation, &stop),
     }
     explanation
 }
 
-fn admitted(explanation: &mut Explanation, decision: &Decision<'_>, at: &Snapshot) {
+fn admitted(explanation: &mut Explanation, decision: &Decision<'_>, method: &http::Method, at: &Snapshot) {
     explanation.visitor = Some(Cookie {
         state: decision.seen.as_str().to_owned(),
         id: decision.visitor.as_ref().map(|visitor| visitor.id().to_owned()),
         set: decision.set_cookie,
     });
-    explanation.backend = at.backend(decision.backend).map(|backend| Goes {
-        backend: backend.settings.name.to_string(),
-        servers: backend
-            .servers
-            .iter()
-            .map(|server| (server.label.to_string(), server.health().as_str().to_owned()))
-            .collect(),
-    });
+    explanation.backend = Goes::to(decision.backend, at);
+    explanation.failover = at
+        .rule(decision.route)
+        .and_then(|rule| Standby::of(rule, decision.backend, method, at));
     let flags: Vec<String> = explanation
         .flags
         .iter()
@@ -407,12 +398,10 @@ impl fmt::Display for Explanation {
             writeln!(f, "  visitor   cookie is {}; the answer sets one", cookie.state)?;
         }
         if let Some(goes) = &self.backend {
-            let servers: Vec<String> = goes
-                .servers
-                .iter()
-                .map(|(server, health)| format!("{server} ({health})"))
-                .collect();
-            writeln!(f, "  backend   {}: {}", goes.backend, servers.join(", "))?;
+            writeln!(f, "  backend   {goes}")?;
+        }
+        if let Some(standby) = &self.failover {
+            writeln!(f, "  failover  {standby}")?;
         }
         for (name, value) in &self.headers {
             writeln!(f, "  adds      {name}: {value}")?;
