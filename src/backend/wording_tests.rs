@@ -69,7 +69,10 @@ fn a_path_stands_in_front_of_path_and_query() {
 
 #[test]
 fn the_host_is_the_visitors_the_servers_or_a_name() {
-    let asked = [("host", "www.example.com"), ("x-forwarded-host", "www.example.com")];
+    let asked = [
+        ("host", "www.example.com"),
+        ("x-forwarded-host", "www.example.com"),
+    ];
     let told = |host| [("host", host), ("x-forwarded-host", "www.example.com")];
     check(
         &wording(HostNamed::Visitor, &[]),
@@ -80,7 +83,11 @@ fn the_host_is_the_visitors_the_servers_or_a_name() {
     let name = HostNamed::Name("other.example:8443".into());
     check(&wording(name, &[]), &asked, &told("other.example:8443"));
     // nobody has said it yet
-    check(&wording(HostNamed::Server, &[]), &asked[..1], &told("api.internal"));
+    check(
+        &wording(HostNamed::Server, &[]),
+        &asked[..1],
+        &told("api.internal"),
+    );
 }
 
 #[test]

@@ -55,7 +55,9 @@ pub(super) fn failover(
 fn statuses(written: &Spot<Vec<Spot<u16>>>, report: &mut Report) -> Statuses {
     let mut on = Statuses::none();
     for status in &written.value {
-        let allowed = Statuses::ALLOWED.iter().any(|(allowed, _)| *allowed == status.value);
+        let allowed = Statuses::ALLOWED
+            .iter()
+            .any(|(allowed, _)| *allowed == status.value);
         if !allowed {
             let all: Vec<String> = Statuses::ALLOWED
                 .iter()

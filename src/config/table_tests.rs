@@ -196,7 +196,11 @@ fn backends(settings: &Settings) -> String {
             _ = writeln!(out, "  {wording:?}");
         }
         if backend.total_timeout.is_some() || backend.attempts != crate::backend::ATTEMPTS {
-            _ = writeln!(out, "  in all {:?} attempts {}", backend.total_timeout, backend.attempts);
+            _ = writeln!(
+                out,
+                "  in all {:?} attempts {}",
+                backend.total_timeout, backend.attempts
+            );
         }
         if let Some(health) = &backend.health {
             _ = writeln!(out, "  {health:?}");

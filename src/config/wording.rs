@@ -121,7 +121,9 @@ fn fields(headers: &BTreeMap<Spot<String>, SecretText>, report: &mut Report) -> 
                     NoFixedField::BadName => "letters, digits and `-`",
                     NoFixedField::NotYours(_) => "take it out, or use another name",
                     NoFixedField::BadValue | NoFixedField::TooLong => "the value is not shown here",
-                    NoFixedField::Empty => "give it a value, or take it out; an environment variable may be empty",
+                    NoFixedField::Empty => {
+                        "give it a value, or take it out; an environment variable may be empty"
+                    }
                 };
                 report.error("bad-header", name.span.clone(), what).hint(hint);
             }

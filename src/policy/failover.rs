@@ -102,7 +102,10 @@ mod tests {
         };
         assert_eq!(failures(Statuses::default()), [500, 502, 503, 504]);
         assert_eq!(failures(Statuses::none()), [] as [u16; 0]);
-        assert_eq!(failures(Statuses::none().with(404).with(429).with(200)), [404, 429]);
+        assert_eq!(
+            failures(Statuses::none().with(404).with(429).with(200)),
+            [404, 429]
+        );
         let all = Statuses::ALLOWED
             .iter()
             .fold(Statuses::none(), |on, (status, _)| on.with(*status));
@@ -119,7 +122,9 @@ mod tests {
         for method in [Method::GET, Method::HEAD, Method::OPTIONS] {
             assert!(may_go_twice(&method), "{method}");
         }
-        for method in ["POST", "PUT", "DELETE", "PATCH", "TRACE", "CONNECT", "QUERY", "get"] {
+        for method in [
+            "POST", "PUT", "DELETE", "PATCH", "TRACE", "CONNECT", "QUERY", "get",
+        ] {
             assert!(
                 !may_go_twice(&Method::from_bytes(method.as_bytes()).unwrap()),
                 "{method}"

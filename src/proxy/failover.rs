@@ -80,7 +80,13 @@ async fn pair(
         cause,
         "failed over"
     );
-    record.failover = first.map(|from| Box::new(Failover { from, cause, attempts: record.attempts }));
+    record.failover = first.map(|from| {
+        Box::new(Failover {
+            from,
+            cause,
+            attempts: record.attempts,
+        })
+    });
     record.server = None;
     // these are the second's from here on
     record.timings.connect = None;

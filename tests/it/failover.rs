@@ -18,6 +18,7 @@ use crate::{
     backend::{Body, Server, Speaks, channel, drain, empty, full, hello, mirror, read_head, reset},
     client::{Http, until},
     issuer::{GOOD, gate, opened},
+    program::run,
     websocket::{self, WebSocket},
     world::{Builder, World},
 };
@@ -84,8 +85,7 @@ async fn check_world(world: &World, cause: &str) {
             assert_eq!(line["outcome"], "forwarded", "{line}");
         }
     }
-    let series =
-        format!("banyan_failovers_total{{backend=\"first\",to=\"second\",cause=\"{cause}\"}}");
+    let series = format!("banyan_failovers_total{{backend=\"first\",to=\"second\",cause=\"{cause}\"}}");
     assert!(world.metric(&series).await >= 6.0, "{series}");
 }
 
@@ -101,8 +101,17 @@ async fn a_dead_backend_is_stood_in_for() {
     assert_eq!(answer.text(), "second");
     let line = world.logged(|line| line["path"] == "/a").await;
     assert_eq!(line["failover_cause"], "connection_refused", "{line}");
-    assert_eq!(line["attempts"], 4, "three at the first, one at the second: {line}");
-    assert!(line["server"].as_str().unwrap().contains(&world.backend("second").url()), "{line}");
+    assert_eq!(
+        line["attempts"], 4,
+        "three at the first, one at the second: {line}"
+    );
+    assert!(
+        line["server"]
+            .as_str()
+            .unwrap()
+            .contains(&world.backend("second").url()),
+        "{line}"
+    );
     // three failures in a row on this core, and soon the breaker knows
     let mut client = world.client(Http::Two).await;
     for _ in 0..20 {
@@ -134,7 +143,12 @@ async fn a_backend_that_breaks_off_or_lies_before_its_answer_is_stood_in_for() {
         reset(tcp);
     });
     check(resets, "", "connection_terminated").await;
-    check(says(b"HTTP/1.1 200 OK\r\nContent-Le"), "", "connection_terminated").await;
+    check(
+        says(b"HTTP/1.1 200 OK\r\nContent-Le"),
+        "",
+        "connection_terminated",
+    )
+    .await;
     check(says(b"hello there\r\n\r\n"), "", "http_protocol_error").await;
     let lie = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\nContent-Length: 3\r\n\r\nabc";
     check(says(lie), "", "http_protocol_error").await;
@@ -211,7 +225,11 @@ async fn what_may_change_something_or_has_a_body_never_goes_twice() {
             let method = Method::from_bytes(method.as_bytes()).unwrap();
             let request = client.request(&method, "/503", empty());
             let answer = client.ask(request).await;
-            assert_eq!((answer.status.as_u16(), answer.text()), (503, "first"), "{method}");
+            assert_eq!(
+                (answer.status.as_u16(), answer.text()),
+                (503, "first"),
+                "{method}"
+            );
         }
         let request = client.request(&Method::GET, "/503", full("a body"));
         let answer = client.ask(request).await;
@@ -291,7 +309,9 @@ async fn each_backend_is_asked_in_its_own_words() {
             let noting = Arc::clone(&noting);
             async move {
                 let answer = mirror(request).await;
-                let body = http_body_util::BodyExt::collect(answer.into_body()).await.unwrap();
+                let body = http_body_util::BodyExt::collect(answer.into_body())
+                    .await
+                    .unwrap();
                 let told = serde_json::from_slice(&body.to_bytes()).unwrap();
                 noting.lock().unwrap().push(told);
                 let mut response = Response::new(full("failed"));
@@ -347,7 +367,11 @@ async fn each_backend_is_asked_in_its_own_words() {
                 assert_eq!(seen.header("banyan-user"), "ann");
                 assert_eq!(seen.all("via").len(), 1);
                 assert!(seen.header("via").ends_with(" banyan"), "{}", seen.header("via"));
-                assert!(!seen.header("via").contains(','), "one hop: {}", seen.header("via"));
+                assert!(
+                    !seen.header("via").contains(','),
+                    "one hop: {}",
+                    seen.header("via")
+                );
             }
             assert_eq!(first.header("x-request-id"), second.header("x-request-id"));
         }
@@ -381,7 +405,10 @@ async fn a_variant_that_is_the_second_backend_itself_is_not_asked_twice() {
     let answer = client.get("/moved/new").await;
     assert_eq!((answer.status.as_u16(), answer.text()), (503, "old"));
     let line = world.logged(|line| line["path"] == "/moved/new").await;
-    assert_eq!((&line["variant"], &line["failover_from"]), (&"new".into(), &"new".into()));
+    assert_eq!(
+        (&line["variant"], &line["failover_from"]),
+        (&"new".into(), &"new".into())
+    );
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -400,4 +427,33 @@ async fn a_websocket_finds_the_second_backend_too() {
             socket.echo("still there").await;
         }
     }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn explain_and_the_admin_listener_tell_who_stands_by() {
+    let world = pair(Server::new(Speaks::Http1, as_asked)).start().await;
+    let explain = |arguments: &[&str]| {
+        let ran = run(world.folder(), &[&["explain", "/page"], arguments].concat());
+        assert_eq!(ran.code, Some(0), "{}", ran.err);
+        ran.out
+    };
+    let told = explain(&[]);
+    let line = "  failover  on 500, 502, 503, 504, no answer to second: http://";
+    assert!(told.contains(line), "{told}");
+    assert!(!explain(&["--method", "POST"]).contains("failover"));
+    let told: Value = serde_json::from_str(&explain(&["--json"])).unwrap();
+    assert_eq!(told["failover"]["goes"]["backend"], "second", "{told}");
+    let routes: Value = serde_json::from_str(world.admin("/api/routes").await.text()).unwrap();
+    let all = routes["routes"].as_array().unwrap().iter();
+    let one = |path: &str| all.clone().find(|route| route["path"] == path).unwrap();
+    let missing = &one("/missing/*")["target"]["failover"];
+    assert_eq!(
+        (&missing["backend"], &missing["on"]),
+        (&"second".into(), &serde_json::json!([404]))
+    );
+    assert!(one("/alone/*")["target"]["failover"].is_null());
+    let backends: Value = serde_json::from_str(world.admin("/api/backends").await.text()).unwrap();
+    let second = &backends["backends"][1];
+    assert_eq!(second["name"], "second", "{backends}");
+    assert_eq!(second["routes"].as_array().unwrap().len(), 3, "{second}");
 }

@@ -34,7 +34,11 @@ async fn path_host_and_fields_reach_every_kind_of_server() {
             .await;
         for http in Http::BOTH {
             let mut client = world.client(http).await;
-            let fields = [("x-secret", "forged"), ("x_secret", "forged"), ("user-agent", "me")];
+            let fields = [
+                ("x-secret", "forged"),
+                ("x_secret", "forged"),
+                ("user-agent", "me"),
+            ];
             let seen = client.get_with("/a//b?c=d", &fields).await.seen();
             assert_eq!(seen.get("target"), "/public/a/b?c=d");
             assert_eq!(host(&seen, speaks), "api.example.com");
@@ -53,7 +57,11 @@ async fn each_server_is_asked_by_its_own_name() {
     for speaks in [Speaks::Http1, Speaks::TlsHttp2] {
         let (one, other) = (Server::new(speaks, mirror), Server::new(speaks, mirror));
         let names = [&one, &other].map(|server| server.url().split("://").nth(1).unwrap().to_owned());
-        let ca = if speaks.is_tls() { "ca = \"backend-ca.pem\"\n" } else { "" };
+        let ca = if speaks.is_tls() {
+            "ca = \"backend-ca.pem\"\n"
+        } else {
+            ""
+        };
         let world = World::new()
             .servers("legacy", &[one.url(), other.url()])
             .settings("legacy", &format!("{ca}host = \"server\""))
@@ -99,7 +107,10 @@ async fn the_visitors_host_is_kept_where_a_trusted_proxy_said_the_protocol_alone
     let fields = [("x-forwarded-proto", "https")];
     let seen = world.client(Http::One).await.get_with("/", &fields).await.seen();
     assert_eq!(seen.header("x-forwarded-host"), world.authority());
-    let fields = [("x-forwarded-proto", "https"), ("x-forwarded-host", "www.example.com")];
+    let fields = [
+        ("x-forwarded-proto", "https"),
+        ("x-forwarded-host", "www.example.com"),
+    ];
     let seen = world.client(Http::One).await.get_with("/", &fields).await.seen();
     assert_eq!(seen.header("x-forwarded-host"), "www.example.com");
 }
@@ -107,8 +118,14 @@ async fn the_visitors_host_is_kept_where_a_trusted_proxy_said_the_protocol_alone
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn checks_bring_host_and_fields_and_their_own_path() {
     let strict = |request: Request<Incoming>| {
-        let bears = request.headers().get("x-secret").is_some_and(|value| value == "s3cret");
-        let named = request.headers().get("host").is_some_and(|value| value == "api.example.com");
+        let bears = request
+            .headers()
+            .get("x-secret")
+            .is_some_and(|value| value == "s3cret");
+        let named = request
+            .headers()
+            .get("host")
+            .is_some_and(|value| value == "api.example.com");
         let mut response = Response::new(full("ok"));
         let check = request.uri().path() == "/healthz";
         if !bears || !named || !(check || request.uri().path().starts_with("/public/")) {
@@ -118,8 +135,14 @@ async fn checks_bring_host_and_fields_and_their_own_path() {
     };
     let world = World::new()
         .backend("legacy", strict)
-        .settings("legacy", "path = \"/public\"\nhost = \"api.example.com\"\nheaders = { X-Secret = \"s3cret\" }")
-        .settings("legacy", "health = { path = \"/healthz\", interval = \"20ms\", unhealthy_after = 1 }")
+        .settings(
+            "legacy",
+            "path = \"/public\"\nhost = \"api.example.com\"\nheaders = { X-Secret = \"s3cret\" }",
+        )
+        .settings(
+            "legacy",
+            "health = { path = \"/healthz\", interval = \"20ms\", unhealthy_after = 1 }",
+        )
         .start()
         .await;
     until("some checks", async || world.backend("legacy").requests() > 5).await;
@@ -151,7 +174,13 @@ async fn values_of_fields_are_shown_nowhere() {
         assert_eq!(shown.status, 200, "{page}");
         assert!(!shown.text().contains("hunter2"), "{page} shows it");
     }
-    assert!(world.admin("/api/explain?url=/page").await.text().contains("x-plain"));
+    assert!(
+        world
+            .admin("/api/explain?url=/page")
+            .await
+            .text()
+            .contains("x-plain")
+    );
     let explained = run(world.folder(), &["explain", "/page"]);
     assert!(explained.out.contains("with x-plain"), "{}", explained.out);
     let routes = world.read("routes/world.toml").replace("X-Plain", "Via");
@@ -219,7 +248,11 @@ async fn an_answer_that_does_not_begin_in_all_the_time_is_a_504() {
     check_504(silent).await;
     // interim answers start the first byte's clock anew, but not this one
     let hinting = Server::raw(|mut tcp, _| async move {
-        while tcp.write_all(b"HTTP/1.1 103 Early Hints\r\nLink: </a>\r\n\r\n").await.is_ok() {
+        while tcp
+            .write_all(b"HTTP/1.1 103 Early Hints\r\nLink: </a>\r\n\r\n")
+            .await
+            .is_ok()
+        {
             tokio::time::sleep(Duration::from_millis(40)).await;
         }
     });
@@ -336,7 +369,9 @@ async fn servers_are_tried_as_often_as_the_backend_says() {
 async fn one_attempt_is_enough_where_servers_close_idle_connections() {
     let closes = Server::raw(|mut tcp, _| async move {
         if read_head(&mut tcp).await.is_some() {
-            let _ = tcp.write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok").await;
+            let _ = tcp
+                .write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok")
+                .await;
             // without a FIN until the next request is on its way
             if read_head(&mut tcp).await.is_some() {
                 drop(tcp);
