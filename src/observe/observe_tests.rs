@@ -5,7 +5,7 @@ use std::{collections::BTreeSet, time::Duration};
 use http::{Method, StatusCode};
 
 use super::*;
-use record::{FlagFacts, Listener, Outcome, Side};
+use record::{Failover, FlagFacts, Listener, Outcome, Side};
 
 fn record() -> Record {
     let mut record = Record::begin(
