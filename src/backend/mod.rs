@@ -1,7 +1,8 @@
 //! Where a request goes, and whether that place is well.
 //!
 //! In reading order: [`pick`] chooses a server, [`breaker`] and [`health`] say which ones may be chosen (all pure), [`server`]
-//! holds what outlives a snapshot, [`connect`] and [`pool`] (with `shared`) do the I/O on a core, [`probe`] asks servers how they are.
+//! holds what outlives a snapshot, [`wording`] says how requests are put, [`connect`] and [`pool`] (with `shared`) do the I/O on a
+//! core, [`probe`] asks servers how they are.
 
 pub mod breaker;
 pub mod connect;
@@ -11,10 +12,14 @@ pub mod pool;
 pub mod probe;
 pub mod server;
 mod shared;
+pub mod wording;
 
 use std::{path::PathBuf, time::Duration};
 
-pub use self::server::{Backend, Server};
+pub use self::{
+    server::{Backend, Server},
+    wording::Wording,
+};
 use crate::name::{BackendName, Place, SquadName};
 
 /// `[backends.<name>]` in a squad's file.
@@ -36,6 +41,12 @@ pub struct BackendSettings {
     pub first_byte_timeout: Duration,
     /// Between two pieces of the answer. 60 s unless said otherwise.
     pub between_bytes_timeout: Duration,
+    /// The whole exchange, the answer's body included; tunnels aside. `None`: no bound of its own.
+    pub total_timeout: Option<Duration>,
+    /// Servers that one exchange may try, 1 to [`ATTEMPTS_MAX`]. [`ATTEMPTS`] unless said otherwise.
+    pub attempts: u32,
+    /// How its requests are worded; `None`: as the visitor's.
+    pub wording: Option<Wording>,
     /// Connections to one server, over all cores. 1,024 unless said otherwise; beyond it an exchange is refused with 503.
     pub connections_max: usize,
     /// Idle connections kept to one server by each core, at most its share of `connections_max` (but 64 in any case). 1,024
@@ -46,6 +57,12 @@ pub struct BackendSettings {
     /// Extra certificate authorities for https servers, absolute by now; `None`: the system's.
     pub ca: Option<PathBuf>,
 }
+
+/// Servers that one exchange tries where its backend does not say how many: two may be in the middle of a restart.
+pub const ATTEMPTS: u32 = 3;
+
+/// Most servers that one exchange may be told to try: each costs the visitor a time-out.
+pub const ATTEMPTS_MAX: u32 = 5;
 
 /// One server.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
@@ -65,6 +82,27 @@ impl std::fmt::Display for ServerAddress {
             write!(f, "{scheme}://[{}]:{}", self.host, self.port)
         } else {
             write!(f, "{scheme}://{}:{}", self.host, self.port)
+        }
+    }
+}
+
+impl ServerAddress {
+    /// Its host, with its port unless that is the scheme's usual one: what its own name is in `Host`.
+    #[must_use]
+    pub fn authority(&self) -> String {
+        let usual = match self.scheme {
+            Scheme::Http | Scheme::H2c => 80,
+            Scheme::Https => 443,
+        };
+        let host = if self.host.contains(':') {
+            format!("[{}]", self.host)
+        } else {
+            self.host.clone()
+        };
+        if self.port == usual {
+            host
+        } else {
+            format!("{host}:{}", self.port)
         }
     }
 }

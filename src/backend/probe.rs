@@ -6,7 +6,7 @@ use http::{Method, Version};
 use tokio::task::JoinHandle;
 
 use super::{
-    Backend, HealthSettings, Scheme, Server,
+    Backend, HealthSettings, Scheme, Server, Wording,
     connect::connect,
     health::{Checks, Health},
     pool::client_settings,
@@ -29,6 +29,7 @@ pub struct Probes {
 #[derive(Debug)]
 struct Task {
     settings: HealthSettings,
+    wording: Option<Wording>,
     handle: JoinHandle<()>,
 }
 
@@ -49,7 +50,7 @@ impl Probes {
             for server in &backend.servers {
                 let same = before
                     .remove(&server.id)
-                    .filter(|task| task.settings == *settings);
+                    .filter(|task| task.settings == *settings && task.wording == backend.settings.wording);
                 let task = same.unwrap_or_else(|| start(backend, server, settings, limits));
                 self.tasks.insert(server.id, task);
             }
@@ -71,6 +72,7 @@ fn start(
     );
     Task {
         settings: settings.clone(),
+        wording: backend.settings.wording.clone(),
         handle: tokio::task::spawn_local(probing),
     }
 }
@@ -128,7 +130,7 @@ async fn status_of(
     )
     .await;
     let connected = connected.map_err(|error| words(&error))?;
-    let head = head(server, settings);
+    let head = head(backend, server, settings);
     let timeouts = ExchangeTimeouts {
         first_byte: settings.timeout,
         between_bytes: settings.timeout,
@@ -169,11 +171,16 @@ async fn status_of(
         .map_err(|error| words(&error.cause))
 }
 
-fn head(server: &Server, settings: &HealthSettings) -> Head {
+/// Host and fields are those of any request, or a server that asks for them would be taken for a sick one; the path is whole.
+fn head(backend: &Backend, server: &Server, settings: &HealthSettings) -> Head {
     let host = server.label.split("://").nth(1).unwrap_or_default();
     let mut fields = Fields::new();
     fields.insert(Known::HOST, host);
     fields.insert(Known::USER_AGENT, "banyan-health");
+    if let Some(wording) = &backend.settings.wording {
+        wording.address(&mut fields, server);
+        wording.put_fields(&mut fields);
+    }
     Head::new(Method::GET, settings.path.as_str(), Version::HTTP_11, fields)
 }
 

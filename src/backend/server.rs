@@ -40,6 +40,8 @@ pub struct Server {
     pub address: ServerAddress,
     /// The address as text: label, log, `Host` of checks.
     pub label: Arc<str>,
+    /// Its own name, as `Host` says it.
+    pub authority: Box<str>,
     slot: Slot,
     health: AtomicU8,
     connections: AtomicUsize,
@@ -56,6 +58,7 @@ impl Server {
         Self {
             id: NEXT.fetch_add(1, Ordering::Relaxed),
             label: Arc::from(address.to_string()),
+            authority: address.authority().into(),
             address,
             slot: Slot::take(),
             health: AtomicU8::new(0),

@@ -1,6 +1,7 @@
 //! `[backends.<name>]` as squads write it, and what it means.
 
 use std::{
+    collections::BTreeMap,
     num::{NonZeroU32, NonZeroUsize},
     ops::Range,
     path::Path,
@@ -14,10 +15,11 @@ use serde::Deserialize;
 use super::{
     operator::text,
     report::Report,
-    values::{DurationText, Spot},
+    values::{DurationText, SecretText, Spot},
+    wording,
 };
 use crate::{
-    backend::{BackendSettings, HealthSettings, Scheme, ServerAddress},
+    backend::{ATTEMPTS, ATTEMPTS_MAX, BackendSettings, HealthSettings, Scheme, ServerAddress},
     name::{BackendName, SquadName},
 };
 
@@ -28,12 +30,26 @@ pub(super) struct BackendFile {
     /// At least one: `http://10.0.1.10:3000`, `https://api.internal`, `h2c://10.0.1.12:50051`.
     #[schemars(required, extend("x-required" = true))]
     servers: Option<Spot<Vec<Spot<String>>>>,
+    /// Put in front of every path that is forwarded, such as `/public`.
+    path: Option<Spot<String>>,
+    /// The host that requests name: `visitor` (what the visitor asked for), `server` (the server's own name), or any other name.
+    /// `X-Forwarded-Host` keeps the visitor's.
+    host: Spot<String>,
+    /// Fields that requests always bear, over the visitor's of the same names. Values are secrets, best as `"${NAME}"`: they are
+    /// never shown.
+    headers: BTreeMap<Spot<String>, SecretText>,
     /// Time to connect, TLS included.
     connect_timeout: DurationText,
     /// From the request's end to the answer's head.
     first_byte_timeout: DurationText,
     /// Between two pieces of the answer.
     between_bytes_timeout: DurationText,
+    /// The whole exchange, all attempts and the answer's body included. 504 before the answer's head; an answer under way is cut
+    /// off. WebSockets are not bound by it. Without it: no such bound.
+    total_timeout: Option<DurationText>,
+    /// Servers tried at most, 1 to 5, for one request: another only if none can have acted on it, or if it may be sent twice.
+    #[schemars(range(min = 1, max = 5))]
+    attempts: Spot<u32>,
     /// Connections to one server, over all cores. Beyond it a request is refused with 503.
     connections_max: NonZeroUsize,
     /// Idle connections kept to one server by each core, at most its share of `connections_max`. What was in use within
@@ -51,9 +67,17 @@ impl Default for BackendFile {
     fn default() -> Self {
         Self {
             servers: None,
+            path: None,
+            host: text("visitor"),
+            headers: BTreeMap::new(),
             connect_timeout: DurationText(Duration::from_secs(2)), // a server of one's own network answers in milliseconds
             first_byte_timeout: DurationText(Duration::from_secs(30)), // CloudFront's origin response timeout
             between_bytes_timeout: DurationText(Duration::from_secs(60)), // a streamed page may think for a while
+            total_timeout: None, // what streams has no end that is known beforehand
+            attempts: Spot {
+                value: ATTEMPTS,
+                span: 0..0,
+            },
             connections_max: NonZeroUsize::new(1_024).unwrap_or(NonZeroUsize::MIN),
             idle_max: 1_024, // as many as there may be: what bounds them is `idle_timeout`
             idle_timeout: DurationText(Duration::from_secs(60)),
@@ -138,11 +162,27 @@ pub(super) fn backend(
         connect_timeout: written.connect_timeout.0,
         first_byte_timeout: written.first_byte_timeout.0,
         between_bytes_timeout: written.between_bytes_timeout.0,
+        total_timeout: written.total_timeout.map(|total| total.0),
+        attempts: written.attempts(report),
+        wording: wording::wording(written.path.as_ref(), &written.host, &written.headers, report),
         connections_max: written.connections_max.get(),
         idle_max: written.idle_max,
         idle_timeout: written.idle_timeout.0,
         ca: written.ca.as_ref().map(|ca| folder.join(&ca.value)),
     })
+}
+
+impl BackendFile {
+    fn attempts(&self, report: &mut Report) -> u32 {
+        let attempts = &self.attempts;
+        if !(1..=ATTEMPTS_MAX).contains(&attempts.value) {
+            let what = format!("{} is not a number of attempts", attempts.value);
+            report
+                .error("bad-attempts", attempts.span.clone(), what)
+                .hint(format!("from 1 to {ATTEMPTS_MAX}"));
+        }
+        attempts.value
+    }
 }
 
 fn servers(file: &BackendFile, table: &Range<usize>, report: &mut Report) -> Vec<ServerAddress> {

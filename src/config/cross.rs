@@ -165,9 +165,8 @@ fn targets(
                     && !report.has_removed(name.as_str())
                     && !declared_unread(site, name.as_str())
             };
-            let names = backends_of(&route.settings.target);
+            let names = route.settings.backends();
             let missing: Vec<(&BackendName, &Range<usize>)> = names
-                .into_iter()
                 .zip(&route.backends)
                 .filter(|(name, _)| unknown(name))
                 .collect();
@@ -363,7 +362,7 @@ fn url(claim: &Claim, host: Option<&str>, path: &str) -> String {
 fn unused(site: &Site, reports: &mut Reports) {
     let routes = || site.squads.iter().flat_map(|part| &part.routes);
     let backends: BTreeSet<&str> = routes()
-        .flat_map(|route| backends_of(&route.settings.target))
+        .flat_map(|route| route.settings.backends())
         .map(BackendName::as_str)
         .collect();
     for part in &site.squads {
@@ -444,14 +443,6 @@ fn owners(site: &Site, reports: &mut Reports) {
                 )
                 .hint_if(suggest(owner, known.iter().copied()));
         }
-    }
-}
-
-fn backends_of(target: &TargetSettings) -> Vec<&BackendName> {
-    match target {
-        TargetSettings::Backend(name) => vec![name],
-        TargetSettings::Flag { backends, .. } => backends.iter().map(|(_, name)| name).collect(),
-        TargetSettings::Redirect(_) => Vec::new(),
     }
 }
 

@@ -1,6 +1,6 @@
 //! Blots literal secrets out of a file's text, so that a quoted line never shows one.
 
-use std::sync::Arc;
+use std::{ops::Range, sync::Arc};
 
 /// `text` with the string behind every key that looks like a secret's name replaced by stars, byte for byte.
 ///
@@ -35,6 +35,7 @@ fn mask_users(text: &Arc<str>) -> Arc<str> {
 }
 
 fn mask_values(text: &Arc<str>) -> Arc<str> {
+    let backends = backends(text);
     let mut out = String::new();
     let mut kept = 0;
     let mut from = 0;
@@ -44,7 +45,9 @@ fn mask_values(text: &Arc<str>) -> Arc<str> {
         .map(|at| at + from)
     {
         from = equals + 1;
-        if !names_a_secret(key_before(text, equals)) {
+        let key = key_before(text, equals);
+        let is_inside = || backends.iter().any(|part| part.is_inside(text, equals));
+        if !names_a_secret(key) && (HEALTH_KEYS.contains(&key) || !is_inside()) {
             continue;
         }
         let Some((start, end)) = string_after(text, equals + 1) else {
@@ -66,6 +69,65 @@ fn mask_values(text: &Arc<str>) -> Arc<str> {
     }
     out.push_str(text.get(kept..).unwrap_or_default());
     Arc::from(out)
+}
+
+/// Texts inside a table of a backend's table that are no secrets. All others there are values of `headers`, or would be if its
+/// name were not misspelt.
+const HEALTH_KEYS: [&str; 4] = ["path", "status", "interval", "timeout"];
+
+/// A line about backends.
+struct Part {
+    line: Range<usize>,
+    /// How deep its table is: 2 for `[backends.web]`.
+    depth: usize,
+}
+
+impl Part {
+    /// Whether the value behind `equals` is in a table inside a backend's table: `backends.web.headers.X`.
+    fn is_inside(&self, text: &str, equals: usize) -> bool {
+        let before = || text.get(self.line.start..equals).unwrap_or_default();
+        self.line.contains(&equals) && self.depth + depth(before()) > 3
+    }
+}
+
+/// Lines about backends: from a `[backends.…]` to the next table, and those that begin with `backends` before any.
+fn backends(text: &str) -> Vec<Part> {
+    let mut found = Vec::new();
+    let mut at = 0;
+    let mut table: Option<&str> = None;
+    for line in text.split_inclusive('\n') {
+        let here = at..at + line.len();
+        at = here.end;
+        let begin = line.trim();
+        if begin.starts_with('[') && begin.ends_with(']') && !begin.contains(',') {
+            table = Some(begin.trim_matches(['[', ']']));
+        }
+        if table.unwrap_or(begin).trim_start().starts_with("backends") {
+            found.push(Part {
+                line: here,
+                depth: table.map_or(0, depth),
+            });
+        }
+    }
+    found
+}
+
+/// How many names lead to the last key of `text`, through dots and inline tables.
+fn depth(text: &str) -> usize {
+    let (mut open, mut here) = (Vec::new(), 1);
+    let mut quote = None;
+    for c in text.chars() {
+        match (quote, c) {
+            (Some(mark), _) => quote = (c != mark).then_some(mark),
+            (None, '"' | '\'') => quote = Some(c),
+            (None, '.') => here += 1,
+            (None, '{') => open.push(std::mem::replace(&mut here, 1)),
+            (None, '}') => here = open.pop().unwrap_or(1),
+            (None, ',') => here = 1,
+            (None, _) => {}
+        }
+    }
+    open.iter().sum::<usize>() + here
 }
 
 fn key_before(text: &str, equals: usize) -> &str {

@@ -5,8 +5,8 @@
 //! - [`Sources`]: the texts, read once. Everything after is free of disks.
 //! - [`load_sources`] judges them whole; [`isolate`] keeps the last good version of what is broken.
 //! - `document`, with `substitute` and `fault`: TOML to a `*File` struct.
-//! - `operator` (with `listen`, `limits`, `gate`), `routes` (with `backends`, `request`, `forward`, `response`, `cors`, `examples`), `flags`,
-//!   `flag_sets`: one kind of file
+//! - `operator` (with `listen`, `limits`, `gate`), `routes` (with `backends`, `wording`, `failover`, `request`, `forward`, `response`, `cors`,
+//!   `examples`), `flags`, `flag_sets`: one kind of file
 //!   each, what it may say and what that means. `values`: shapes that they share.
 //! - `site`: all files put together; `cross`, with `claims`: what no file can know alone.
 //! - [`Problem`], [`Problems`], and how they are shown: `render`.
@@ -18,6 +18,7 @@ mod cors;
 mod cross;
 mod document;
 mod examples;
+mod failover;
 mod fault;
 mod flag_sets;
 mod flags;
@@ -47,6 +48,7 @@ mod target;
 #[cfg(test)]
 mod tests;
 mod values;
+mod wording;
 
 use std::{collections::BTreeMap, path::Path};
 

@@ -11,6 +11,7 @@ use super::{
     claims,
     cors::CorsFile,
     examples::{self, TestFile},
+    failover::{self, FailoverFile},
     forward::ForwardFile,
     gate::AuthFile,
     operator::hosts,
@@ -72,6 +73,8 @@ pub(super) struct RouteFile {
     pub(super) backends: Option<Spot<BTreeMap<Spot<String>, Spot<String>>>>,
     /// Further flags whose variants the backend is told.
     pub(super) flags: Vec<Spot<String>>,
+    /// A second backend, for when the first fails.
+    pub(super) failover: Option<Spot<FailoverFile>>,
     /// Whether someone must be signed in. Without `[gate]`: `none`.
     auth: Option<Spot<AuthFile>>,
     /// Any of these roles lets someone in. Only with `auth = "required"`.
@@ -121,7 +124,7 @@ pub(super) struct RoutePart {
     pub(super) settings: RouteSettings,
     /// The path or pattern.
     pub(super) path: Range<usize>,
-    /// Names of backends, by variant or alone.
+    /// Names of backends, by variant or alone, that of a second one last.
     pub(super) backends: Vec<Range<usize>>,
     /// Names of variants, in the order of the target's list.
     pub(super) variants: Vec<Range<usize>>,
@@ -226,13 +229,20 @@ impl RouteFile {
             .filter_map(|flag| target::flag_key(flag, report))
             .collect();
         let requirement = self.requirement(table, around.gate, report);
-        let policy = self.policy(rule, requirement.auth, report);
+        let failover = failover::failover(
+            self.failover.as_ref(),
+            target.as_ref().map(|target| &target.settings),
+            report,
+        );
+        let mut policy = self.policy(rule, requirement.auth, report);
         let (path, span) = path?;
         let Target {
             settings: target,
-            backends,
+            mut backends,
             variants,
         } = target?;
+        backends.extend(failover.as_ref().map(|(_, span)| span.clone()));
+        policy.failover = failover.map(|(failover, _)| failover);
         let of = |spot: &Spot<String>| spot.span.clone();
         Some(RoutePart {
             path: span.clone(),
@@ -265,6 +275,7 @@ impl RouteFile {
     fn policy(&self, path: Option<&PathRule>, auth: Auth, report: &mut Report) -> Policy {
         Policy {
             request: request::policy(self, path, auth, report),
+            failover: None, // its backend is judged with the route's
             forward: self.forward.as_ref().and_then(|forward| forward.settle(report)),
             response: response::rules(self.response.as_ref(), self.cors.as_ref(), report),
         }

@@ -145,6 +145,28 @@ pub enum TargetSettings {
     Redirect(Arc<Redirect>),
 }
 
+impl TargetSettings {
+    /// Every backend that it may lead to.
+    pub fn backends(&self) -> impl Iterator<Item = &BackendName> {
+        let (one, many) = match self {
+            Self::Backend(name) => (Some(name), [].as_slice()),
+            Self::Flag { backends, .. } => (None, backends.as_slice()),
+            Self::Redirect(_) => (None, [].as_slice()),
+        };
+        one.into_iter().chain(many.iter().map(|(_, name)| name))
+    }
+}
+
+impl RouteSettings {
+    /// Every backend that it may lead to, the one that it fails over to last.
+    pub fn backends(&self) -> impl Iterator<Item = &BackendName> {
+        let second = self.policy.failover.as_ref();
+        self.target
+            .backends()
+            .chain(second.map(|failover| &failover.backend))
+    }
+}
+
 /// One `[[tests]]` table.
 #[derive(Debug, Clone)]
 pub struct RouteTest {

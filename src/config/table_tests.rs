@@ -192,6 +192,16 @@ fn backends(settings: &Settings) -> String {
             backend.idle_timeout,
             backend.ca
         );
+        if let Some(wording) = &backend.wording {
+            _ = writeln!(out, "  {wording:?}");
+        }
+        if backend.total_timeout.is_some() || backend.attempts != crate::backend::ATTEMPTS {
+            _ = writeln!(
+                out,
+                "  in all {:?} attempts {}",
+                backend.total_timeout, backend.attempts
+            );
+        }
         if let Some(health) = &backend.health {
             _ = writeln!(out, "  {health:?}");
         }
@@ -219,6 +229,9 @@ fn routes(settings: &Settings) -> String {
         if route.policy.request != crate::policy::RequestPolicy::default() {
             _ = writeln!(out, "  {:?}", route.policy.request);
         }
+        if let Some(failover) = &route.policy.failover {
+            _ = writeln!(out, "  {failover:?}");
+        }
         _ = writeln!(
             out,
             "  flags {:?} {:?} slashes {}",
@@ -227,8 +240,8 @@ fn routes(settings: &Settings) -> String {
         if let Some(forward) = &route.policy.forward {
             _ = writeln!(out, "  forwards {forward}");
         }
-        if *route.policy != crate::policy::Policy::default() {
-            _ = writeln!(out, "  {:?}", route.policy);
+        if let Some(response) = &route.policy.response {
+            _ = writeln!(out, "  {response:?}");
         }
     }
     for flag in &settings.flags {

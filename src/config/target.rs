@@ -61,7 +61,8 @@ pub(super) fn flag_key(key: &Spot<String>, report: &mut Report) -> Option<FlagKe
     checked.ok()
 }
 
-fn backend_name(name: &Spot<String>, report: &mut Report) -> Option<BackendName> {
+/// A backend's name, if it can be one.
+pub(super) fn backend_name(name: &Spot<String>, report: &mut Report) -> Option<BackendName> {
     let checked = BackendName::new(&name.value);
     if let Err(reason) = &checked {
         report.error(

@@ -5,7 +5,7 @@ use std::{collections::BTreeSet, time::Duration};
 use http::{Method, StatusCode};
 
 use super::*;
-use record::{FlagFacts, Listener, Outcome, Side};
+use record::{Failover, FlagFacts, Listener, Outcome, Side};
 
 fn record() -> Record {
     let mut record = Record::begin(
@@ -191,7 +191,7 @@ impl io::Write for Written {
 
 /// Records that differ from the first in one thing each.
 fn kinds() -> Vec<Record> {
-    let change: [fn(&mut Record); 22] = [
+    let change: [fn(&mut Record); 25] = [
         |_| {},
         |record| record.method = Method::POST,
         |record| record.status = Some(StatusCode::NOT_FOUND),
@@ -214,6 +214,9 @@ fn kinds() -> Vec<Record> {
         |record| record.outcome = Outcome::Malformed("bare LF"),
         |record| record.timings.first_byte = None,
         |record| (record.bytes_in, record.bytes_out) = (0, 0),
+        |record| record.failover = failover("connection_refused", 2),
+        |record| record.failover = failover("status_503", 2),
+        |record| record.failover = failover("status_503", 1),
     ];
     let first = record();
     let changed = change.into_iter().map(|change| {
@@ -224,12 +227,21 @@ fn kinds() -> Vec<Record> {
     changed.collect()
 }
 
+fn failover(cause: &'static str, attempts: u32) -> Option<Box<Failover>> {
+    let from = "standby".into();
+    Some(Box::new(Failover {
+        from,
+        cause,
+        attempts,
+    }))
+}
+
 proptest::proptest! {
     #![proptest_config(proptest::test_runner::Config::with_cases(48))]
 
     #[test]
     fn a_kind_that_is_known_is_counted_and_written_like_any_other(
-        order in proptest::collection::vec((0..22_usize, 0..4_usize, 0_u64..1_000_000, 0..40_u32), 0..120),
+        order in proptest::collection::vec((0..25_usize, 0..4_usize, 0_u64..1_000_000, 0..40_u32), 0..120),
     ) {
         let written = Written::default();
         let writer = Writer::start_on(Box::new(written.clone())).unwrap();

@@ -153,6 +153,17 @@ pub struct FlagFacts {
     pub reason: &'static str,
 }
 
+/// A first backend that failed, so that a second one was asked.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Failover {
+    /// The first backend.
+    pub from: Arc<str>,
+    /// How it failed: an error type of RFC 9209 section 2.3, or `status_503` and the like.
+    pub cause: &'static str,
+    /// How many of its servers were tried.
+    pub attempts: u32,
+}
+
 /// Where the time went. Each is measured from the end of the stage before; absent when the stage was not reached.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Timings {
@@ -210,11 +221,13 @@ pub struct Record {
     pub gate: Option<&'static str>,
     /// Who is signed in. Fill it only when the operator asked for it in the log.
     pub user: Option<Arc<str>>,
-    /// The backend chosen.
+    /// The backend chosen; after a fail-over, the second one.
     pub backend: Option<Arc<str>>,
+    /// The first backend's failure, where a second one was asked.
+    pub failover: Option<Box<Failover>>,
     /// The server of it that answered, or was tried last.
     pub server: Option<Arc<str>>,
-    /// How many servers were tried.
+    /// How many servers were tried, of both backends after a fail-over.
     pub attempts: u32,
     /// What the client was told. Absent when it went away before.
     pub status: Option<StatusCode>,
@@ -260,6 +273,7 @@ impl Record {
             gate: None,
             user: None,
             backend: None,
+            failover: None,
             server: None,
             attempts: 0,
             status: None,

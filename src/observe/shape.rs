@@ -10,7 +10,7 @@ use http::StatusCode;
 use super::{
     log::Middle,
     metrics::Plan,
-    record::{FlagFacts, Listener, Outcome, Record, Side},
+    record::{Failover, FlagFacts, Listener, Outcome, Record, Side},
 };
 
 /// Sets of two kinds: a core keeps twice as many kinds, each about a kilobyte at most in a sane site.
@@ -95,6 +95,7 @@ struct Facts {
     route: Option<Arc<str>>,
     squad: Option<Arc<str>>,
     backend: Option<Arc<str>>,
+    failover: Option<Box<Failover>>,
     server: Option<Arc<str>>,
     flag: Option<FlagFacts>,
     flags: Box<[FlagFacts]>,
@@ -117,6 +118,7 @@ impl Facts {
             route: record.route.clone(),
             squad: record.squad.clone(),
             backend: record.backend.clone(),
+            failover: record.failover.clone(),
             server: record.server.clone(),
             flag: record.flag.clone(),
             flags: record.flags.as_slice().into(),
@@ -133,6 +135,7 @@ impl Facts {
             && same_name(self.route.as_ref(), record.route.as_ref())
             && same_name(self.server.as_ref(), record.server.as_ref())
             && same_name(self.backend.as_ref(), record.backend.as_ref())
+            && self.failover == record.failover
             && same_name(self.squad.as_ref(), record.squad.as_ref())
             && same_word(self.visitor, record.visitor)
             && same_word(self.gate, record.gate)

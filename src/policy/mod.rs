@@ -2,16 +2,17 @@
 //!
 //! - [`request`]: what is said of requests before all else: https, methods, the path that is forwarded. [`redirect`] is a target of its
 //!   own: an answer instead of a backend.
-//! - [`forward`]: what of a request passes. [`response`]: fields of answers; [`cors`]: who else may read them.
+//! - [`forward`]: what of a request passes. [`failover`]: who is asked when a backend fails. [`response`]: fields of answers; [`cors`]: who else may read them.
 
 pub mod cors;
+pub mod failover;
 pub mod forward;
 pub mod redirect;
 pub mod request;
 pub mod response;
 
+use self::{failover::Failover, forward::Forward, response::ResponseRules};
 pub use self::{redirect::Redirect, request::RequestPolicy};
-use self::{forward::Forward, response::ResponseRules};
 
 /// Everything that a route's table says of this. The default changes nothing.
 #[derive(Debug, Clone, Default, PartialEq)]
@@ -22,4 +23,6 @@ pub struct Policy {
     pub response: Option<ResponseRules>,
     /// Over which protocol and by which methods it is asked, and under which path it forwards.
     pub request: RequestPolicy,
+    /// Who is asked when the route's backend fails.
+    pub failover: Option<Failover>,
 }

@@ -14,8 +14,9 @@ use smallvec::SmallVec;
 use super::{
     answer,
     edge::{Edge, Peer},
+    failover,
     follow::Following,
-    forward::{self, Outgoing},
+    forward::Outgoing,
     headers, passing, redirect,
     refusal::Refusal,
     respond,
@@ -131,17 +132,18 @@ async fn pass_through(
     note_decision(&decision, rule, at, &mut following.record);
     let decision = decision.settle();
     let over_http2 = matches!(head.upgrade, Some(Upgrade::Http2(_)));
-    rewrite(head, &decision, &rule.policy, peer, edge, at, following)?;
+    rewrite(head, &decision, &rule.policy, peer, at, following)?;
     let outgoing = Outgoing {
         head,
         body: following.count_in(body, &rule.policy),
         backend: decision.backend,
+        identity: decision.identity.as_ref(),
         ready: decided,
     };
     let policy = &*rule.policy;
     let mut interim = passing::Guarded { interim, policy };
-    let (mut response, under_way) =
-        forward::send(outgoing, edge, at, &mut following.record, &mut interim).await?;
+    let sent = failover::send(outgoing, rule, edge, at, &mut following.record, &mut interim);
+    let (mut response, under_way) = sent.await?;
     following.record.outcome = match &response.body {
         Body::Tunnel(_) => Outcome::Tunnelled,
         _ => Outcome::Forwarded,
@@ -372,13 +374,12 @@ fn note_refusal(refusal: &Refusal, record: &mut Record) {
     }
 }
 
-/// Turns the client's head into the one that the backend gets.
+/// Turns the client's head into the one that a backend gets, but for what differs from backend to backend.
 fn rewrite(
     head: &mut Head,
     decision: &Settled,
     policy: &Policy,
     peer: &Peer,
-    edge: &Edge,
     at: &Snapshot,
     following: &Following,
 ) -> Result<(), Refusal> {
@@ -427,15 +428,6 @@ fn rewrite(
         fields.insert_with(Known::BANYAN_FLAGS, |text| {
             write_flags(text, &decision.choices, at)
         });
-    }
-    if let (Some(identity), Some(backend)) = (&decision.identity, at.backend(decision.backend)) {
-        edge.signer.announce(
-            fields,
-            identity,
-            &backend.settings.name,
-            clock::wall(),
-            &edge.signed,
-        );
     }
     Ok(())
 }

@@ -6,6 +6,7 @@ use http::Method;
 use smallvec::SmallVec;
 
 use super::{
+    deadline,
     edge::Edge,
     refusal::{Refusal, Retry},
 };
@@ -18,24 +19,24 @@ use crate::{
     },
     body::Body,
     clock,
+    gate::Identity,
     message::{Head, Response},
     observe::record::Record,
     snapshot::{BackendId, Snapshot},
     wire::{ExchangeTimeouts, Interim, SendCause, SendError, Sent},
 };
 
-/// Servers that one exchange may try.
-pub const ATTEMPTS_MAX: u32 = 3;
-
 /// A request on its way out.
 #[derive(Debug)]
 pub struct Outgoing<'h> {
-    /// Its head, rewritten for the backend.
-    pub head: &'h Head,
+    /// Its head, rewritten but for what differs from backend to backend.
+    pub head: &'h mut Head,
     /// Its body.
     pub body: Body,
     /// Where it goes.
     pub backend: BackendId,
+    /// Who is signed in: the backend is told.
+    pub identity: Option<&'h Arc<Identity>>,
     /// When it was ready to go.
     pub ready: Instant,
 }
@@ -54,33 +55,51 @@ pub async fn send(
     let Some(backend) = at.backend(outgoing.backend) else {
         return Err(Refusal::no_server());
     };
+    let settings = &backend.settings;
+    address(&mut outgoing, backend, edge);
+    let deadline = settings.total_timeout.map(|total| outgoing.ready + total);
     let pools: SmallVec<[Rc<Pool>; 4]> = backend
         .servers
         .iter()
         .map(|server| edge.pools.of(server))
         .collect();
     let mut tried: SmallVec<[usize; 4]> = SmallVec::new();
+    let mut attempts = 0;
     loop {
         let now = outgoing.ready;
         let (place, pool) = choose(&pools, &tried, now, edge).ok_or_else(Refusal::no_server)?;
+        attempts += 1;
         record.attempts += 1;
         record.server = Some(Arc::clone(&pool.server.label));
+        if let Some(wording) = &settings.wording {
+            wording.address(&mut outgoing.head.headers, &pool.server);
+        }
         let under_way = pool.enter(now);
-        let trying = Outgoing {
-            body: std::mem::replace(&mut outgoing.body, Body::Empty),
+        let trying = Trying {
             head: outgoing.head,
-            backend: outgoing.backend,
-            ready: now,
+            body: std::mem::replace(&mut outgoing.body, Body::Empty),
+            began: now,
+            is_last: attempts >= settings.attempts,
         };
-        let (refusal, body) = match attempt(trying, pool, backend, at, record, interim).await {
+        let attempted = match deadline {
+            None => attempt(trying, pool, backend, at, record, interim).await,
+            Some(deadline) => {
+                let bodiless = matches!(trying.body, Body::Empty);
+                // boxed, so that requests to other backends carry nothing of it
+                let trying = Box::pin(attempt(trying, pool, backend, at, record, interim));
+                let attempted = deadline::before(deadline, trying).await;
+                judge(attempted, deadline, pool, bodiless)
+            }
+        };
+        let (refusal, body) = match attempted {
             Ok(response) => return Ok((response, under_way)),
             Err(failed) => failed,
         };
         let named = Refusal {
-            backend: Some(backend.settings.name.shared()),
+            backend: Some(settings.name.shared()),
             ..refusal
         };
-        let again = may_retry(&named, &outgoing.head.method, record.attempts);
+        let again = attempts < settings.attempts && may_retry(&named, &outgoing.head.method);
         let Some(body) = body.filter(|_| again) else {
             return Err(named);
         };
@@ -90,6 +109,37 @@ pub async fn send(
         if tried.len() >= pools.len() {
             tried.clear(); // everyone has had a turn: a stale connection may have been all that was wrong
         }
+    }
+}
+
+/// What an attempt with a deadline came to.
+fn judge(
+    attempted: Result<Result<Response, Failed>, deadline::Passed>,
+    deadline: Instant,
+    pool: &Pool,
+    bodiless: bool,
+) -> Result<Response, Failed> {
+    match attempted {
+        Ok(attempted) => attempted.map(|response| deadline::until(deadline, response)),
+        Err(deadline::Passed) => {
+            if bodiless {
+                pool.failed(clock::steady()); // with a body it may have been the client that took its time
+            }
+            Err((Refusal::too_long(), None))
+        }
+    }
+}
+
+/// Tells the head what only this backend is told.
+fn address(outgoing: &mut Outgoing<'_>, backend: &Backend, edge: &Edge) {
+    let settings = &backend.settings;
+    if let Some(identity) = outgoing.identity {
+        let fields = &mut outgoing.head.headers;
+        edge.signer
+            .announce(fields, identity, &settings.name, clock::wall(), &edge.signed);
+    }
+    if let Some(wording) = &settings.wording {
+        wording.word(outgoing.head);
     }
 }
 
@@ -106,36 +156,54 @@ fn choose<'p>(
     pools.get(place).map(|pool| (place, pool))
 }
 
-fn may_retry(refusal: &Refusal, method: &Method, attempts: u32) -> bool {
-    attempts < ATTEMPTS_MAX
-        && match refusal.retry {
-            Retry::Never => false,
-            Retry::Unsent => true,
-            Retry::IfIdempotent => method.is_idempotent(),
-        }
+fn may_retry(refusal: &Refusal, method: &Method) -> bool {
+    match refusal.retry {
+        Retry::Never => false,
+        Retry::Unsent => true,
+        Retry::IfIdempotent => method.is_idempotent(),
+    }
+}
+
+/// One attempt.
+struct Trying<'h> {
+    head: &'h Head,
+    body: Body,
+    began: Instant,
+    /// There will be no other.
+    is_last: bool,
 }
 
 /// A failed attempt: why, and the request's body if it can still be sent whole.
 type Failed = (Refusal, Option<Body>);
 
 async fn attempt(
-    outgoing: Outgoing<'_>,
+    trying: Trying<'_>,
     pool: &Rc<Pool>,
     backend: &Arc<Backend>,
     at: &Snapshot,
     record: &mut Record,
     interim: &mut dyn Interim,
 ) -> Result<Response, Failed> {
-    let began = outgoing.ready;
-    let whole = outgoing.head.method.is_idempotent() && matches!(outgoing.body, Body::Empty);
-    let reuse = if whole { Reuse::Any } else { Reuse::JustUsed };
+    let Trying {
+        head,
+        body,
+        began,
+        is_last,
+    } = trying;
+    let whole = head.method.is_idempotent() && matches!(body, Body::Empty);
+    // only what can be sent again may meet a connection that its server is just closing
+    let reuse = if whole && !is_last {
+        Reuse::Any
+    } else {
+        Reuse::JustUsed
+    };
     let lane = match pool.lane(backend, reuse, &at.limits).await {
         Ok(lane) => lane,
         Err(error) => {
             if !matches!(error, ConnectError::Full(_)) {
                 pool.failed(clock::steady());
             }
-            return Err((error.into(), Some(outgoing.body)));
+            return Err((error.into(), Some(body)));
         }
     };
     let reused = lane.reused();
@@ -143,7 +211,6 @@ async fn attempt(
     if !reused {
         record.timings.connect = Some(connected.saturating_duration_since(began));
     }
-    let Outgoing { head, body, .. } = outgoing;
     match exchange(lane, head, body, backend, interim).await {
         Ok(response) => {
             pool.succeeded();

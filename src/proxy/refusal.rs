@@ -131,6 +131,17 @@ impl Refusal {
         )
     }
 
+    /// The whole exchange took longer than its backend may.
+    #[must_use]
+    pub const fn too_long() -> Self {
+        Self::new(
+            StatusCode::GATEWAY_TIMEOUT,
+            "http_response_timeout",
+            "total",
+            Side::Backend,
+        )
+    }
+
     /// A bug: it was caught, this exchange alone pays for it.
     #[must_use]
     pub const fn internal(details: &'static str) -> Self {

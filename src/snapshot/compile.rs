@@ -247,14 +247,17 @@ fn rule(route: &RouteSettings, names: &Names<'_>, problems: &mut Vec<CompileProb
                 flags.push(id);
             }
         }
-        Ok((target, flags))
+        let failover = route.policy.failover.as_ref();
+        let standby = failover.map(|failover| names.backend(&failover.backend));
+        Ok((target, flags, standby.transpose()?))
     });
     match compiled {
-        Ok((target, flags)) => Some(Rule {
+        Ok((target, flags, standby)) => Some(Rule {
             name: Arc::from(route.claim.path.as_str()),
             squad: route.claim.squad.shared(),
             claim: route.claim.clone(),
             target,
+            standby,
             flags,
             requirement: route.requirement.clone(),
             allow_encoded_slash: route.allow_encoded_slash,

@@ -1,8 +1,13 @@
 //! What changed between two snapshots, for people: the log, the admin API, later the audit trail.
 
-use std::{collections::BTreeMap, fmt};
+use std::{
+    collections::BTreeMap,
+    fmt,
+    hash::{DefaultHasher, Hash, Hasher},
+};
 
 use super::{Rule, Snapshot};
+use crate::backend::Wording;
 
 /// Names that came, went or changed.
 #[derive(Debug, Clone, Default, PartialEq, Eq, serde::Serialize, schemars::JsonSchema)]
@@ -150,16 +155,25 @@ fn backends(snapshot: &Snapshot) -> Named {
                 backend.connect_timeout,
                 backend.first_byte_timeout,
                 backend.between_bytes_timeout,
+                backend.total_timeout,
             );
+            let wording = (&backend.wording, mark(&backend.wording));
             (
                 backend.name.to_string(),
                 format!(
-                    "{servers:?} {:?} {times:?} {:?}",
-                    backend.health, backend.connections_max
+                    "{servers:?} {:?} {times:?} {:?} {} {wording:?}",
+                    backend.health, backend.connections_max, backend.attempts
                 ),
             )
         })
         .collect()
+}
+
+/// Differs where a value does that can't be shown.
+fn mark(wording: &Option<Wording>) -> u64 {
+    let mut hasher = DefaultHasher::new();
+    wording.hash(&mut hasher);
+    hasher.finish()
 }
 
 fn changes(old: &Named, new: &Named) -> Changes {

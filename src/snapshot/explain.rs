@@ -5,6 +5,7 @@ use std::fmt;
 use schemars::JsonSchema;
 use serde::Serialize;
 
+pub use super::goes::{Goes, Standby};
 use super::{
     Snapshot, Target,
     decide::{Ask, Decision, Entrance, Stop, decide},
@@ -47,6 +48,8 @@ pub struct Explanation {
     pub flags: Vec<Said>,
     /// Where it goes.
     pub backend: Option<Goes>,
+    /// Who is asked when that one fails.
+    pub failover: Option<Standby>,
     /// Fields that the backend gets from Banyan beside the forwarding ones.
     pub headers: Vec<(String, String)>,
     /// Parts of the request that the route does not forward whole: which, and what becomes of it. Never values.
@@ -130,15 +133,6 @@ pub struct Said {
     pub picks_backend: bool,
 }
 
-/// Where it goes.
-#[derive(Debug, Clone, Serialize, JsonSchema, PartialEq, Eq)]
-pub struct Goes {
-    /// The backend.
-    pub backend: String,
-    /// Its servers with their health.
-    pub servers: Vec<(String, String)>,
-}
-
 /// Where the client is sent instead.
 #[derive(Debug, Clone, Serialize, JsonSchema, PartialEq, Eq)]
 pub struct Redirected {
@@ -191,6 +185,7 @@ pub fn explain(ask: &Ask<'_, '_>, now: UnixTime, at: &Snapshot) -> Explanation {
             .filter_map(|asked| said(asked, notes.route, at))
             .collect(),
         backend: None,
+        failover: None,
         headers: Vec::new(),
         forwards: Vec::new(),
         answers: Vec::new(),
@@ -209,7 +204,7 @@ pub fn explain(ask: &Ask<'_, '_>, now: UnixTime, at: &Snapshot) -> Explanation {
     explanation.answers = rules.map_or_else(Vec::new, |rules| rules.lines(ask.method, ask.headers));
     match decided {
         Ok(decision) => {
-            admitted(&mut explanation, &decision, at);
+            admitted(&mut explanation, &decision, ask.method, at);
             let forward = rule.and_then(|rule| rule.policy.forward.as_deref());
             explanation.forwards =
                 forward.map_or_else(Vec::new, |forward| forward.told(ask.headers, decision.query));
@@ -229,21 +224,17 @@ fn answered(explanation: &mut Explanation, preflight: &Preflight) {
     });
 }
 
-fn admitted(explanation: &mut Explanation, decision: &Decision<'_>, at: &Snapshot) {
+fn admitted(explanation: &mut Explanation, decision: &Decision<'_>, method: &http::Method, at: &Snapshot) {
     explanation.forwarded.clone_from(&decision.forwarded);
     explanation.visitor = Some(Cookie {
         state: decision.seen.as_str().to_owned(),
         id: decision.visitor.as_ref().map(|visitor| visitor.id().to_owned()),
         set: decision.set_cookie,
     });
-    explanation.backend = at.backend(decision.backend).map(|backend| Goes {
-        backend: backend.settings.name.to_string(),
-        servers: backend
-            .servers
-            .iter()
-            .map(|server| (server.label.to_string(), server.health().as_str().to_owned()))
-            .collect(),
-    });
+    explanation.backend = Goes::to(decision.backend, at);
+    explanation.failover = at
+        .rule(decision.route)
+        .and_then(|rule| Standby::of(rule, decision.backend, method, at));
     let flags: Vec<String> = explanation
         .flags
         .iter()
@@ -413,12 +404,10 @@ impl fmt::Display for Explanation {
             writeln!(f, "  visitor   cookie is {}; the answer sets one", cookie.state)?;
         }
         if let Some(goes) = &self.backend {
-            let servers: Vec<String> = goes
-                .servers
-                .iter()
-                .map(|(server, health)| format!("{server} ({health})"))
-                .collect();
-            writeln!(f, "  backend   {}: {}", goes.backend, servers.join(", "))?;
+            writeln!(f, "  backend   {goes}")?;
+        }
+        if let Some(standby) = &self.failover {
+            writeln!(f, "  failover  {standby}")?;
         }
         if let Some(path) = &self.forwarded {
             writeln!(f, "  forwards  {path}")?;

@@ -1,7 +1,8 @@
 //! Everything a request needs, frozen.
 //!
 //! [`compile`] makes a snapshot from settings, [`decide`] answers what happens to a request (live traffic, `banyan explain`, the
-//! squads' tests and the admin API all ask it; [`preflight`] is its part for browsers that ask first), [`explain`] writes down why, [`live`] publishes, [`diff`] tells two apart.
+//! squads' tests and the admin API all ask it; [`preflight`] is its part for browsers that ask first), [`explain`] (with `goes`) writes down
+//! why, [`live`] publishes, [`diff`] tells two apart.
 //! A snapshot has no setter. State that changes (connections, breakers, health, the gate's keys) lives beside it and is
 //! carried over by name.
 
@@ -10,6 +11,7 @@ pub mod decide;
 pub mod diff;
 mod entry;
 pub mod explain;
+mod goes;
 pub mod live;
 mod notes;
 pub mod preflight;
@@ -18,6 +20,7 @@ pub mod prove;
 use std::{collections::HashSet, sync::Arc};
 
 use arc_swap::ArcSwap;
+use http::Method;
 use ipnet::IpNet;
 use tokio::sync::Notify;
 
@@ -27,7 +30,10 @@ use crate::{
     gate::{Gate, KeySet, KeySource, Requirement},
     limits::Limits,
     name::{Place, VariantName},
-    policy::{Policy, Redirect},
+    policy::{
+        Policy, Redirect,
+        failover::{self, Failover},
+    },
     route::{Claim, RouteId, Table, host_takes},
     visitor,
 };
@@ -85,6 +91,8 @@ pub struct Rule {
     pub squad: Arc<str>,
     /// Where it leads.
     pub target: Target,
+    /// Who is asked when that backend fails, on the terms of [`Policy::failover`].
+    pub standby: Option<BackendId>,
     /// The flags whose decisions its backend is told; the one that picks the backend comes first.
     pub flags: Vec<FlagId>,
     /// What it asks of a visitor.
@@ -150,6 +158,14 @@ impl Snapshot {
 }
 
 impl Rule {
+    /// Who is asked, and on which terms, when `first` fails at a request of this method.
+    #[must_use]
+    pub fn standby(&self, first: BackendId, method: &Method) -> Option<(BackendId, &Failover)> {
+        let standby = self.standby.filter(|standby| *standby != first)?;
+        let failover = self.policy.failover.as_ref()?;
+        failover::may_go_twice(method).then_some((standby, failover))
+    }
+
     /// Where it is written.
     #[must_use]
     pub fn place(&self) -> &Place {

@@ -92,7 +92,9 @@ fn differences(expect: &Expectation, got: &Explanation) -> Vec<String> {
         .and_then(|said| said.variant.clone());
     let own = got.refused.as_ref().or(got.answered.as_ref());
     let redirected = got.redirect.as_ref();
-    let status = own.map(|own| own.status).or(redirected.map(|redirect| redirect.status));
+    let status = own
+        .map(|own| own.status)
+        .or(redirected.map(|redirect| redirect.status));
     let location = redirected.map(|redirect| redirect.location.clone());
     [
         ("route", expect.route.clone(), route),

@@ -180,6 +180,10 @@ fn json_decision(record: &Record, object: &mut Object<'_>) {
 
 fn json_answer(record: &Record, object: &mut Object<'_>) {
     object.text_or_null(key!("backend"), record.backend.as_deref());
+    if let Some(failover) = &record.failover {
+        object.text(quoted!("failover_from"), Some(&failover.from));
+        object.word(quoted!("failover_cause"), failover.cause);
+    }
     object.text_or_null(key!("server"), record.server.as_deref());
     object.number(key!("attempts"), u64::from(record.attempts));
     match record.status {

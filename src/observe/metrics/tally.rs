@@ -165,9 +165,24 @@ impl Tally {
             let labels = [Label::Name(backend), Label::Name(server)];
             plan.backend = Some(self.histogram(Family::BackendRequestDuration, &labels));
         }
-        if record.attempts > 1 {
+        let mut attempts = record.attempts;
+        if let Some(failover) = &record.failover {
+            let labels = [
+                Label::Name(&failover.from),
+                Label::Name(backend),
+                Label::Word(failover.cause),
+            ];
+            plan.adds.push((self.number(Family::Failovers, &labels), 1));
+            self.plan_retries(&failover.from, failover.attempts, plan);
+            attempts = attempts.saturating_sub(failover.attempts);
+        }
+        self.plan_retries(backend, attempts, plan);
+    }
+
+    fn plan_retries(&mut self, backend: &Arc<str>, attempts: u32, plan: &mut Plan) {
+        if attempts > 1 {
             let retries = self.number(Family::BackendRetries, &[Label::Name(backend)]);
-            plan.adds.push((retries, record.attempts - 1));
+            plan.adds.push((retries, attempts - 1));
         }
     }
 

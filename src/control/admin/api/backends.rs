@@ -8,7 +8,7 @@ use super::{
     RouteName, millis, routes,
 };
 use crate::{
-    backend::{self, BackendSettings, HealthSettings},
+    backend::{self, BackendSettings, HealthSettings, wording::HostNamed},
     control::plane::View,
     snapshot::{BackendId, Snapshot},
 };
@@ -33,6 +33,12 @@ pub(in super::super) struct Backend {
     pub(in super::super) place: String,
     /// Its servers.
     pub(in super::super) servers: Vec<Server>,
+    /// What is put in front of paths.
+    pub(in super::super) path: Option<String>,
+    /// The host that requests name: `visitor` (what the visitor asked for), `server` (the server's own) or a name.
+    pub(in super::super) host: String,
+    /// Names of the fields that requests always bear. Their values are secrets.
+    pub(in super::super) headers: Vec<String>,
     /// How they are checked; none: they are not.
     pub(in super::super) checks: Option<Checks>,
     /// How long it may take, and how much it is asked to bear.
@@ -84,6 +90,10 @@ pub(in super::super) struct Limits {
     pub(in super::super) first_byte_timeout_ms: u64,
     /// Between two pieces of the answer.
     pub(in super::super) between_bytes_timeout_ms: u64,
+    /// The whole exchange, the answer's body included; none: no bound of its own.
+    pub(in super::super) total_timeout_ms: Option<u64>,
+    /// Servers tried at most for one request.
+    pub(in super::super) attempts: u32,
     /// How long an idle connection is kept.
     pub(in super::super) idle_timeout_ms: u64,
     /// Connections to one server, over all cores.
@@ -108,7 +118,7 @@ pub(in super::super) fn answer(view: &View, _: &Asked) -> Result<Answer, Refusal
 pub(in super::super) fn all(at: &Snapshot) -> Vec<Backend> {
     let mut leading: Vec<Vec<RouteName>> = at.backends.iter().map(|_| Vec::new()).collect();
     for rule in &at.rules {
-        for BackendId(reached) in routes::reached(&rule.target) {
+        for BackendId(reached) in routes::reached(rule) {
             if let Some(leading) = leading.get_mut(reached as usize) {
                 leading.push(RouteName::of(rule));
             }
@@ -127,11 +137,17 @@ pub(in super::super) fn all(at: &Snapshot) -> Vec<Backend> {
 impl Backend {
     fn of(backend: &backend::Backend, routes: Vec<RouteName>) -> Self {
         let settings = &backend.settings;
+        let wording = settings.wording.as_ref();
         Self {
             name: settings.name.to_string(),
             squad: settings.squad.to_string(),
             place: settings.place.to_string(),
             servers: backend.servers.iter().map(|server| Server::of(server)).collect(),
+            path: wording.and_then(|wording| wording.path.as_deref().map(str::to_owned)),
+            host: wording
+                .map_or(HostNamed::Visitor.as_str(), |wording| wording.host.as_str())
+                .to_owned(),
+            headers: wording.map_or_else(Vec::new, backend::Wording::field_names),
             checks: settings.health.as_ref().map(Checks::of),
             limits: Limits::of(settings),
             routes,
@@ -171,6 +187,8 @@ impl Limits {
             connect_timeout_ms: millis(settings.connect_timeout),
             first_byte_timeout_ms: millis(settings.first_byte_timeout),
             between_bytes_timeout_ms: millis(settings.between_bytes_timeout),
+            total_timeout_ms: settings.total_timeout.map(millis),
+            attempts: settings.attempts,
             idle_timeout_ms: millis(settings.idle_timeout),
             connections_max: settings.connections_max,
             idle_max: settings.idle_max,

@@ -64,6 +64,17 @@ pub(in super::super) struct Leads {
     pub(in super::super) flag: Option<String>,
     /// Which backend each of its variants means.
     pub(in super::super) variants: Vec<VariantLeads>,
+    /// Who is asked when the backend fails.
+    pub(in super::super) failover: Option<FailsOver>,
+}
+
+/// Who is asked when a route's backend fails.
+#[derive(Debug, Serialize, JsonSchema)]
+pub(in super::super) struct FailsOver {
+    /// The second backend.
+    pub(in super::super) backend: String,
+    /// Answers of the first that count as a failure, beside no answer at all.
+    pub(in super::super) on: Vec<u16>,
 }
 
 /// Where a variant leads.
@@ -101,8 +112,8 @@ pub(in super::super) fn all(at: &Snapshot) -> Vec<Route> {
 }
 
 /// Backends that a rule can lead to, each once.
-pub(super) fn reached(target: &Target) -> Vec<BackendId> {
-    let mut reached = match target {
+pub(super) fn reached(rule: &Rule) -> Vec<BackendId> {
+    let mut reached = match &rule.target {
         Target::Backend(backend) => vec![*backend],
         Target::Variants {
             by_variant,
@@ -110,6 +121,7 @@ pub(super) fn reached(target: &Target) -> Vec<BackendId> {
         } => by_variant.iter().chain([otherwise]).copied().collect(),
         Target::Redirect(_) => Vec::new(),
     };
+    reached.extend(rule.standby);
     reached.sort_unstable();
     reached.dedup();
     reached
@@ -152,18 +164,25 @@ impl Leads {
                 .map(|backend| backend.settings.name.to_string())
                 .unwrap_or_default()
         };
+        let failover = rule.standby.zip(rule.policy.failover.as_ref());
+        let failover = failover.map(|(standby, failover)| FailsOver {
+            backend: name(standby),
+            on: failover.on.iter().collect(),
+        });
         match &rule.target {
             Target::Backend(backend) => Self {
                 backend: Some(name(*backend)),
                 redirect: None,
                 flag: None,
                 variants: Vec::new(),
+                failover,
             },
             Target::Redirect(redirect) => Self {
                 backend: None,
                 redirect: Some(redirect.to_string()),
                 flag: None,
                 variants: Vec::new(),
+                failover,
             },
             Target::Variants {
                 by_variant,
@@ -180,6 +199,7 @@ impl Leads {
                     redirect: None,
                     flag: flag.map(|flag| flag.key().to_string()),
                     variants: variants.iter().zip(by_variant).map(pair).collect(),
+                    failover,
                 }
             }
         }

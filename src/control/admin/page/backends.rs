@@ -110,7 +110,8 @@ fn limits(html: &mut Html, backend: &Backend) {
         ("first byte ", limits.first_byte_timeout_ms),
         ("between bytes ", limits.between_bytes_timeout_ms),
     ];
-    html.each(times, "<br>", |html, (what, millis)| {
+    let total = limits.total_timeout_ms.map(|total| ("in all ", total));
+    html.each(times.into_iter().chain(total), "<br>", |html, (what, millis)| {
         html.raw(what).text(duration(millis));
     });
     if let Some(checks) = &backend.checks {

@@ -1,7 +1,10 @@
 //! The explain box: what would happen to a request, step by step, decided as live traffic is.
 
 use super::{Shown, html::Html};
-use crate::{control::admin::endpoints::Asked, snapshot::explain::Explanation};
+use crate::{
+    control::admin::endpoints::Asked,
+    snapshot::explain::{Explanation, Goes},
+};
 
 /// Fields of the form beside the address: name, label, example.
 const FIELDS: [(&str, &str, &str); 5] = [
@@ -182,15 +185,44 @@ fn flags(html: &mut Html, explained: &Explanation) {
     }
 }
 
+/// A backend's servers, and how they are asked.
+fn asked(html: &mut Html, goes: &Goes) {
+    for (server, health) in &goes.servers {
+        html.element("<span class=\"sub\"><code>", server, "</code> ")
+            .element("", health, "</span>");
+    }
+    if let Some(path) = &goes.path {
+        html.element(
+            "<span class=\"sub\"><code>",
+            path,
+            "</code> in front of the path</span>",
+        );
+    }
+    if let Some(host) = &goes.host {
+        html.element("<span class=\"sub\">asked for <code>", host, "</code></span>");
+    }
+    for field in &goes.fields {
+        html.element("<span class=\"sub\">with <code>", field, "</code></span>");
+    }
+}
+
 fn ending(html: &mut Html, explained: &Explanation) {
     if let Some(goes) = &explained.backend {
         html.raw("<li class=\"end good\"><span class=\"step\">Backend</span><div><a");
         html.attribute("href", format_args!("#backend-{}", goes.backend))
             .element("><b>", &goes.backend, "</b></a>");
-        for (server, health) in &goes.servers {
-            html.element("<span class=\"sub\"><code>", server, "</code> ")
-                .element("", health, "</span>");
+        asked(html, goes);
+        html.raw("</div></li>");
+    }
+    if let Some(standby) = &explained.failover {
+        html.raw("<li><span class=\"step\">Failover</span><div><a");
+        html.attribute("href", format_args!("#backend-{}", standby.goes.backend))
+            .element("><b>", &standby.goes.backend, "</b></a> on ");
+        for status in &standby.on {
+            html.element("", status, ", ");
         }
+        html.raw("no answer");
+        asked(html, &standby.goes);
         html.raw("</div></li>");
     }
     if let Some(path) = &explained.forwarded {

@@ -81,6 +81,10 @@ fn row(html: &mut Html, route: &Route) {
     }
     html.raw("</td><td>");
     leads(html, &route.target);
+    if let Some(failover) = &route.target.failover {
+        html.raw(" <span class=\"quiet\">failing that</span> ");
+        backend(html, &failover.backend);
+    }
     for told in route
         .flags
         .iter()

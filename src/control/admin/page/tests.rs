@@ -209,6 +209,10 @@ fn route_of(text: &str) -> routes::Route {
                 variant: own(),
                 backend: own(),
             }],
+            failover: Some(routes::FailsOver {
+                backend: own(),
+                on: vec![500],
+            }),
         },
         auth: "required".to_owned(),
         roles: vec![own()],
@@ -232,6 +236,9 @@ fn backend_of(text: &str) -> backends::Backend {
         squad: own(),
         place: own(),
         servers: vec![server("healthy"), server("unhealthy"), server("unknown")],
+        path: Some(own()),
+        host: own(),
+        headers: vec![own()],
         checks: Some(backends::Checks {
             path: own(),
             interval_ms: 1,
@@ -245,11 +252,23 @@ fn backend_of(text: &str) -> backends::Backend {
             connect_timeout_ms: 1,
             first_byte_timeout_ms: 1,
             between_bytes_timeout_ms: 1,
+            total_timeout_ms: Some(1),
+            attempts: 3,
             idle_timeout_ms: 1,
             connections_max: 1,
             idle_max: 1,
         },
         routes: vec![name_of(text)],
+    }
+}
+
+fn goes(own: impl Fn() -> String) -> explain::Goes {
+    explain::Goes {
+        backend: own(),
+        servers: vec![(own(), own())],
+        path: Some(own()),
+        host: Some(own()),
+        fields: vec![own()],
     }
 }
 
@@ -295,9 +314,10 @@ fn explanation_of(text: &str) -> explain::Explanation {
             reason: own(),
             picks_backend: false,
         }],
-        backend: Some(explain::Goes {
-            backend: own(),
-            servers: vec![(own(), own())],
+        backend: Some(goes(own)),
+        failover: Some(explain::Standby {
+            goes: goes(own),
+            on: vec![503],
         }),
         headers: vec![(own(), own())],
         forwards: vec![(own(), own())],

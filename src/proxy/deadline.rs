@@ -1,0 +1,136 @@
+//! The end of an exchange whose backend has a `total_timeout`: before the answer's head, and in the middle of its body.
+
+use std::{
+    pin::Pin,
+    task::{Context, Poll},
+    time::Instant,
+};
+
+use bytes::Bytes;
+use http_body::{Frame, SizeHint};
+use tokio::time::{Sleep, sleep_until, timeout_at};
+
+use crate::{
+    body::{Body, BodyError},
+    message::Response,
+};
+
+/// The deadline passed first.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Passed;
+
+/// Waits for `work` until `deadline`. Whatever it was doing then is dropped.
+pub(super) async fn before<F: Future>(deadline: Instant, work: F) -> Result<F::Output, Passed> {
+    timeout_at(deadline.into(), work).await.map_err(|_| Passed)
+}
+
+/// The same answer, whose body breaks off at `deadline`. What is here already stays whole, and a tunnel may live as long as it likes.
+pub(super) fn until(deadline: Instant, response: Response) -> Response {
+    response.map(|body| match body {
+        Body::Empty | Body::Full(_) | Body::Tunnel(_) => body,
+        inner => Body::Wrapped(Box::pin(Bounded {
+            inner,
+            deadline: Box::pin(sleep_until(deadline.into())),
+            cut: false,
+        })),
+    })
+}
+
+/// A body that breaks off at its deadline, however much comes before.
+struct Bounded {
+    inner: Body,
+    deadline: Pin<Box<Sleep>>,
+    cut: bool,
+}
+
+impl http_body::Body for Bounded {
+    type Data = Bytes;
+    type Error = BodyError;
+
+    fn poll_frame(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
+        let this = self.get_mut();
+        if this.cut {
+            return Poll::Ready(None);
+        }
+        if this.deadline.as_mut().poll(cx).is_ready() {
+            this.cut = true;
+            this.inner = Body::Empty; // the server's connection ends here
+            return Poll::Ready(Some(Err(BodyError::TimedOut)));
+        }
+        Pin::new(&mut this.inner).poll_frame(cx)
+    }
+
+    fn is_end_stream(&self) -> bool {
+        !self.cut && self.inner.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.inner.size_hint()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{pin::Pin, task::Context, task::Poll, time::Duration};
+
+    use bytes::Bytes;
+    use http::StatusCode;
+    use http_body::{Body as _, Frame};
+
+    use super::{Passed, before, until};
+    use crate::{
+        body::{Body, BodyError},
+        message::Response,
+    };
+
+    /// A body that never ends, of one byte at a time.
+    struct Endless;
+
+    impl http_body::Body for Endless {
+        type Data = Bytes;
+        type Error = BodyError;
+
+        fn poll_frame(
+            self: Pin<&mut Self>,
+            _: &mut Context<'_>,
+        ) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
+            Poll::Ready(Some(Ok(Frame::data(Bytes::from_static(b"x")))))
+        }
+    }
+
+    fn in_a_second() -> std::time::Instant {
+        (tokio::time::Instant::from_std(crate::clock::steady()) + Duration::from_secs(1)).into_std()
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_body_that_never_ends_is_cut_at_the_deadline() {
+        let endless = Body::Wrapped(Box::pin(Endless));
+        let mut body = until(in_a_second(), Response::new(StatusCode::OK, endless)).body;
+        for _ in 0..10 {
+            assert!(body.frame().await.unwrap().is_ok());
+        }
+        tokio::time::advance(Duration::from_secs(3)).await;
+        assert!(matches!(body.frame().await, Some(Err(BodyError::TimedOut))));
+        assert!(!body.is_end_stream(), "it did not end, it was cut");
+        assert!(body.frame().await.is_none());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn what_is_here_already_is_never_cut() {
+        let full = Response::new(StatusCode::OK, Body::full("all of it"));
+        let mut body = until(in_a_second(), full).body;
+        tokio::time::advance(Duration::from_secs(3)).await;
+        let data = body.frame().await.unwrap().unwrap().into_data().unwrap();
+        assert_eq!(data, "all of it");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn work_is_dropped_at_the_deadline() {
+        assert_eq!(before(in_a_second(), async { 1 }).await, Ok(1));
+        let never = std::future::pending::<()>();
+        assert_eq!(before(in_a_second(), never).await, Err(Passed));
+    }
+}

@@ -1,0 +1,97 @@
+//! Where a request goes, for people and for JSON: a backend, how it is asked, and who stands by.
+
+use std::fmt;
+
+use schemars::JsonSchema;
+use serde::Serialize;
+
+use super::{BackendId, Rule, Snapshot};
+use crate::backend::wording::HostNamed;
+
+/// Where a request goes.
+#[derive(Debug, Clone, Serialize, JsonSchema, PartialEq, Eq)]
+pub struct Goes {
+    /// The backend.
+    pub backend: String,
+    /// Its servers with their health.
+    pub servers: Vec<(String, String)>,
+    /// What is put in front of the path.
+    pub path: Option<String>,
+    /// The host that it is asked for, where that is not the visitor's: `server` (the server's own) or a name.
+    pub host: Option<String>,
+    /// Names of the fields that its file adds. Their values are secrets.
+    pub fields: Vec<String>,
+}
+
+/// Who is asked when the first backend fails.
+#[derive(Debug, Clone, Serialize, JsonSchema, PartialEq, Eq)]
+pub struct Standby {
+    /// The second backend.
+    pub goes: Goes,
+    /// Answers of the first that count as a failure, beside no answer at all.
+    pub on: Vec<u16>,
+}
+
+impl Goes {
+    pub(super) fn to(backend: BackendId, at: &Snapshot) -> Option<Self> {
+        let backend = at.backend(backend)?;
+        let wording = backend.settings.wording.as_ref();
+        let servers = backend.servers.iter();
+        Some(Self {
+            backend: backend.settings.name.to_string(),
+            servers: servers
+                .map(|server| (server.label.to_string(), server.health().as_str().to_owned()))
+                .collect(),
+            path: wording.and_then(|wording| wording.path.as_deref().map(str::to_owned)),
+            host: wording
+                .filter(|wording| wording.host != HostNamed::Visitor)
+                .map(|wording| wording.host.as_str().to_owned()),
+            fields: wording.map_or_else(Vec::new, |wording| wording.field_names()),
+        })
+    }
+}
+
+impl Standby {
+    pub(super) fn of(rule: &Rule, first: BackendId, method: &http::Method, at: &Snapshot) -> Option<Self> {
+        let (second, failover) = rule.standby(first, method)?;
+        Some(Self {
+            goes: Goes::to(second, at)?,
+            on: failover.on.iter().collect(),
+        })
+    }
+}
+
+impl fmt::Display for Goes {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let servers: Vec<String> = self
+            .servers
+            .iter()
+            .map(|(server, health)| format!("{server} ({health})"))
+            .collect();
+        write!(f, "{}: {}", self.backend, servers.join(", "))?;
+        if let Some(path) = &self.path {
+            write!(f, ", {path} in front of the path")?;
+        }
+        match self.host.as_deref() {
+            Some("server") => write!(f, ", asked for by the server's own name")?,
+            Some(host) => write!(f, ", asked for {host}")?,
+            None => {}
+        }
+        if !self.fields.is_empty() {
+            write!(f, ", with {}", self.fields.join(", "))?;
+        }
+        Ok(())
+    }
+}
+
+impl fmt::Display for Standby {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let on: Vec<String> = self
+            .on
+            .iter()
+            .map(u16::to_string)
+            .chain(["no answer".to_owned()])
+            .collect();
+        write!(f, "on {} to {}", on.join(", "), self.goes)
+    }
+}
