@@ -22,7 +22,10 @@ fuzz_target!(|data: &[u8]| {
     }
     let came = (cookies(&fields), parameters(Some(&query)));
     let mut both = (Vec::new(), Vec::new());
-    let (Ok(by_cookie), Ok(by_query)) = (Names::compile(Of::Cookies, &list), Names::compile(Of::Query, &list)) else {
+    let (Ok(by_cookie), Ok(by_query)) = (
+        Names::compile(Of::Cookies, &list),
+        Names::compile(Of::Query, &list),
+    ) else {
         return;
     };
     for (cookies_that, query_that) in [
@@ -34,15 +37,29 @@ fuzz_target!(|data: &[u8]| {
             cookies: cookies_that,
             query: query_that,
         };
-        let mut head = Head::new(Method::GET, format!("/?{query}"), Version::HTTP_11, fields.clone());
+        let mut head = Head::new(
+            Method::GET,
+            format!("/?{query}"),
+            Version::HTTP_11,
+            fields.clone(),
+        );
         forward.apply(&mut head);
-        let once = (cookies(&head.headers), parameters(head.target().strip_prefix("/?")));
+        let once = (
+            cookies(&head.headers),
+            parameters(head.target().strip_prefix("/?")),
+        );
         let names: Vec<&[u8]> = once.0.iter().map(|cookie| name(cookie)).collect();
         assert!(names.is_sorted(), "cookies are sorted");
         let mut rest = came.1.iter();
-        assert!(once.1.iter().all(|one| rest.any(|other| other == one)), "parameters stay in order");
+        assert!(
+            once.1.iter().all(|one| rest.any(|other| other == one)),
+            "parameters stay in order"
+        );
         forward.apply(&mut head);
-        let twice = (cookies(&head.headers), parameters(head.target().strip_prefix("/?")));
+        let twice = (
+            cookies(&head.headers),
+            parameters(head.target().strip_prefix("/?")),
+        );
         assert_eq!(once, twice, "what has passed passes");
         both.0.extend(once.0);
         both.1.extend(once.1);
