@@ -92,7 +92,7 @@ fn differences(expect: &Expectation, got: &Explanation) -> Vec<String> {
         .and_then(|said| said.variant.clone());
     let refused = got.refused.as_ref().map(|refused| refused.status);
     let redirected = got.redirect.as_ref();
-    let status = refused.or(redirected.map(|redirect| redirect.status));
+    let status = refused.or_else(|| redirected.map(|redirect| redirect.status));
     let location = redirected.map(|redirect| redirect.location.clone());
     [
         ("route", expect.route.clone(), route),
