@@ -45,7 +45,7 @@ pub(super) fn pass_plain(
         .map_or(Https::Redirect, over_plain);
     match https.over_plain(ask.method, version) {
         OverPlain::Passes => Ok(()),
-        // a request may name no host (`Host:`), so there is nowhere to send it
+        // a request may name no host (`Host: .`), so there is nowhere to send it
         OverPlain::Redirected(status) if !ask.host.is_empty() => Err(Stop::ToHttps { route, status }),
         OverPlain::Redirected(_) | OverPlain::Refused => Err(Stop::PlainHttp { route }),
     }

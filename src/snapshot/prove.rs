@@ -94,7 +94,7 @@ fn differences(expect: &Expectation, got: &Explanation) -> Vec<String> {
     let redirected = got.redirect.as_ref();
     let status = own
         .map(|own| own.status)
-        .or(redirected.map(|redirect| redirect.status));
+        .or_else(|| redirected.map(|redirect| redirect.status));
     let location = redirected.map(|redirect| redirect.location.clone());
     [
         ("route", expect.route.clone(), route),

@@ -4,7 +4,10 @@ use std::{path::Path, sync::Arc, time::Duration};
 
 use banyan::{
     clock::UnixTime,
-    config::{self, Sources, settings::TestUser},
+    config::{
+        self, Sources,
+        settings::{Settings, TestUser},
+    },
     snapshot::{
         Snapshot,
         compile::{Means, compile},
@@ -50,8 +53,19 @@ pub fn compiled(sources: &Sources) -> Snapshot {
 /// [`compiled`] with the secret that signs visitor cookies.
 #[track_caller]
 pub fn compiled_with(sources: &Sources, secret: Vec<u8>) -> Snapshot {
+    compiled_from(&settings(sources), secret)
+}
+
+/// The settings of a site's files; whatever is wrong with them fails the test.
+#[track_caller]
+pub fn settings(sources: &Sources) -> Settings {
     let loaded = config::load_sources(sources, &|_| None);
     assert!(!loaded.problems.has_errors(), "{}", loaded.problems.to_plain());
+    loaded.settings.unwrap()
+}
+
+/// The snapshot of settings.
+pub fn compiled_from(settings: &Settings, secret: Vec<u8>) -> Snapshot {
     let visitors = VisitorSettings {
         keys: vec![SigningKey {
             id: "own".to_owned(),
@@ -65,7 +79,7 @@ pub fn compiled_with(sources: &Sources, secret: Vec<u8>) -> Snapshot {
         visitors: &visitors,
         tls: &tls,
     };
-    compile(&loaded.settings.unwrap(), 1, &means).unwrap()
+    compile(settings, 1, &means).unwrap()
 }
 
 /// The cookie that the visitor of this id has.

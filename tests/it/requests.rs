@@ -1,5 +1,11 @@
 //! What routes say of requests, over real sockets: plain HTTP, methods, the path that is forwarded, redirects.
 
+use std::sync::Arc;
+
+use banyan::{
+    config::Sources,
+    policy::{Policy, RequestPolicy, request::Https},
+};
 use http::{Method, Request, Response};
 use hyper::body::Incoming;
 
@@ -7,6 +13,7 @@ use crate::{
     backend::{Body, empty, full, mirror},
     client::{Client, Http, Raw, Wire, field, status, tcp},
     issuer::{GOOD, gate},
+    offline::{NOW, Row, compiled_from, settings},
     world::World,
 };
 
@@ -71,7 +78,7 @@ async fn plain_http_is_decided_by_route() {
         ),
         ("GET /allow/a HTTP/1.0\r\nHost: localhost\r\n\r\n", 200),
         ("GET /allow/a HTTP/1.1\r\nHost: evil.example\r\n\r\n", 421),
-        ("GET /allow/a HTTP/1.1\r\nHost:\r\n\r\n", 421),
+        ("GET /allow/a HTTP/1.1\r\nHost: .\r\n\r\n", 421),
     ] {
         let mut raw = plain(&world).await;
         raw.send(request).await;
@@ -90,7 +97,7 @@ async fn without_hosts_nobody_is_sent_to_a_host_that_was_not_named() {
     let world = World::new().backend("app", mirror).hosts("[]").start().await;
     for (request, wanted) in [
         ("GET /a HTTP/1.0\r\n\r\n", 400),
-        ("GET /a HTTP/1.1\r\nHost:\r\n\r\n", 403),
+        ("GET /a HTTP/1.1\r\nHost: .\r\n\r\n", 403),
         ("GET /a HTTP/1.0\r\nHost: any.example\r\n\r\n", 301),
     ] {
         let mut raw = plain(&world).await;
@@ -313,4 +320,40 @@ async fn a_redirect_carries_names_rest_and_query_and_keeps_its_host() {
         (&"/old/*".into(), &"answered".into())
     );
     assert_eq!(line["status"], 301);
+}
+
+#[test]
+fn a_route_that_asks_who_someone_is_stays_closed_over_plain_http_whatever_it_says() {
+    let sources = Sources::empty("/site")
+        .with(
+            "banyan.toml",
+            &format!("listen.admin = \"127.0.0.1:0\"\n{}\n", gate("keys.json")),
+        )
+        .with(
+            "routes/web.toml",
+            "squad = \"web\"\nbackends.web.servers = [\"http://127.0.0.1:1\"]\n\
+             [[routes]]\npath = \"/account\"\nauth = \"optional\"\nbackend = \"web\"\n",
+        );
+    let mut settings = settings(&sources);
+    for route in &mut settings.routes {
+        // no file can say this
+        route.policy = Arc::new(Policy {
+            request: RequestPolicy {
+                https: Https::Allow,
+                ..RequestPolicy::default()
+            },
+            ..Policy::clone(&route.policy)
+        });
+    }
+    let at = compiled_from(&settings, vec![7; 32]);
+    let row = Row {
+        method: "GET".to_owned(),
+        host: "www.example.com".to_owned(),
+        target: "/account".to_owned(),
+        plain: true,
+        ..Row::default()
+    };
+    let told = row.explained(NOW, &at);
+    assert_eq!(told.refused.map(|refused| refused.status), Some(403));
+    assert_eq!(told.backend, None);
 }

@@ -165,7 +165,7 @@ impl Expect {
             })
             .collect();
         let refused = got.refused.as_ref().map(|refused| refused.status);
-        let status = refused.or(got.redirect.as_ref().map(|redirect| redirect.status));
+        let status = refused.or_else(|| got.redirect.as_ref().map(|redirect| redirect.status));
         if self.status != status {
             wrong.push(format!("status should be {:?}, is {status:?}", self.status));
         }

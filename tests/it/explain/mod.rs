@@ -76,12 +76,9 @@ fn differences(asked: &Asked, head: &str, told: &Explanation) -> Vec<String> {
     let got_status = status(head);
     let location = told.redirect.as_ref().map(|redirect| redirect.location.as_str());
     same("location", location, field(head, "location"));
-    match told
-        .refused
-        .as_ref()
-        .map(|refused| refused.status)
-        .or(told.redirect.as_ref().map(|to| to.status))
-    {
+    let refused = told.refused.as_ref().map(|refused| refused.status);
+    let redirected = || told.redirect.as_ref().map(|redirect| redirect.status);
+    match refused.or_else(redirected) {
         Some(status) => {
             same("status", Some(&status.to_string()), Some(&got_status.to_string()));
             same("backend", None, field(head, "x-backend"));
@@ -192,6 +189,47 @@ impl Tally {
                 .push(format!("{}\n{}{head}\n{told}", wrong.join("\n"), asked.text()));
         }
     }
+
+    fn add(&mut self, other: Self) {
+        self.forwarded += other.forwarded;
+        self.refused += other.refused;
+        self.redirected += other.redirected;
+        self.changed += other.changed;
+        self.flagged += other.flagged;
+        self.routes.extend(other.routes);
+        self.wrong.extend(other.wrong);
+    }
+
+    /// Nothing came out otherwise than explained, and enough came out in each way.
+    fn judge(self) {
+        let Self {
+            forwarded,
+            refused,
+            redirected,
+            changed,
+            flagged,
+            routes,
+            wrong,
+        } = self;
+        println!(
+            "{forwarded} forwarded, {changed} of them under another path, {refused} refused, {redirected} redirected, {flagged} under a flag, {} routes",
+            routes.len()
+        );
+        let first = wrong.iter().take(3).cloned().collect::<Vec<_>>().join("\n");
+        assert!(wrong.is_empty(), "{} differ; the first:\n{first}", wrong.len());
+        assert_eq!(
+            forwarded + refused + redirected,
+            PRIVATE_REQUESTS + PUBLIC_REQUESTS + PLAIN_REQUESTS
+        );
+        assert!(
+            refused > 1_000
+                && redirected > 300
+                && changed > 300
+                && flagged > 2_000
+                && routes.len() > ROUTES / 2,
+            "{refused} {redirected} {changed} {flagged} {routes:?}"
+        );
+    }
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -239,40 +277,11 @@ async fn ten_thousand_random_requests_go_where_explain_says() {
     }
     let mut whole = Tally::default();
     for one in running {
-        let one = one.await.unwrap();
-        whole.forwarded += one.forwarded;
-        whole.refused += one.refused;
-        whole.redirected += one.redirected;
-        whole.changed += one.changed;
-        whole.flagged += one.flagged;
-        whole.routes.extend(one.routes);
-        whole.wrong.extend(one.wrong);
+        whole.add(one.await.unwrap());
     }
     public(&world, &at, &material, &mut dice, &mut whole).await;
     plain(&world, &at, &material, &mut dice, &mut whole).await;
-    let Tally {
-        forwarded,
-        refused,
-        redirected,
-        changed,
-        flagged,
-        routes,
-        wrong,
-    } = whole;
-    println!(
-        "{forwarded} forwarded, {changed} of them under another path, {refused} refused, {redirected} redirected, {flagged} under a flag, {} routes",
-        routes.len()
-    );
-    let first = wrong.iter().take(3).cloned().collect::<Vec<_>>().join("\n");
-    assert!(wrong.is_empty(), "{} differ; the first:\n{first}", wrong.len());
-    assert_eq!(
-        forwarded + refused + redirected,
-        PRIVATE_REQUESTS + PUBLIC_REQUESTS + PLAIN_REQUESTS
-    );
-    assert!(
-        refused > 1_000 && redirected > 300 && changed > 300 && flagged > 2_000 && routes.len() > ROUTES / 2,
-        "{refused} {redirected} {changed} {flagged} {routes:?}"
-    );
+    whole.judge();
 }
 
 /// Over TLS, where new visitors get cookies.
