@@ -6,7 +6,7 @@
 //! - [`load_sources`] judges them whole; [`isolate`] keeps the last good version of what is broken.
 //! - `document`, with `substitute` and `fault`: TOML to a `*File` struct.
 //! - `operator` (with `listen`, `limits`, `gate`), `routes` (with `backends`, `examples`), `flags`, `flag_sets`: one kind of file
-//!   each, what it may say and what that means. `values`: shapes that they share.
+//!   each, what it may say and what that means. `values`, `errors`: shapes that they share.
 //! - `site`: all files put together; `cross`, with `claims`: what no file can know alone.
 //! - [`Problem`], [`Problems`], and how they are shown: `render`.
 //! - [`schema`] and [`reference_markdown`]: the same structs for editors and readers.
@@ -15,6 +15,7 @@ mod backends;
 mod claims;
 mod cross;
 mod document;
+mod errors;
 mod examples;
 mod fault;
 mod flag_sets;

@@ -8,12 +8,13 @@ use serde::Deserialize;
 
 use super::{
     backends::{self, BackendFile},
-    claims,
+    claims, errors,
     examples::{self, TestFile},
     gate::AuthFile,
     operator::hosts,
     report::{Report, nearest, suggest},
     settings::{RouteSettings, RouteTest},
+    sources::Sources,
     target::{self, Target},
     values::{Spot, ValueTestFile},
 };
@@ -74,6 +75,8 @@ struct RouteFile {
     roles: Option<Spot<Vec<String>>>,
     /// Lets paths with `%2F` or `%5C` through as they are, instead of answering 400.
     allow_encoded_slash: bool,
+    /// Pages that browsers are shown instead of errors; these come before the site's own.
+    errors: Vec<Spot<errors::ErrorPageFile>>,
 }
 
 /// What a squad's file says, with the places that later judgements point at.
@@ -112,6 +115,8 @@ pub(super) struct RoutePart {
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Around<'e> {
     pub(super) folder: &'e Path,
+    /// All files, with the pages that this one names.
+    pub(super) sources: &'e Sources,
     /// Host names of the edge; empty: any.
     pub(super) hosts: &'e [String],
     pub(super) gate: GateState,
@@ -197,6 +202,9 @@ impl RouteFile {
             .filter_map(|flag| target::flag_key(flag, report))
             .collect();
         let requirement = self.requirement(table, around.gate, report);
+        let policy = Policy {
+            errors: errors::pages(&self.errors, around.sources, report),
+        };
         let (path, span) = path?;
         let Target {
             settings: target,
@@ -227,7 +235,7 @@ impl RouteFile {
                 flags,
                 requirement,
                 allow_encoded_slash: self.allow_encoded_slash,
-                policy: Arc::new(Policy::default()),
+                policy: Arc::new(policy),
             },
         })
     }

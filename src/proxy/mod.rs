@@ -1,11 +1,12 @@
 //! The data plane, in the order a request meets it.
 //!
 //! [`listen`] accepts, [`exchange`] tells the story of one request, [`headers`] rewrites what passes, [`forward`] asks a server,
-//! [`follow`] watches the answer's body to its end, [`refusal`] and [`answer`] are what happens instead, [`redirect`] is the
+//! [`follow`] watches the answer's body to its end, [`refusal`] and [`answer`] are what happens instead, [`error_page`] is what browsers see of that, [`redirect`] is the
 //! plain listener, [`edge`] is what a core keeps.
 
 pub mod answer;
 pub mod edge;
+pub mod error_page;
 pub mod exchange;
 pub mod follow;
 pub mod forward;

@@ -45,7 +45,7 @@ impl Service for Redirect {
                 exchange::outcome_of(&refusal),
             )
         };
-        following.record.status = Some(response.status);
+        following.record.note_answer(&response);
         following.record.outcome = outcome;
         response.map(|body| following.follow(body, None))
     }

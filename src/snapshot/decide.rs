@@ -136,6 +136,17 @@ pub enum Stop {
     },
 }
 
+impl Stop {
+    /// The route that took it, if it came that far.
+    #[must_use]
+    pub const fn route(&self) -> Option<RouteId> {
+        match self {
+            Self::Denied { route, .. } => Some(*route),
+            Self::Ambiguous(_) | Self::UnknownHost | Self::NoRoute => None,
+        }
+    }
+}
+
 /// Who is told about each step. Live traffic tells nobody, at no cost; explain writes it down.
 pub trait Trail<'s>: route::Watch<'s> + flag::Watch {
     /// The path as it was judged.

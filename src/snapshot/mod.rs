@@ -8,6 +8,7 @@
 pub mod compile;
 pub mod decide;
 pub mod diff;
+pub mod error_pages;
 pub mod explain;
 pub mod live;
 pub mod prove;
@@ -24,7 +25,7 @@ use crate::{
     gate::{Gate, KeySet, KeySource, Requirement},
     limits::Limits,
     name::{Place, VariantName},
-    policy::Policy,
+    policy::{Policy, errors::ErrorPages},
     route::{Claim, RouteId, Table, host_takes},
     visitor,
 };
@@ -52,6 +53,8 @@ pub struct Snapshot {
     pub limits: Arc<Limits>,
     /// Peers whose `X-Forwarded-*` is believed.
     pub trusted_proxies: Vec<IpNet>,
+    /// The site's pages for errors.
+    pub errors: ErrorPages,
 }
 
 /// The gate and the keys that it trusts just now.

@@ -103,6 +103,7 @@ pub(super) const KEPT_TO: [(&str, &[&str], &str); 15] = [
             "config",
             "control/admin",
             "snapshot/diff.rs",
+            "snapshot/error_pages.rs",
             "snapshot/explain.rs",
         ],
         "schemas are of files and of what the admin API answers",
@@ -214,7 +215,7 @@ pub(super) const OTHER_WORDS: [(&str, &str); 7] = [
 ];
 
 /// Where such a word is somebody else's: RFC 9112's `origin-form`, `Origin` and the fields around it.
-pub(super) const ALLOWED_WORDS: [(&str, &str); 9] = [
+pub(super) const ALLOWED_WORDS: [(&str, &str); 14] = [
     ("cluster", "X_CLUSTER_CLIENT_IP"),
     ("origin", "access-control-allow-origin"),
     ("cluster", "x-cluster-client-ip"),
@@ -224,6 +225,11 @@ pub(super) const ALLOWED_WORDS: [(&str, &str); 9] = [
     ("origin", "origin-form"),
     ("origin", "\"origin\""),
     ("origin", "ORIGIN"),
+    ("origin", "OriginDnsError"), // words of CloudFront's log
+    ("origin", "OriginConnectError"),
+    ("origin", "OriginCommError"),
+    ("origin", "OriginHeaderTooBigError"),
+    ("origin", "OriginInvalidResponseError"),
 ];
 
 /// Names that say nothing about what is inside.
