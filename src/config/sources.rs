@@ -298,7 +298,7 @@ impl Sources {
 /// Linux on every architecture that this program is built for.
 const O_NONBLOCK: i32 = 0o4000;
 
-fn refused(error: io::Error) -> Unreadable {
+fn refused(error: &io::Error) -> Unreadable {
     match error.kind() {
         io::ErrorKind::NotFound => Unreadable::Missing,
         _ => Unreadable::Refused(error.to_string()),
@@ -307,8 +307,8 @@ fn refused(error: io::Error) -> Unreadable {
 
 /// A squad may show what lies beside its file, and nothing that a link leads to elsewhere.
 fn read_page(folder: &Path, name: &str) -> Result<Arc<str>, Unreadable> {
-    let path = fs::canonicalize(folder.join(name)).map_err(refused)?;
-    if !path.starts_with(fs::canonicalize(folder).map_err(refused)?) {
+    let path = fs::canonicalize(folder.join(name)).map_err(|error| refused(&error))?;
+    if !path.starts_with(fs::canonicalize(folder).map_err(|error| refused(&error))?) {
         return Err(Unreadable::Refused("it leads out of the folder".to_owned()));
     }
     read_text(&path, PAGE_BYTES_MAX as u64).map(Arc::from)
@@ -320,8 +320,8 @@ fn read_text(path: &Path, bytes_max: u64) -> Result<String, Unreadable> {
         .read(true)
         .custom_flags(O_NONBLOCK)
         .open(path)
-        .map_err(refused)?;
-    let about = file.metadata().map_err(refused)?;
+        .map_err(|error| refused(&error))?;
+    let about = file.metadata().map_err(|error| refused(&error))?;
     if !about.is_file() {
         return Err(Unreadable::Refused("it is no regular file".to_owned()));
     }
@@ -331,7 +331,7 @@ fn read_text(path: &Path, bytes_max: u64) -> Result<String, Unreadable> {
     let mut bytes = Vec::with_capacity(usize::try_from(about.len()).unwrap_or_default());
     file.take(bytes_max.saturating_add(1))
         .read_to_end(&mut bytes)
-        .map_err(refused)?;
+        .map_err(|error| refused(&error))?;
     if bytes.len() as u64 > bytes_max {
         return Err(Unreadable::TooLong(bytes.len() as u64));
     }
