@@ -207,9 +207,12 @@ fn spawn(name: String, run: impl FnOnce() + Send + 'static) -> Result<JoinHandle
 }
 
 fn access_log(settings: &LogSettings) -> Option<(log::Format, log::Target)> {
-    let format = match settings.format {
+    let format = match &settings.format {
         LogFormat::Json => log::Format::Json,
         LogFormat::Combined => log::Format::Combined,
+        LogFormat::CloudFront { location } => log::Format::CloudFront {
+            location: location.clone().unwrap_or_else(log::host_name).into(),
+        },
     };
     match &settings.to {
         LogTarget::Off => None,

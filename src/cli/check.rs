@@ -2,8 +2,9 @@
 
 use super::{Exit, Site, site};
 use crate::{
+    clock,
     config::{Problems, Severity},
-    snapshot::prove,
+    snapshot::{error_pages, prove},
 };
 
 /// What is checked, and how it is told.
@@ -38,6 +39,16 @@ pub(super) fn check(options: &Options) -> Exit {
     let mut tests = 0;
     if let Some((settings, snapshot)) = &loaded.site {
         tests = settings.tests.len();
+        for failure in error_pages::out_of_reach(clock::wall(), snapshot) {
+            let kind = "error-page-out-of-reach";
+            loaded.problems.push_at(
+                Severity::Warning,
+                &failure.place,
+                kind,
+                failure.what,
+                failure.hint,
+            );
+        }
         for failure in prove::run(&settings.tests, snapshot) {
             let severity = if failure.switched_off {
                 Severity::Warning

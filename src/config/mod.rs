@@ -7,7 +7,7 @@
 //! - `document`, with `substitute` and `fault`: TOML to a `*File` struct.
 //! - `operator` (with `listen`, `limits`, `gate`), `routes` (with `backends`, `wording`, `failover`, `request`, `forward`, `response`, `cors`,
 //!   `examples`), `flags`, `flag_sets`: one kind of file
-//!   each, what it may say and what that means. `values`: shapes that they share.
+//!   each, what it may say and what that means. `values`, `errors`: shapes that they share.
 //! - `site`: all files put together; `cross`, with `claims`: what no file can know alone.
 //! - [`Problem`], [`Problems`], and how they are shown: `render`.
 //! - [`schema`] and [`reference_markdown`]: the same structs for editors and readers.
@@ -17,6 +17,7 @@ mod claims;
 mod cors;
 mod cross;
 mod document;
+mod errors;
 mod examples;
 mod failover;
 mod fault;

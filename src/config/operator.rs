@@ -12,12 +12,13 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::{
-    claims,
+    claims, errors,
     gate::GateFile,
     limits::LimitsFile,
     listen::ListenFile,
     report::Report,
     settings::{EdgeSettings, LogFormat, LogSettings, LogTarget, SquadSettings},
+    sources::Sources,
     values::{DurationText, SecretText, Spot},
 };
 use crate::{
@@ -51,6 +52,8 @@ pub(super) struct OperatorFile {
     limits: LimitsFile,
     /// The access log.
     log: LogFile,
+    /// Pages that browsers are shown instead of errors, wherever a route has none of its own.
+    errors: Vec<Spot<errors::ErrorPageFile>>,
 }
 
 impl Default for OperatorFile {
@@ -67,6 +70,7 @@ impl Default for OperatorFile {
             cores: Spot::default(), // an edge node has nothing else to do
             limits: LimitsFile::default(),
             log: LogFile::default(),
+            errors: Vec::new(),
         }
     }
 }
@@ -122,6 +126,8 @@ struct LogFile {
     format: LogFormatFile,
     /// `stdout`, `off`, or the path of a file.
     to: Spot<String>,
+    /// This machine's name in lines of the format `cloudfront` (`x-edge-location`). Without it: its host name.
+    location: Option<Spot<String>>,
 }
 
 impl Default for LogFile {
@@ -129,6 +135,7 @@ impl Default for LogFile {
         Self {
             format: LogFormatFile::Json,
             to: text("stdout"),
+            location: None,
         }
     }
 }
@@ -141,6 +148,8 @@ enum LogFormatFile {
     Json,
     /// NCSA combined, which every log tool reads.
     Combined,
+    /// The 33 fields of CloudFront's standard log, tab-separated.
+    CloudFront,
 }
 
 impl OperatorFile {
@@ -153,7 +162,8 @@ impl OperatorFile {
     }
 
     /// Judges the file. What is wrong is in the report.
-    pub(super) fn settle(&self, folder: &Path, report: &mut Report) -> EdgeSettings {
+    pub(super) fn settle(&self, sources: &Sources, report: &mut Report) -> EdgeSettings {
+        let folder = sources.folder.as_path();
         EdgeSettings {
             hosts: hosts(&self.hosts, report),
             listen: ListenFile::settle(self.listen.as_ref(), report),
@@ -166,7 +176,8 @@ impl OperatorFile {
             state: folder_of(folder, &self.state, "state", report),
             cores: cores(&self.cores, report),
             limits: self.limits.settle(),
-            log: self.log.settle(folder),
+            log: self.log.settle(folder, report),
+            errors: errors::pages(&self.errors, sources, report),
             visitor: self
                 .visitor
                 .as_ref()
@@ -366,11 +377,23 @@ impl KeyFile {
 }
 
 impl LogFile {
-    fn settle(&self, folder: &Path) -> LogSettings {
+    fn settle(&self, folder: &Path, report: &mut Report) -> LogSettings {
+        if let (Some(location), false) = (&self.location, matches!(self.format, LogFormatFile::CloudFront)) {
+            report
+                .warning(
+                    "unused-key",
+                    location.span.clone(),
+                    "`location` has no meaning here: only lines of the format `cloudfront` bear it",
+                )
+                .hint("take it out, or write `format = \"cloudfront\"`");
+        }
         LogSettings {
             format: match self.format {
                 LogFormatFile::Json => LogFormat::Json,
                 LogFormatFile::Combined => LogFormat::Combined,
+                LogFormatFile::CloudFront => LogFormat::CloudFront {
+                    location: self.location.as_ref().map(|location| location.value.clone()),
+                },
             },
             to: match self.to.value.as_str() {
                 "stdout" => LogTarget::Stdout,

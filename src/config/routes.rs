@@ -10,6 +10,7 @@ use super::{
     backends::{self, BackendFile},
     claims,
     cors::CorsFile,
+    errors,
     examples::{self, TestFile},
     failover::{self, FailoverFile},
     forward::ForwardFile,
@@ -19,6 +20,7 @@ use super::{
     request::{self, HttpsFile, RedirectFile},
     response::{self, ResponseFile},
     settings::{RouteSettings, RouteTest},
+    sources::Sources,
     target::{self, Target},
     values::{Spot, ValueTestFile},
 };
@@ -102,6 +104,8 @@ pub(super) struct RouteFile {
     pub(super) rewrite: Option<Spot<String>>,
     /// An answer instead of a backend.
     pub(super) redirect: Option<Spot<RedirectFile>>,
+    /// Pages that browsers are shown instead of errors; these come before the site's own.
+    errors: Vec<Spot<errors::ErrorPageFile>>,
 }
 
 /// What a squad's file says, with the places that later judgements point at.
@@ -140,6 +144,8 @@ pub(super) struct RoutePart {
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Around<'e> {
     pub(super) folder: &'e Path,
+    /// All files, with the pages that this one names.
+    pub(super) sources: &'e Sources,
     /// Host names of the edge; empty: any.
     pub(super) hosts: &'e [String],
     pub(super) gate: GateState,
@@ -235,6 +241,7 @@ impl RouteFile {
             report,
         );
         let mut policy = self.policy(rule, requirement.auth, report);
+        policy.errors = errors::pages(&self.errors, around.sources, report);
         let (path, span) = path?;
         let Target {
             settings: target,
@@ -275,9 +282,9 @@ impl RouteFile {
     fn policy(&self, path: Option<&PathRule>, auth: Auth, report: &mut Report) -> Policy {
         Policy {
             request: request::policy(self, path, auth, report),
-            failover: None, // its backend is judged with the route's
             forward: self.forward.as_ref().and_then(|forward| forward.settle(report)),
             response: response::rules(self.response.as_ref(), self.cors.as_ref(), report),
+            ..Policy::default() // the rest is judged with the target
         }
     }
 

@@ -10,7 +10,7 @@ use crate::{
     gate::{GateSettings, Requirement},
     limits::Limits,
     name::{BackendName, FlagKey, Place, SquadName, VariantName},
-    policy::{Policy, Redirect},
+    policy::{Policy, Redirect, errors::ErrorPages},
     route::Claim,
     visitor::VisitorSettings,
 };
@@ -51,6 +51,8 @@ pub struct EdgeSettings {
     pub limits: Limits,
     /// The access log.
     pub log: LogSettings,
+    /// Pages that browsers are shown instead of errors, where a route has none of its own.
+    pub errors: ErrorPages,
     /// The visitor cookie. `None`: a key is made and kept in `state`.
     pub visitor: Option<VisitorSettings>,
     /// The gate, if there is one.
@@ -82,12 +84,17 @@ pub struct LogSettings {
 }
 
 /// What an access-log line looks like.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub enum LogFormat {
     /// One flat JSON object.
     Json,
     /// NCSA combined.
     Combined,
+    /// CloudFront's standard log.
+    CloudFront {
+        /// This machine's name in it; `None`: its host name.
+        location: Option<String>,
+    },
 }
 
 /// Where access-log lines go.

@@ -66,6 +66,7 @@ impl Site {
             .unwrap_or_default();
         let around = Around {
             folder: &sources.folder,
+            sources,
             hosts: &hosts,
             gate: site.gate(sources),
         };
@@ -145,7 +146,7 @@ impl Site {
         let mut report = Report::of(&sources.main, text);
         match document::read::<OperatorFile>(text, env, &mut report) {
             Some(file) => {
-                let edge = file.settle(&sources.folder, &mut report);
+                let edge = file.settle(sources, &mut report);
                 self.operator = Some(OperatorPart {
                     edge,
                     squad_spans: file.squad_spans(),

@@ -2,12 +2,15 @@
 
 use std::{
     collections::BTreeMap,
-    fs,
+    fmt, fs,
     io::{self, Read},
     os::unix::fs::OpenOptionsExt,
     path::{Path, PathBuf},
     sync::Arc,
 };
+
+use super::errors::{files_named, is_beneath};
+use crate::policy::errors::PAGE_BYTES_MAX;
 
 /// Longest file that is read, in bytes: 10,000 routes take two.
 pub const FILE_BYTES_MAX: u64 = 16 * 1024 * 1024;
@@ -30,7 +33,12 @@ pub struct Sources {
     pub main: String,
     files: BTreeMap<String, Arc<str>>,
     unreadable: BTreeMap<String, Unreadable>,
+    /// Error pages, by the file that names them. They are a part of it: it stays as it was where they can't be had.
+    pages: BTreeMap<String, Pages>,
 }
+
+/// By the name that is written.
+type Pages = BTreeMap<String, Result<Arc<str>, Unreadable>>;
 
 /// Why a file has no text.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -45,6 +53,18 @@ pub enum Unreadable {
     TooMany,
     /// The system says no.
     Refused(String),
+}
+
+impl fmt::Display for Unreadable {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Missing => f.write_str("it is not there"),
+            Self::NotText(at) => write!(f, "it is not UTF-8, byte {at} belongs to no character"),
+            Self::TooLong(bytes) => write!(f, "it has {bytes} bytes"),
+            Self::TooMany => f.write_str("there are too many files"),
+            Self::Refused(reason) => f.write_str(reason),
+        }
+    }
 }
 
 /// What a file of the site is, by its path.
@@ -69,6 +89,7 @@ impl Sources {
             main: OPERATOR_FILE.to_owned(),
             files: BTreeMap::new(),
             unreadable: BTreeMap::new(),
+            pages: BTreeMap::new(),
         }
     }
 
@@ -117,6 +138,23 @@ impl Sources {
         self.files.insert(file.to_owned(), text.into());
     }
 
+    /// Adds or replaces the error page that `file` calls `name`.
+    pub fn insert_page(&mut self, file: &str, name: &str, text: impl Into<Arc<str>>) {
+        self.add_page(file, name, Ok(text.into()));
+    }
+
+    /// The error page that `file` calls `name`, or why it has no text. `None`: it was not read.
+    pub(super) fn page(&self, file: &str, name: &str) -> Option<&Result<Arc<str>, Unreadable>> {
+        self.pages.get(file)?.get(name)
+    }
+
+    /// Where the error pages are that the files name, absolute, also of those that aren't there.
+    pub fn pages(&self) -> impl Iterator<Item = PathBuf> {
+        self.pages
+            .iter()
+            .flat_map(|(file, pages)| pages.keys().map(|name| self.folder_of(file).join(name)))
+    }
+
     /// The same sources with one more text; reads well in tests.
     #[must_use]
     pub fn with(mut self, file: &str, text: &str) -> Self {
@@ -128,6 +166,7 @@ impl Sources {
     pub fn remove(&mut self, file: &str) {
         self.files.remove(file);
         self.unreadable.remove(file);
+        self.pages.remove(file);
     }
 
     /// The text of a file.
@@ -160,6 +199,9 @@ impl Sources {
         if let Some(text) = other.files.get(file) {
             self.insert(file, Arc::clone(text));
         }
+        if let Some(pages) = other.pages.get(file) {
+            self.pages.insert(file.to_owned(), pages.clone());
+        }
     }
 
     /// Files that differ between the two, also those that only one has.
@@ -179,6 +221,7 @@ impl Sources {
         all.retain(|file| {
             self.files.get(file) != other.files.get(file)
                 || self.unreadable.get(file) != other.unreadable.get(file)
+                || self.pages.get(file) != other.pages.get(file)
         });
         all
     }
@@ -219,39 +262,77 @@ impl Sources {
     }
 
     fn read_file(&mut self, file: &str) {
-        match read_text(&self.folder.join(file)) {
+        match read_text(&self.folder.join(file), FILE_BYTES_MAX) {
             Ok(text) => self.insert(file, text),
-            Err(reason) => _ = self.unreadable.insert(file.to_owned(), reason),
+            Err(reason) => {
+                self.unreadable.insert(file.to_owned(), reason);
+                return;
+            }
         }
+        if matches!(self.kind(file), Some(FileKind::Operator | FileKind::Squad)) {
+            self.read_pages(file);
+        }
+    }
+
+    fn read_pages(&mut self, file: &str) {
+        let named = self.files.get(file).map(|text| files_named(text));
+        let folder = self.folder_of(file);
+        for name in named.into_iter().flatten().filter(|name| is_beneath(name)) {
+            let page = read_page(&folder, &name);
+            self.add_page(file, &name, page);
+        }
+    }
+
+    fn add_page(&mut self, file: &str, name: &str, page: Result<Arc<str>, Unreadable>) {
+        let pages = self.pages.entry(file.to_owned()).or_default();
+        pages.insert(name.to_owned(), page);
+    }
+
+    fn folder_of(&self, file: &str) -> PathBuf {
+        let path = self.folder.join(file);
+        path.parent()
+            .map_or_else(|| self.folder.clone(), Path::to_path_buf)
     }
 }
 
 /// Linux on every architecture that this program is built for.
 const O_NONBLOCK: i32 = 0o4000;
 
-fn read_text(path: &Path) -> Result<String, Unreadable> {
-    let refused = |error: io::Error| match error.kind() {
+fn refused(error: &io::Error) -> Unreadable {
+    match error.kind() {
         io::ErrorKind::NotFound => Unreadable::Missing,
         _ => Unreadable::Refused(error.to_string()),
-    };
+    }
+}
+
+/// A squad may show what lies beside its file, and nothing that a link leads to elsewhere.
+fn read_page(folder: &Path, name: &str) -> Result<Arc<str>, Unreadable> {
+    let path = fs::canonicalize(folder.join(name)).map_err(|error| refused(&error))?;
+    if !path.starts_with(fs::canonicalize(folder).map_err(|error| refused(&error))?) {
+        return Err(Unreadable::Refused("it leads out of the folder".to_owned()));
+    }
+    read_text(&path, PAGE_BYTES_MAX as u64).map(Arc::from)
+}
+
+fn read_text(path: &Path, bytes_max: u64) -> Result<String, Unreadable> {
     // Opened without waiting: a pipe would hold the control plane until somebody writes into it.
     let file = fs::OpenOptions::new()
         .read(true)
         .custom_flags(O_NONBLOCK)
         .open(path)
-        .map_err(refused)?;
-    let about = file.metadata().map_err(refused)?;
+        .map_err(|error| refused(&error))?;
+    let about = file.metadata().map_err(|error| refused(&error))?;
     if !about.is_file() {
         return Err(Unreadable::Refused("it is no regular file".to_owned()));
     }
-    if about.len() > FILE_BYTES_MAX {
+    if about.len() > bytes_max {
         return Err(Unreadable::TooLong(about.len()));
     }
     let mut bytes = Vec::with_capacity(usize::try_from(about.len()).unwrap_or_default());
-    file.take(FILE_BYTES_MAX + 1)
+    file.take(bytes_max.saturating_add(1))
         .read_to_end(&mut bytes)
-        .map_err(refused)?;
-    if bytes.len() as u64 > FILE_BYTES_MAX {
+        .map_err(|error| refused(&error))?;
+    if bytes.len() as u64 > bytes_max {
         return Err(Unreadable::TooLong(bytes.len() as u64));
     }
     String::from_utf8(bytes).map_err(|error| Unreadable::NotText(error.utf8_error().valid_up_to()))

@@ -1,6 +1,6 @@
 //! Runs `tests/tables/config`: files above a line of dashes, what comes of them below.
 //!
-//! Above: `### file: NAME` starts a file; `banyan.toml` may be left out. Below: in `refuse/` the problems as they are printed
+//! Above: `### file: NAME` starts a file; `banyan.toml` may be left out. `### file: FILE > PAGE` is an error page that FILE names. Below: in `refuse/` the problems as they are printed
 //! to a pipe, in `accept/` the settings in short. With `BANYAN_BLESS=1` the lower part is written anew, to be read and committed.
 
 use std::{
@@ -115,7 +115,10 @@ fn sources(text: &str) -> Sources {
             match (name.as_str(), body.trim()) {
                 ("", _) => {}
                 ("banyan.toml", "(none)") => sources.remove("banyan.toml"),
-                _ => sources.insert(&name, body.as_str()),
+                _ => match name.split_once(" > ") {
+                    Some((file, page)) => sources.insert_page(file, page, body.as_str()),
+                    None => sources.insert(&name, body.as_str()),
+                },
             }
             next.clone_into(&mut name);
             body.clear();
@@ -162,6 +165,9 @@ fn summary(settings: &Settings) -> String {
     }
     if let Some(gate) = &edge.gate {
         _ = writeln!(out, "{gate:?}");
+    }
+    for page in edge.errors.iter() {
+        _ = writeln!(out, "error page {page:?}");
     }
     out + &backends(settings) + &routes(settings)
 }
@@ -242,6 +248,9 @@ fn routes(settings: &Settings) -> String {
         }
         if let Some(response) = &route.policy.response {
             _ = writeln!(out, "  {response:?}");
+        }
+        for page in route.policy.errors.iter() {
+            _ = writeln!(out, "  error page {page:?}");
         }
     }
     for flag in &settings.flags {

@@ -1,6 +1,6 @@
 //! What tables can't show: disks, last good versions, secrets, other forms of output, schemas.
 
-use std::{collections::BTreeSet, fs};
+use std::{collections::BTreeSet, fs, os::unix::fs::symlink};
 
 use proptest::prelude::*;
 
@@ -8,6 +8,7 @@ use super::{
     FileStatus, Isolated, Problems, SchemaKind, Sources, isolate, load_folder, load_sources,
     reference_markdown, schema, schemas,
 };
+use crate::policy::errors::Shows;
 
 const OPERATOR: &str = "hosts = [\"www.example.com\"]\n[listen]\nhttps = \"[::]:443\"\n";
 
@@ -418,4 +419,86 @@ fn soup() -> impl Strategy<Value = String> {
         "\\PC{0,6}",
     ];
     prop::collection::vec(piece, 0..12).prop_map(|pieces| pieces.concat())
+}
+
+const PAGE: &str = "[[routes.errors]]\nstatus = [404]\nfile = \"errors/404.html\"\n";
+
+fn shown(isolated: &Isolated) -> Vec<String> {
+    let routes = isolated.settings.iter().flat_map(|settings| &settings.routes);
+    let pages = routes.flat_map(|route| route.policy.errors.iter());
+    pages
+        .map(|page| match &page.shows {
+            Shows::File(file) => String::from_utf8(file.bytes.to_vec()).unwrap(),
+            Shows::Page(path) => path.to_string(),
+        })
+        .collect()
+}
+
+#[test]
+fn an_error_page_is_a_part_of_the_file_that_names_it() {
+    let with = |text: Option<&str>| {
+        let mut sources = site().with("routes/learn.toml", &(squad("learn", "/courses/*") + PAGE));
+        if let Some(text) = text {
+            sources.insert_page("routes/learn.toml", "errors/404.html", text);
+        }
+        sources
+    };
+    let first = isolate(&with(Some("one")), &Sources::empty("/site"), &no_env);
+    assert_eq!(shown(&first), ["one"], "{}", first.problems);
+    let second = isolate(&with(Some("two")), &first.sources, &no_env);
+    assert_eq!(shown(&second), ["two"], "{}", second.problems);
+    assert_ne!(with(Some("one")), with(Some("two")));
+    let gone = isolate(&with(None), &second.sources, &no_env);
+    assert_eq!(
+        (shown(&gone), &gone.using_old),
+        (vec!["two".to_owned()], &vec!["routes/learn.toml".to_owned()])
+    );
+    assert_eq!(kinds(&gone.problems), ["unreadable-error-file"]);
+    let never = isolate(&with(None), &Sources::empty("/site"), &no_env);
+    assert_eq!(
+        (served(&never), &never.left_out),
+        (vec!["/pay/*"], &vec!["routes/learn.toml".to_owned()])
+    );
+}
+
+#[test]
+fn error_pages_are_read_from_beside_the_file_and_from_nowhere_else() {
+    let folder = tempfile::tempdir().unwrap();
+    let at = |name: &str| folder.path().join(name);
+    fs::create_dir_all(at("routes/errors")).unwrap();
+    fs::create_dir_all(at("secret")).unwrap();
+    let names = [
+        "good", "large", "larger", "binary", "out", "in", "missing", "folder",
+    ];
+    let mut routes = squad("learn", "/*");
+    for (status, name) in (400..).zip(names) {
+        routes += &format!("[[routes.errors]]\nstatus = [{status}]\nfile = \"errors/{name}.html\"\n");
+    }
+    fs::write(at("routes/learn.toml"), routes).unwrap();
+    fs::write(at("banyan.toml"), OPERATOR).unwrap();
+    let page = |name: &str, bytes: &[u8]| fs::write(at("routes/errors").join(name), bytes).unwrap();
+    page("good.html", b"good");
+    page("large.html", &vec![b'x'; 256 * 1024]);
+    page("larger.html", &vec![b'x'; 256 * 1024 + 1]);
+    page("binary.html", b"\xff\xfe");
+    fs::write(at("secret/key.html"), "the secret").unwrap();
+    symlink("../../secret/key.html", at("routes/errors/out.html")).unwrap();
+    symlink("good.html", at("routes/errors/in.html")).unwrap();
+    fs::create_dir(at("routes/errors/folder.html")).unwrap();
+    let loaded = load_folder(folder.path(), &no_env);
+    let text = loaded.problems.to_plain();
+    for part in [
+        "`errors/larger.html` can't be read: it has 262145 bytes",
+        "`errors/binary.html` can't be read: it is not UTF-8",
+        "`errors/out.html` can't be read: it leads out of the folder",
+        "`errors/missing.html` can't be read: it is not there",
+        "`errors/folder.html` can't be read: it is no regular file",
+    ] {
+        assert!(text.contains(part), "{part}\n{text}");
+    }
+    assert_eq!(loaded.problems.errors().count(), 5, "{text}");
+    assert!(!text.contains("the secret"));
+    let watched: BTreeSet<_> = Sources::read(folder.path()).pages().collect();
+    assert_eq!(watched.len(), names.len());
+    assert!(watched.contains(&at("routes/errors/missing.html")), "{watched:?}");
 }

@@ -204,6 +204,7 @@ impl Publisher {
             main: self.last_seen.main.clone(),
             certs: edge.certs.clone(),
             keys,
+            pages: self.last_seen.pages().collect(),
         }
     }
 

@@ -10,6 +10,7 @@ fn wanted(folder: &Path) -> Wanted {
         main: "banyan.toml".to_owned(),
         certs: folder.join("certs"),
         keys: Some(folder.join("keys/jwks")),
+        pages: vec![folder.join("routes/errors/404.html"), folder.join("50x.html")],
     }
 }
 
@@ -56,6 +57,8 @@ async fn only_files_that_are_read_are_told_of() {
         "certs/www.crt",
         "certs/www.key",
         "keys/jwks",
+        "routes/errors/404.html",
+        "50x.html",
     ];
     let others = [
         "access.log",
@@ -65,8 +68,10 @@ async fn only_files_that_are_read_are_told_of() {
         "flags/access.log",
         "certs/banyan.toml",
         "keys/jwks.pem",
+        "routes/errors/500.html",
+        "404.html",
     ];
-    for folder in ["routes", "flags", "certs", "keys"] {
+    for folder in ["routes", "routes/errors", "flags", "certs", "keys"] {
         fs::create_dir(site.join(folder)).unwrap();
     }
     let mut watch = Watch::start(wanted(site)).unwrap();

@@ -1,11 +1,12 @@
 //! What happened: each exchange leaves one record, and from it come an access-log line, metrics and a trace.
 //!
-//! In reading order: `record` (the facts), `trace`, `entropy` and `slab` (ids), `log` (lines), `metrics` (numbers), `shape` (what many
+//! In reading order: `record` (the facts), `details` (facts for one format), `trace`, `entropy` and `slab` (ids), `log` (lines), `metrics` (numbers), `shape` (what many
 //! exchanges have in common), `process` (the system's).
 //!
 //! A core owns its [`Core`] and shares none of it: counting and logging take no lock, make no system call and wait for nobody.
 //! Lines leave it in batches, by a bounded queue to one writer thread; numbers leave it as a copy, when a scrape asks.
 
+pub mod details;
 pub mod entropy;
 pub mod log;
 pub mod metrics;
@@ -46,7 +47,10 @@ impl Observer {
     /// The log's file can't be opened for appending.
     pub fn start(access_log: Option<(Format, Target)>, facts: Arc<Facts>) -> io::Result<Self> {
         let (format, writer) = match access_log {
-            Some((format, target)) => (format, Some(Writer::start(target)?)),
+            Some((format, target)) => {
+                let writer = Writer::start(target, format.file_head())?;
+                (format, Some(writer))
+            }
             None => (Format::Json, None),
         };
         Ok(Self {
@@ -59,7 +63,10 @@ impl Observer {
 
     /// A new core's part, and the requests for its numbers: give both to [`Core::serve`] there.
     pub fn core(&mut self) -> (Core, mpsc::Receiver<TallyRequest>) {
-        let log = self.writer.as_ref().map(|writer| writer.buffer(self.format));
+        let log = self
+            .writer
+            .as_ref()
+            .map(|writer| writer.buffer(self.format.clone()));
         (Core::new(log), self.scraper.add())
     }
 
@@ -120,6 +127,7 @@ impl Metrics {
 pub struct Core {
     tally: RefCell<Tally>,
     log: RefCell<Option<LogBuffer>>,
+    shows_details: bool,
     shapes: RefCell<Shapes>,
     entropy: RefCell<Entropy>,
     slab: RefCell<Slab>,
@@ -137,6 +145,7 @@ impl Core {
     pub fn new(log: Option<LogBuffer>) -> Self {
         Self {
             tally: RefCell::new(Tally::new()),
+            shows_details: log.as_ref().is_some_and(LogBuffer::shows_details),
             log: RefCell::new(log),
             shapes: RefCell::new(Shapes::new()),
             entropy: RefCell::new(Entropy::new()),
@@ -164,6 +173,12 @@ impl Core {
         }
         let middle = shape.and_then(|shape| shape.middle.as_ref());
         log.as_mut().map_or(0, |log| log.push_around(record, middle))
+    }
+
+    /// Whether [`Details`](details::Details) are asked for.
+    #[must_use]
+    pub const fn shows_details(&self) -> bool {
+        self.shows_details
     }
 
     /// One more exchange is under way (1), or one less (-1).

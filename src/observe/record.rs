@@ -9,11 +9,14 @@ use std::{
 
 use http::{HeaderValue, Method, StatusCode, Version};
 
-use super::trace::{SpanId, TraceId};
+use super::{
+    details::Details,
+    trace::{SpanId, TraceId},
+};
 use crate::{
     clock::Moment,
     fields::{Fields, Known},
-    message::Head,
+    message::{Head, Response},
 };
 
 /// Which kind of listener took the request.
@@ -136,10 +139,21 @@ impl Outcome {
 pub struct TlsFacts {
     /// `TLSv1.2` or `TLSv1.3`.
     pub version: &'static str,
+    /// The cipher suite, as OpenSSL calls it.
+    pub cipher: Option<&'static str>,
     /// The name that the client asked for.
     pub server_name: Option<Arc<str>>,
     /// Whether an earlier session was resumed.
     pub resumed: bool,
+}
+
+/// An error for which there is a page.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct ErrorPage {
+    /// The error's own status.
+    pub error: StatusCode,
+    /// Where the page came from, `file` or `page`. `None`: it failed, and the error was sent as it was.
+    pub shown: Option<&'static str>,
 }
 
 /// What one flag decided.
@@ -247,6 +261,10 @@ pub struct Record {
     pub user_agent: Option<HeaderValue>,
     /// `Referer`.
     pub referer: Option<HeaderValue>,
+    /// The error that a page was looked for, if there was one.
+    pub error_page: Option<ErrorPage>,
+    /// What few formats of the log show, where one of them is written.
+    pub details_of_wire: Option<Box<Details>>,
 }
 
 impl Record {
@@ -285,6 +303,8 @@ impl Record {
             bytes_out: 0,
             user_agent: None,
             referer: None,
+            error_page: None,
+            details_of_wire: None,
         }
     }
 
@@ -296,6 +316,14 @@ impl Record {
         self.host = copied(&head.headers, Known::HOST);
         self.user_agent = copied(&head.headers, Known::USER_AGENT);
         self.referer = copied(&head.headers, Known::REFERER);
+    }
+
+    /// Takes what the head of the answer says, just before it goes out.
+    pub fn note_answer(&mut self, answer: &Response) {
+        self.status = Some(answer.status);
+        if let Some(details) = &mut self.details_of_wire {
+            details.note_answer(answer);
+        }
     }
 
     /// The path asked for, as it came.
@@ -328,9 +356,22 @@ impl Record {
     /// How long the client waited: to the last byte, or, where a tunnel was opened, until it was open. A tunnel's life is no waiting.
     #[must_use]
     pub fn answer_time(&self) -> Duration {
-        if self.outcome != Outcome::Tunnelled {
-            return self.timings.total;
+        match self.outcome {
+            Outcome::Tunnelled => self.stages(),
+            _ => self.timings.total,
         }
+    }
+
+    /// How long the client waited for the first byte: until the backend's head was there; an answer of Banyan's own goes out whole.
+    #[must_use]
+    pub fn first_byte_time(&self) -> Duration {
+        match self.outcome {
+            Outcome::Forwarded | Outcome::Tunnelled => self.stages(),
+            _ => self.timings.total,
+        }
+    }
+
+    fn stages(&self) -> Duration {
         let stages = [
             self.timings.decide,
             self.timings.queue,

@@ -10,7 +10,7 @@ use http::StatusCode;
 use super::{
     log::Middle,
     metrics::Plan,
-    record::{Failover, FlagFacts, Listener, Outcome, Record, Side},
+    record::{ErrorPage, Failover, FlagFacts, Listener, Outcome, Record, Side},
 };
 
 /// Sets of two kinds: a core keeps twice as many kinds, each about a kilobyte at most in a sane site.
@@ -89,6 +89,7 @@ struct Facts {
     attempts: u32,
     outcome: Outcome,
     details: Option<&'static str>,
+    error_page: Option<ErrorPage>,
     aborted: Option<Side>,
     visitor: Option<&'static str>,
     gate: Option<&'static str>,
@@ -112,6 +113,7 @@ impl Facts {
             attempts: record.attempts,
             outcome: record.outcome,
             details: record.details,
+            error_page: record.error_page,
             aborted: record.aborted,
             visitor: record.visitor,
             gate: record.gate,
@@ -132,6 +134,7 @@ impl Facts {
             && self.attempts == record.attempts
             && self.aborted == record.aborted
             && self.there == there(record)
+            && self.error_page == record.error_page
             && same_name(self.route.as_ref(), record.route.as_ref())
             && same_name(self.server.as_ref(), record.server.as_ref())
             && same_name(self.backend.as_ref(), record.backend.as_ref())

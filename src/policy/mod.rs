@@ -2,9 +2,11 @@
 //!
 //! - [`request`]: what is said of requests before all else: https, methods, the path that is forwarded. [`redirect`] is a target of its
 //!   own: an answer instead of a backend.
+//! - [`errors`]: pages that browsers see instead of errors.
 //! - [`forward`]: what of a request passes. [`failover`]: who is asked when a backend fails. [`response`]: fields of answers; [`cors`]: who else may read them.
 
 pub mod cors;
+pub mod errors;
 pub mod failover;
 pub mod forward;
 pub mod redirect;
@@ -25,4 +27,6 @@ pub struct Policy {
     pub request: RequestPolicy,
     /// Who is asked when the route's backend fails.
     pub failover: Option<Failover>,
+    /// Pages that browsers are shown instead of errors.
+    pub errors: errors::ErrorPages,
 }

@@ -49,22 +49,46 @@ fn proxy_status(refusal: &Refusal) -> String {
     )
 }
 
-/// Whether the client is a browser that shows what it gets: `text/html` by name in `Accept`, and no fetch by a script.
-fn wants_html(request: &Fields) -> bool {
+/// Whether the client is a browser that shows what it gets: `text/html` by name in `Accept`, not liked less than JSON, and no fetch
+/// by a script.
+pub(super) fn wants_html(request: &Fields) -> bool {
     let mode = request.get(Known::SEC_FETCH_MODE).map(Value::as_bytes);
     if mode.is_some_and(|mode| mode != b"navigate") {
         return false;
     }
+    let (mut html, mut json) = (0, 0);
     let accepts = request
         .get_all(Known::ACCEPT)
         .filter_map(|value| value.to_str().ok());
-    accepts.flat_map(|value| value.split(',')).any(|part| {
+    for part in accepts.flat_map(|value| value.split(',')) {
         let mut parts = part.split(';');
-        let html = parts
-            .next()
-            .is_some_and(|kind| kind.trim().eq_ignore_ascii_case("text/html"));
-        html && !parts.any(|parameter| matches!(parameter.trim(), "q=0" | "q=0.0" | "q=0.00" | "q=0.000"))
-    })
+        let kind = parts.next().unwrap_or_default().trim();
+        let liked = if kind.eq_ignore_ascii_case("text/html") {
+            &mut html
+        } else if kind.eq_ignore_ascii_case("application/json")
+            || kind.eq_ignore_ascii_case("application/problem+json")
+        {
+            &mut json
+        } else {
+            continue;
+        };
+        *liked = (*liked).max(weight(parts));
+    }
+    html > 0 && html >= json
+}
+
+/// How much a kind of content is liked, in thousandths (RFC 9110 section 12.4.2). What can't be read counts as unsaid.
+fn weight<'a>(mut parameters: impl Iterator<Item = &'a str>) -> u32 {
+    let told = parameters.find_map(|parameter| {
+        let (name, value) = parameter.split_once('=')?;
+        name.trim().eq_ignore_ascii_case("q").then(|| value.trim())
+    });
+    let Some(told) = told else { return 1000 };
+    let (whole, fraction) = told.split_once('.').unwrap_or((told, ""));
+    if whole != "0" || fraction.len() > 3 {
+        return 1000;
+    }
+    format!("{fraction:0<3}").parse().unwrap_or(1000)
 }
 
 fn problem(refusal: &Refusal, request_id: &str) -> String {
@@ -189,5 +213,15 @@ mod tests {
         check(Some("text/html"), Some("navigate"), html);
         check(Some("text/html"), Some("cors"), json);
         check(Some("text/html;q=0, application/json"), None, json);
+        check(Some("text/html; q=0.000"), None, json);
+        check(Some("application/json, text/html;q=0.5"), None, json);
+        check(
+            Some("application/problem+json;q=0.9, text/html;q=0.85"),
+            None,
+            json,
+        );
+        check(Some("application/json;q=0.5, text/html;q=0.5"), None, html);
+        check(Some("application/json;q=0.9, text/html"), Some("navigate"), html);
+        check(Some("text/html;q=new, application/json"), None, html);
     }
 }

@@ -8,6 +8,7 @@ use std::{
     sync::Arc,
 };
 
+use super::error_page::Asking;
 use crate::{
     backend::{Backend, pool::Pools},
     clock,
@@ -40,6 +41,8 @@ pub struct Edge {
     pub drain: Drain,
     /// The port that redirects name; `None`: the one that `https` means by itself.
     pub https_port: Option<u16>,
+    /// Error pages that are asked for just now.
+    pub asking: Asking,
     /// The snapshot whose servers and labels are all that is kept.
     tidied: Cell<u64>,
 }
@@ -93,6 +96,7 @@ impl Edge {
             signed: assertion::AssertionMemory::new(),
             drain: parts.drain,
             https_port: parts.https_port,
+            asking: Asking::default(),
             tidied: Cell::new(0),
         }
     }

@@ -14,6 +14,7 @@ use smallvec::SmallVec;
 use super::{
     answer,
     edge::{Edge, Peer},
+    error_page::{self, Plea},
     failover,
     follow::Following,
     forward::Outgoing,
@@ -30,6 +31,7 @@ use crate::{
     message::{Head, Request, Response},
     name::VariantName,
     observe::{
+        details::Details,
         metrics::{Family, Label},
         record::{FlagFacts, Listener, Outcome, Record},
         trace::{self, Trace},
@@ -72,7 +74,7 @@ pub async fn handle(request: Request, peer: &Peer, edge: &Rc<Edge>, interim: &mu
         edge.observe.count(Family::Panics, &[], 1);
         Err(Refusal::internal("panic"))
     });
-    let (mut response, under_way) = match passed {
+    let (mut response, mut under_way) = match passed {
         Ok(answer) => answer,
         Err(refusal) => {
             note_refusal(&refusal, &mut following.record);
@@ -82,17 +84,26 @@ pub async fn handle(request: Request, peer: &Peer, edge: &Rc<Edge>, interim: &mu
             )
         }
     };
+    if error_page::is_error(response.status)
+        && let Some(plea) = following.plea
+    {
+        let (passed, following) = ((response, under_way), &mut following);
+        let showing = error_page::instead(plea, passed, &head, peer, edge, &snapshot, following);
+        (response, under_way) = Box::pin(showing).await;
+    }
     respond::shape(&mut response, &following, &snapshot);
-    following.record.status = Some(response.status);
     if let Some(id) = &following.record.request_id {
         response.headers.insert(Known::X_REQUEST_ID, id);
     }
+    following.record.note_answer(&response);
     response.map(|body| following.follow(body, under_way))
 }
 
-type Passed = (Response, Option<crate::backend::pool::UnderWay>);
+/// An answer, and what counts it at its server until it is over.
+pub(super) type Passed = (Response, Option<crate::backend::pool::UnderWay>);
 
-async fn pass_through(
+/// What a request is answered with, unless it is refused.
+pub(super) async fn pass_through(
     head: &mut Head,
     body: Body,
     peer: &Peer,
@@ -122,6 +133,7 @@ async fn pass_through(
         .as_ref()
         .map_or_else(Stop::route, |decision| Some(decision.route));
     respond::note(route, head, at, following);
+    following.plea = Plea::of(&decision, &head.headers, at);
     let decision = match decision {
         Ok(decision) => decision,
         Err(stop) => return stopped(stop, &ask, head, edge, at, following),
@@ -179,6 +191,11 @@ pub fn begin(head: &Head, peer: &Peer, edge: &Rc<Edge>) -> Following {
     let record = &mut following.record;
     record.note_head(head);
     record.tls.clone_from(&peer.tls);
+    if edge.observe.shows_details() {
+        let own = record.client == peer.ip();
+        let port = own.then(|| peer.address.port());
+        record.details_of_wire = Some(Box::new(Details::of(head, port)));
+    }
     let trusted = headers::is_trusted(peer.ip(), &at.trusted_proxies);
     let known = if trusted { trace::request_id(fields) } else { None };
     record.request_id = Some(known.unwrap_or_else(|| edge.observe.mint_request_id()));
@@ -213,6 +230,7 @@ pub fn refuse(malformed: Malformed, peer: &Peer, edge: &Rc<Edge>) -> Response {
     if let Some(id) = &record.request_id {
         response.headers.insert(Known::X_REQUEST_ID, id);
     }
+    record.note_answer(&response);
     let following = Following::new(record, edge);
     response.map(|body| following.follow(body, None))
 }

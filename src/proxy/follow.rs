@@ -12,7 +12,7 @@ use std::{
 use bytes::Bytes;
 use http_body::{Frame, SizeHint};
 
-use super::{edge::Edge, headers, passing, respond::Answering};
+use super::{edge::Edge, error_page::Plea, headers, passing, respond::Answering};
 use crate::{
     backend::pool::UnderWay,
     body::{Body, BodyError},
@@ -41,6 +41,8 @@ pub struct Followed {
     pub trace: Option<Trace>,
     /// What its answer depends on.
     pub answering: Answering,
+    /// What is kept for an error page, where there may be one.
+    pub plea: Option<Plea>,
     edge: Rc<Edge>,
     /// Counts a request's body, if there is one.
     bytes_in: Option<Rc<Cell<u64>>>,
@@ -48,6 +50,8 @@ pub struct Followed {
     inner: Body,
     under_way: Option<UnderWay>,
     ended: bool,
+    /// It is a part of another exchange: nobody is told of it.
+    unlogged: bool,
 }
 
 impl Deref for Following {
@@ -70,15 +74,28 @@ impl Following {
     #[inline]
     pub fn new(record: Record, edge: &Rc<Edge>) -> Self {
         edge.observe.in_flight(record.listener, 1);
+        Self::of(record, edge, false)
+    }
+
+    /// Follows what is a part of another exchange: it is neither counted nor logged.
+    #[must_use]
+    pub fn unlogged(record: Record, edge: &Rc<Edge>) -> Self {
+        Self::of(record, edge, true)
+    }
+
+    #[inline]
+    fn of(record: Record, edge: &Rc<Edge>, unlogged: bool) -> Self {
         Self(Box::new(Followed {
             record,
             trace: None,
             answering: Answering::default(),
+            plea: None,
             edge: Rc::clone(edge),
             bytes_in: None,
             inner: Body::Empty,
             under_way: None,
             ended: true,
+            unlogged,
         }))
     }
 
@@ -136,6 +153,9 @@ fn tunnel_word(tunnel: &Tunnel) -> &'static str {
 
 impl Drop for Followed {
     fn drop(&mut self) {
+        if self.unlogged {
+            return;
+        }
         if !self.ended && !http_body::Body::is_end_stream(&self.inner) {
             self.record.aborted = Some(Side::Client);
         }

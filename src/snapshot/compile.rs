@@ -89,6 +89,7 @@ pub fn compile(
             .map(|gate| gate_at_work(gate, means.previous)),
         limits: Arc::new(settings.edge.limits.clone()),
         trusted_proxies: settings.edge.trusted_proxies.clone(),
+        errors: settings.edge.errors.clone(),
     })
 }
 

@@ -9,6 +9,7 @@ pub use super::goes::{Goes, Standby};
 use super::{
     Snapshot, Target,
     decide::{Ask, Decision, Entrance, Stop, decide},
+    error_pages::{self, Shown},
     notes::{Asked, Notes},
     preflight::Preflight,
 };
@@ -62,6 +63,8 @@ pub struct Explanation {
     pub redirect: Option<Redirected>,
     /// What the client gets instead.
     pub refused: Option<Refused>,
+    /// Pages that a browser is shown should it end in an error.
+    pub error_pages: Vec<Shown>,
 }
 
 /// A route that was passed over.
@@ -192,8 +195,10 @@ pub fn explain(ask: &Ask<'_, '_>, now: UnixTime, at: &Snapshot) -> Explanation {
         answered: None,
         redirect: None,
         refused: None,
+        error_pages: Vec::new(),
     };
     let rule = notes.route.and_then(|route| at.rule(route));
+    explanation.error_pages = error_pages::shown(rule, ask.host, now, at);
     explanation.gate = rule.map(|rule| Gate {
         auth: auth_word(rule.requirement.auth).to_owned(),
         roles: rule.requirement.roles.clone(),
@@ -431,6 +436,9 @@ impl fmt::Display for Explanation {
         if let Some(refused) = &self.refused {
             writeln!(f, "  refused   {}: {}", refused.status, refused.why)?;
         }
+        for shown in &self.error_pages {
+            write_error_page(f, shown)?;
+        }
         Ok(())
     }
 }
@@ -463,6 +471,21 @@ fn write_gate(f: &mut fmt::Formatter<'_>, gate: &Gate) -> fmt::Result {
         .map(|user| format!(" as {user}"))
         .unwrap_or_default();
     writeln!(f, "  gate      auth {}{roles}: {}{user}", gate.auth, gate.verdict)
+}
+
+fn write_error_page(f: &mut fmt::Formatter<'_>, shown: &Shown) -> fmt::Result {
+    let statuses: Vec<String> = shown.status.iter().map(ToString::to_string).collect();
+    let answered = shown
+        .answer_status
+        .map(|status| format!(", answered with {status}"))
+        .unwrap_or_default();
+    writeln!(
+        f,
+        "  errors    {}: browsers see {}{answered}  ({})",
+        statuses.join(", "),
+        shown.shows,
+        shown.place
+    )
 }
 
 fn write_flag(f: &mut fmt::Formatter<'_>, said: &Said) -> fmt::Result {

@@ -10,6 +10,7 @@ pub mod compile;
 pub mod decide;
 pub mod diff;
 mod entry;
+pub mod error_pages;
 pub mod explain;
 mod goes;
 pub mod live;
@@ -32,6 +33,7 @@ use crate::{
     name::{Place, VariantName},
     policy::{
         Policy, Redirect,
+        errors::ErrorPages,
         failover::{self, Failover},
     },
     route::{Claim, RouteId, Table, host_takes},
@@ -61,6 +63,8 @@ pub struct Snapshot {
     pub limits: Arc<Limits>,
     /// Peers whose `X-Forwarded-*` is believed.
     pub trusted_proxies: Vec<IpNet>,
+    /// The site's pages for errors.
+    pub errors: ErrorPages,
 }
 
 /// The gate and the keys that it trusts just now.

@@ -20,6 +20,8 @@ mod world;
 
 mod chaos;
 mod check;
+mod cloudfront_log;
+mod error_pages;
 mod explain;
 mod failover;
 mod flags;

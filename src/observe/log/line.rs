@@ -1,11 +1,11 @@
-//! What an access-log line looks like: flat JSON, or NCSA combined.
+//! What an access-log line looks like: flat JSON, NCSA combined, or as `cloudfront` has it.
 
 use std::time::Duration;
 
 use http::{HeaderValue, Version};
 
 use super::{
-    Format,
+    Format, cloudfront,
     stamp::{write_ncsa_time, write_rfc3339, write_six_digits},
     text::{escape_json, escape_ncsa, is_plain, write_address, write_number},
 };
@@ -46,6 +46,10 @@ impl Lines {
         }
     }
 
+    pub(super) const fn format(&self) -> &Format {
+        &self.format
+    }
+
     /// Appends the line of one exchange, with its newline.
     pub fn write(&mut self, record: &Record, to: &mut Vec<u8>) {
         self.write_around(record, None, to);
@@ -58,16 +62,20 @@ impl Lines {
         middle: Option<&Middle>,
         to: &mut Vec<u8>,
     ) {
-        let second = record.began_at_us / 1_000_000;
+        let second = match self.format {
+            Format::Json | Format::Combined => record.began_at_us / 1_000_000,
+            Format::CloudFront { .. } => cloudfront::second(record),
+        };
         if second != self.second {
             self.stamp.clear();
-            match self.format {
+            match &self.format {
                 Format::Json => {
                     self.stamp.extend_from_slice(b"{\"time\":\"");
                     write_rfc3339(second, &mut self.stamp);
                     self.stamp.push(b'.');
                 }
                 Format::Combined => write_ncsa_time(second, &mut self.stamp),
+                Format::CloudFront { location } => cloudfront::write_stamp(second, location, &mut self.stamp),
             }
             self.second = second;
         }
@@ -75,6 +83,7 @@ impl Lines {
         match self.format {
             Format::Json => write_json(record, &self.stamp, middle, to),
             Format::Combined => write_combined(record, &self.stamp, to),
+            Format::CloudFront { .. } => cloudfront::write(record, &self.stamp, to),
         }
     }
 
@@ -189,6 +198,10 @@ fn json_answer(record: &Record, object: &mut Object<'_>) {
     match record.status {
         Some(status) => object.number(key!("status"), u64::from(status.as_u16())),
         None => object.null(key!("status")),
+    }
+    if let Some(page) = record.error_page {
+        object.number(key!("error_status"), u64::from(page.error.as_u16()));
+        object.word(quoted!("error_page"), page.shown.unwrap_or("failed"));
     }
     object.word(quoted!("outcome"), record.outcome.as_str());
     object.text_or_null(key!("reason"), record.outcome.reason());

@@ -36,6 +36,7 @@ struct Case {
     record: Known,
     json: String,
     combined: String,
+    cloudfront: String,
 }
 
 #[derive(Deserialize, Default)]
@@ -45,6 +46,7 @@ struct Known {
     listener: String,
     version: String,
     tls: Option<String>,
+    cipher: Option<String>,
     sni: Option<String>,
     client: String,
     method: Option<String>,
@@ -145,6 +147,7 @@ fn record(known: Known) -> Record {
     record.tls = known.tls.map(|version| {
         Rc::new(TlsFacts {
             version: word(version),
+            cipher: known.cipher.map(word),
             server_name: shared(known.sni),
             resumed: false,
         })
@@ -199,6 +202,12 @@ fn plain() -> Record {
     record
 }
 
+fn cloudfront() -> Format {
+    Format::CloudFront {
+        location: "SEL1".into(),
+    }
+}
+
 #[track_caller]
 fn check(name: &str, format: Format, record: &Record, expected: &str) {
     let mut line = Vec::new();
@@ -216,6 +225,7 @@ fn lines_are_what_the_table_says() {
         let record = record(case.record);
         check(&case.name, Format::Json, &record, &case.json);
         check(&case.name, Format::Combined, &record, &case.combined);
+        check(&case.name, cloudfront(), &record, &case.cloudfront);
         let _: serde_json::Value = serde_json::from_str(&case.json).unwrap();
     }
 }
@@ -407,7 +417,7 @@ fn a_file_is_appended_to_and_opened_again_when_asked() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("access.log");
     std::fs::write(&path, "before\n").unwrap();
-    let writer = Writer::start(Target::File(path.clone())).unwrap();
+    let writer = Writer::start(Target::File(path.clone()), "").unwrap();
     let mut buffer = writer.buffer(Format::Combined);
     let handle = writer.handle();
     buffer.push(&plain());
@@ -427,8 +437,47 @@ fn a_file_is_appended_to_and_opened_again_when_asked() {
 }
 
 #[test]
+fn every_file_begins_with_the_head_of_its_format_and_none_has_two() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("access.log");
+    let head = cloudfront().file_head();
+    for start in 1..3_u64 {
+        let writer = Writer::start(Target::File(path.clone()), head).unwrap();
+        let mut buffer = writer.buffer(cloudfront());
+        buffer.push(&plain());
+        buffer.flush();
+        let handle = writer.handle();
+        while handle.lines_written() < 1 {
+            std::thread::yield_now();
+        }
+        if start == 2 {
+            std::fs::rename(&path, folder.path().join("access.log.1")).unwrap();
+            handle.reopen();
+            buffer.push(&plain());
+            buffer.flush();
+        }
+        assert!(writer.flush_and_stop(PATIENCE));
+    }
+    for (file, lines) in [("access.log.1", 4), ("access.log", 3)] {
+        let text = std::fs::read_to_string(folder.path().join(file)).unwrap();
+        assert!(
+            text.starts_with("#Version: 1.0\n#Fields: date time x-edge-location "),
+            "{text}"
+        );
+        assert_eq!(
+            (text.lines().count(), text.matches('#').count()),
+            (lines, 2),
+            "{text}"
+        );
+    }
+}
+
+#[test]
 fn a_file_that_cannot_be_opened_is_told_at_the_start() {
     let folder = tempfile::tempdir().unwrap();
     let target = Target::File(folder.path().join("missing/access.log"));
-    assert_eq!(Writer::start(target).unwrap_err().kind(), io::ErrorKind::NotFound);
+    assert_eq!(
+        Writer::start(target, "").unwrap_err().kind(),
+        io::ErrorKind::NotFound
+    );
 }

@@ -1,5 +1,6 @@
 //! The access log: a line for each exchange, gathered by its core and written by one thread of its own.
 
+mod cloudfront;
 mod line;
 mod stamp;
 mod text;
@@ -7,11 +8,15 @@ mod writer;
 
 use std::{
     path::PathBuf,
-    sync::mpsc::{Receiver, SyncSender, TrySendError, sync_channel},
+    sync::{
+        Arc,
+        mpsc::{Receiver, SyncSender, TrySendError, sync_channel},
+    },
     time::{Duration, Instant},
 };
 
 use super::record::Record;
+pub use cloudfront::host_name;
 pub use line::Lines;
 pub(super) use line::Middle;
 pub use stamp::rfc3339;
@@ -27,12 +32,34 @@ pub const LINE_AGE_MAX: Duration = Duration::from_millis(200);
 const SPARE_MAX: usize = 4;
 
 /// What a line looks like.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Format {
     /// One flat JSON object.
     Json,
     /// NCSA combined.
     Combined,
+    /// CloudFront's standard log.
+    CloudFront {
+        /// This machine's name in it.
+        location: Arc<str>,
+    },
+}
+
+impl Format {
+    /// What a file begins with.
+    #[must_use]
+    pub const fn file_head(&self) -> &'static str {
+        match self {
+            Self::Json | Self::Combined => "",
+            Self::CloudFront { .. } => cloudfront::FILE_HEAD,
+        }
+    }
+
+    /// Whether lines show [`Details`](super::details::Details).
+    #[must_use]
+    pub const fn shows_details(&self) -> bool {
+        matches!(self, Self::CloudFront { .. })
+    }
 }
 
 /// Where lines go.
@@ -104,6 +131,11 @@ impl LogBuffer {
         } else {
             0
         }
+    }
+
+    /// Whether lines show [`Details`](super::details::Details).
+    pub(super) fn shows_details(&self) -> bool {
+        self.lines.format().shows_details()
     }
 
     /// The middle of this record's line, and of all that agree in it.

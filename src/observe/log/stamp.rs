@@ -32,6 +32,16 @@ pub(super) fn write_rfc3339(second: u64, to: &mut Vec<u8>) {
     );
 }
 
+/// `2026-11-20`, a tab, `09:08:07`.
+pub(super) fn write_date_and_time(second: u64, to: &mut Vec<u8>) {
+    let (year, month, day) = civil(second / 86_400);
+    let (hour, minute, second) = of_day(second);
+    let _ = write!(
+        to,
+        "{year:04}-{month:02}-{day:02}\t{hour:02}:{minute:02}:{second:02}"
+    );
+}
+
 /// `20/Nov/2026:09:08:07 +0000`.
 pub(super) fn write_ncsa_time(second: u64, to: &mut Vec<u8>) {
     const MONTHS: [&str; 12] = [

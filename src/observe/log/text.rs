@@ -77,7 +77,7 @@ pub(super) fn escape_ncsa(text: &[u8], to: &mut Vec<u8>) {
     }
 }
 
-fn write_hex(byte: u8, to: &mut Vec<u8>) {
+pub(super) fn write_hex(byte: u8, to: &mut Vec<u8>) {
     for nibble in [byte >> 4, byte & 15] {
         to.push(if nibble < 10 {
             b'0' + nibble

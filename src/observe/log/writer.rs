@@ -45,12 +45,12 @@ pub struct WriterHandle {
 }
 
 impl Writer {
-    /// Opens the target and starts the thread.
+    /// Opens the target and starts the thread. A file that is new, here or later, begins with `file_head`; so does standard output.
     ///
     /// # Errors
     /// The file can't be opened for appending, or the system has no thread left.
-    pub fn start(target: Target) -> io::Result<Self> {
-        Self::start_with(Sink::open(target)?)
+    pub fn start(target: Target, file_head: &'static str) -> io::Result<Self> {
+        Self::start_with(Sink::open(target, file_head)?)
     }
 
     /// Starts the thread on any sink: tests look at what arrives, and hold it up.
@@ -127,7 +127,11 @@ impl WriterHandle {
 /// Where bytes end.
 enum Sink {
     Stdout,
-    File { target: std::path::PathBuf, file: File },
+    File {
+        target: std::path::PathBuf,
+        file: File,
+        file_head: &'static str,
+    },
     Other(Box<dyn Write + Send>),
 }
 
@@ -142,20 +146,30 @@ impl fmt::Debug for Sink {
 }
 
 impl Sink {
-    fn open(target: Target) -> io::Result<Self> {
+    fn open(target: Target, file_head: &'static str) -> io::Result<Self> {
         Ok(match target {
-            Target::Stdout => Self::Stdout,
+            Target::Stdout => {
+                let mut sink = Self::Stdout;
+                let _ = sink.write(file_head.as_bytes()); // lines that can't be written are counted
+                sink
+            }
             Target::File(target) => Self::File {
-                file: open(&target)?,
+                file: open(&target, file_head)?,
                 target,
+                file_head,
             },
         })
     }
 
     /// Opens a file anew; the old one stays when that fails.
     fn reopen(&mut self) -> io::Result<()> {
-        if let Self::File { target, file } = self {
-            *file = open(target)?;
+        if let Self::File {
+            target,
+            file,
+            file_head,
+        } = self
+        {
+            *file = open(target, file_head)?;
         }
         Ok(())
     }
@@ -172,12 +186,16 @@ impl Sink {
     }
 }
 
-fn open(path: &Path) -> io::Result<File> {
-    OpenOptions::new()
+fn open(path: &Path, file_head: &str) -> io::Result<File> {
+    let mut file = OpenOptions::new()
         .append(true)
         .create(true)
         .mode(FILE_MODE)
-        .open(path)
+        .open(path)?;
+    if !file_head.is_empty() && file.metadata().is_ok_and(|about| about.len() == 0) {
+        file.write_all(file_head.as_bytes())?;
+    }
+    Ok(file)
 }
 
 /// The thread's own state.

@@ -275,4 +275,17 @@ fn ending(html: &mut Html, explained: &Explanation) {
         );
         html.text(&refused.why).raw("</div></li>");
     }
+    for shown in &explained.error_pages {
+        let statuses: Vec<String> = shown.status.iter().map(ToString::to_string).collect();
+        html.element(
+            "<li><span class=\"step\">Errors</span><div>",
+            statuses.join(", "),
+            ": browsers see <code>",
+        );
+        html.text(&shown.shows).raw("</code>");
+        if let Some(status) = shown.answer_status {
+            html.element(", answered with ", status, "");
+        }
+        html.element("<code class=\"place\">", &shown.place, "</code></div></li>");
+    }
 }

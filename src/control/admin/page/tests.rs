@@ -13,7 +13,7 @@ use crate::{
         endpoints::Asked,
         refusal::Refusal,
     },
-    snapshot::{diff, explain},
+    snapshot::{diff, error_pages, explain},
 };
 
 #[test]
@@ -331,6 +331,12 @@ fn explanation_of(text: &str) -> explain::Explanation {
             location: own(),
             why: own(),
         }),
+        error_pages: vec![error_pages::Shown {
+            status: vec![404],
+            shows: own(),
+            answer_status: Some(200),
+            place: own(),
+        }],
         refused: Some(explain::Refused {
             status: 400,
             why: own(),
