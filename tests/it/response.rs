@@ -109,7 +109,12 @@ impl Case {
             Err(Stop::Ambiguous(_)) => refused = Some(400),
             Err(Stop::NoRoute) => refused = Some(404),
             Err(Stop::UnknownHost) => refused = Some(421),
-            Ok(_) | Err(Stop::Denied { .. }) => {}
+            Err(
+                Stop::Method { status, .. } | Stop::ToHttps { status, .. } | Stop::Redirect { status, .. },
+            ) => {
+                refused = Some(status.as_u16());
+            }
+            Ok(_) | Err(Stop::Denied { .. } | Stop::PlainHttp { .. }) => {}
         }
         let rules = route.and_then(|route| at.rule(route)?.policy.response.as_ref());
         if let Some(rules) = rules {
