@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use banyan::{
     config::Sources,
-    policy::{Policy, RequestPolicy, request::Https},
+    policy::{Policy, request::Https},
 };
 use http::{Method, Request, Response};
 use hyper::body::Incoming;
@@ -337,13 +337,9 @@ fn a_route_that_asks_who_someone_is_stays_closed_over_plain_http_whatever_it_say
     let mut settings = settings(&sources);
     for route in &mut settings.routes {
         // no file can say this
-        route.policy = Arc::new(Policy {
-            request: RequestPolicy {
-                https: Https::Allow,
-                ..RequestPolicy::default()
-            },
-            ..Policy::clone(&route.policy)
-        });
+        let mut policy = Policy::clone(&route.policy);
+        policy.request.https = Https::Allow;
+        route.policy = Arc::new(policy);
     }
     let at = compiled_from(&settings, vec![7; 32]);
     let row = Row {
