@@ -191,7 +191,7 @@ impl io::Write for Written {
 
 /// Records that differ from the first in one thing each.
 fn kinds() -> Vec<Record> {
-    let change: [fn(&mut Record); 22] = [
+    let change: [fn(&mut Record); 25] = [
         |_| {},
         |record| record.method = Method::POST,
         |record| record.status = Some(StatusCode::NOT_FOUND),

@@ -130,8 +130,8 @@ async fn pass_through(
         identity: decision.identity.as_ref(),
         ready: decided,
     };
-    let sent = failover::send(outgoing, rule, edge, at, &mut following.record, interim);
-    let (mut response, under_way) = sent.await?;
+    let (mut response, under_way) =
+        failover::send(outgoing, rule, edge, at, &mut following.record, interim).await?;
     following.record.outcome = match &response.body {
         Body::Tunnel(_) => Outcome::Tunnelled,
         _ => Outcome::Forwarded,
