@@ -63,7 +63,16 @@ async fn pair(
 ) -> Answered {
     let mut spare = outgoing.head.clone(); // the first backend's path, host and fields are no business of the second's
     let identity = outgoing.identity;
-    let answered = forward::send(outgoing, edge, at, record, interim).await;
+    let (now, first) = (outgoing.ready, outgoing.backend);
+    let is_well = |id| {
+        at.backend(id)
+            .is_some_and(|backend| forward::is_well(backend, now, edge))
+    };
+    // a visitor need not find out anew what checks and the last visitors found out, unless both are sick
+    let answered = match is_well(first) || !is_well(second) {
+        true => forward::send(outgoing, edge, at, record, interim).await,
+        false => Err(Refusal::no_server()),
+    };
     let cause = match &answered {
         Ok((response, _)) => terms.on.word(response.status),
         Err(refusal) => (refusal.side == Side::Backend).then_some(refusal.reason),

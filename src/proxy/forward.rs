@@ -143,6 +143,12 @@ fn address(outgoing: &mut Outgoing<'_>, backend: &Backend, edge: &Edge) {
     }
 }
 
+/// Whether this core knows a server of `backend` that is fit to be asked.
+pub fn is_well(backend: &Backend, now: Instant, edge: &Edge) -> bool {
+    let mut servers = backend.servers.iter();
+    servers.any(|server| edge.pools.of(server).usable(now))
+}
+
 fn choose<'p>(
     pools: &'p [Rc<Pool>],
     tried: &[usize],

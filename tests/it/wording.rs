@@ -1,6 +1,13 @@
 //! What a backend's table says of its requests: path, host, fields, how long they may take, how often they are tried.
 
-use std::{fs, time::Duration};
+use std::{
+    fs,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::Duration,
+};
 
 use bytes::Bytes;
 use http::{Method, Request, Response, StatusCode};
@@ -315,34 +322,69 @@ async fn a_whole_answer_in_time_is_left_alone() {
     }
 }
 
-/// A visitor who takes the time to send a body must not make the server look sick.
+/// A visitor who takes the time to send a body must not make the server look sick. What a core thinks of a server shows where there
+/// is another one.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn slow_senders_say_nothing_against_the_server() {
+    let (patient, well) = (echo_all("patient"), Arc::new(AtomicBool::new(false)));
+    let telling = Arc::clone(&well);
+    let other = move |_: Request<Incoming>| {
+        let mut response = Response::new(full("other"));
+        if !telling.load(Ordering::SeqCst) {
+            *response.status_mut() = StatusCode::SERVICE_UNAVAILABLE;
+        }
+        std::future::ready(response)
+    };
+    let servers = [
+        Server::new(Speaks::Http1, patient),
+        Server::new(Speaks::Http1, other),
+    ];
     let world = World::new()
         .top("cores = 1")
-        .backend("legacy", |request: Request<Incoming>| async move {
-            if request.method() == Method::POST {
-                return echo_all(request).await;
-            }
-            Response::new(full("well"))
-        })
+        .servers("legacy", &servers.each_ref().map(Server::url))
         .settings("legacy", "total_timeout = \"100ms\"")
+        .settings(
+            "legacy",
+            "health = { path = \"/healthz\", interval = \"100ms\", unhealthy_after = 1, healthy_after = 1 }",
+        )
         .start()
         .await;
-    let mut client = world.client(Http::Two).await;
-    for _ in 0..8 {
+    let health = async |wanted: &str| {
+        until(wanted, async || {
+            let told = world.admin("/api/backends").await;
+            let told: serde_json::Value = serde_json::from_str(told.text()).unwrap();
+            told["backends"][0]["servers"][1]["health"] == wanted
+        })
+        .await;
+    };
+    health("unhealthy").await;
+    let mut sending = world.client(Http::Two).await;
+    for _ in 0..5 {
         let (sender, body) = channel();
-        let request = client.request(&Method::POST, "/", body);
-        let answer = client.ask(request).await;
+        let request = sending.request(&Method::POST, "/", body);
+        let answer = sending.ask(request).await;
         assert_eq!(answer.status, 504, "{answer:?}");
         drop(sender);
     }
-    assert_eq!(client.get("/").await.text(), "well");
+    well.store(true, Ordering::SeqCst);
+    health("healthy").await;
+    let mut found = std::collections::BTreeSet::new();
+    for _ in 0..30 {
+        found.insert(sending.get("/").await.text().to_owned());
+    }
+    assert_eq!(found.len(), 2, "the patient one was left alone: {found:?}");
 }
 
-async fn echo_all(request: Request<Incoming>) -> Response<Body> {
-    let body = http_body_util::BodyExt::collect(request.into_body()).await;
-    Response::new(full(body.map(|body| body.to_bytes()).unwrap_or_default()))
+/// Reads a request's whole body before it answers with `text`.
+fn echo_all(
+    text: &'static str,
+) -> impl Fn(Request<Incoming>) -> futures_util::future::BoxFuture<'static, Response<Body>> + Send + Sync {
+    move |request| {
+        Box::pin(async move {
+            let _ = http_body_util::BodyExt::collect(request.into_body()).await;
+            Response::new(full(text))
+        })
+    }
 }
 
 /// How many attempts the log tells of, where nobody listens.
