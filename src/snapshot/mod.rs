@@ -1,7 +1,7 @@
 //! Everything a request needs, frozen.
 //!
 //! [`compile`] makes a snapshot from settings, [`decide`] answers what happens to a request (live traffic, `banyan explain`, the
-//! squads' tests and the admin API all ask it; [`preflight`] is its part for browsers that ask first), [`explain`] (with `goes`) writes down
+//! squads' tests and the admin API all ask it; [`preflight`] is its part for browsers that ask first), [`explain`] (with `goes` and `told`) writes down
 //! why, [`live`] publishes, [`diff`] tells two apart.
 //! A snapshot has no setter. State that changes (connections, breakers, health, the gate's keys) lives beside it and is
 //! carried over by name.
@@ -17,6 +17,7 @@ pub mod live;
 mod notes;
 pub mod preflight;
 pub mod prove;
+mod told;
 
 use std::{collections::HashSet, sync::Arc};
 

@@ -247,6 +247,24 @@ fn ending(html: &mut Html, explained: &Explanation) {
             "</code></div></li>",
         );
     }
+    instead(html, explained);
+    for shown in &explained.error_pages {
+        let statuses: Vec<String> = shown.status.iter().map(ToString::to_string).collect();
+        html.element(
+            "<li><span class=\"step\">Errors</span><div>",
+            statuses.join(", "),
+            ": browsers see <code>",
+        );
+        html.text(&shown.shows).raw("</code>");
+        if let Some(status) = shown.answer_status {
+            html.element(", answered with ", status, "");
+        }
+        html.element("<code class=\"place\">", &shown.place, "</code></div></li>");
+    }
+}
+
+/// What Banyan answers itself.
+fn instead(html: &mut Html, explained: &Explanation) {
     if let Some(answered) = &explained.answered {
         html.element(
             "<li class=\"end good\"><span class=\"step\">Answered</span><div><b>",
@@ -274,18 +292,5 @@ fn ending(html: &mut Html, explained: &Explanation) {
             "</b> ",
         );
         html.text(&refused.why).raw("</div></li>");
-    }
-    for shown in &explained.error_pages {
-        let statuses: Vec<String> = shown.status.iter().map(ToString::to_string).collect();
-        html.element(
-            "<li><span class=\"step\">Errors</span><div>",
-            statuses.join(", "),
-            ": browsers see <code>",
-        );
-        html.text(&shown.shows).raw("</code>");
-        if let Some(status) = shown.answer_status {
-            html.element(", answered with ", status, "");
-        }
-        html.element("<code class=\"place\">", &shown.place, "</code></div></li>");
     }
 }
