@@ -7,6 +7,7 @@ use schemars::JsonSchema;
 use serde::Deserialize;
 
 use super::{
+    access::{self, CountriesFile, Offered, SignedFile, ViewerFile},
     backends::{self, BackendFile},
     claims,
     examples::{self, TestFile},
@@ -74,6 +75,12 @@ struct RouteFile {
     roles: Option<Spot<Vec<String>>>,
     /// Lets paths with `%2F` or `%5C` through as they are, instead of answering 400.
     allow_encoded_slash: bool,
+    /// Only signed addresses are let in.
+    signed: Option<Spot<SignedFile>>,
+    /// Countries that are let in.
+    geo: Option<Spot<CountriesFile>>,
+    /// What the backend is told of viewers.
+    viewer: Option<Spot<ViewerFile>>,
 }
 
 /// What a squad's file says, with the places that later judgements point at.
@@ -111,6 +118,8 @@ pub(super) struct RoutePart {
 /// What a squad's file is judged against.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Around<'e> {
+    /// What the operator's file has for routes; `None`: it can't be read.
+    pub(super) offered: Option<&'e Offered>,
     pub(super) folder: &'e Path,
     /// Host names of the edge; empty: any.
     pub(super) hosts: &'e [String],
@@ -197,6 +206,12 @@ impl RouteFile {
             .filter_map(|flag| target::flag_key(flag, report))
             .collect();
         let requirement = self.requirement(table, around.gate, report);
+        let access = access::Written {
+            signed: self.signed.as_ref(),
+            geo: self.geo.as_ref(),
+            viewer: self.viewer.as_ref(),
+        };
+        let access = access.settle(around.offered, report);
         let (path, span) = path?;
         let Target {
             settings: target,
@@ -227,7 +242,7 @@ impl RouteFile {
                 flags,
                 requirement,
                 allow_encoded_slash: self.allow_encoded_slash,
-                policy: Arc::new(Policy::default()),
+                policy: Arc::new(Policy { access }),
             },
         })
     }

@@ -3,6 +3,7 @@
 use std::{collections::BTreeMap, ops::Range, sync::Arc};
 
 use super::{
+    access::Offered,
     Env, FileStatus, Loaded, cross, document, flag_sets,
     flags::FlagFile,
     operator::OperatorFile,
@@ -35,6 +36,8 @@ pub(super) struct OperatorPart {
     pub(super) edge: EdgeSettings,
     /// Where each squad is written.
     pub(super) squad_spans: BTreeMap<String, Range<usize>>,
+    /// What routes may use of it.
+    offered: Arc<Offered>,
 }
 
 /// A flag with its file.
@@ -64,7 +67,9 @@ impl Site {
         let hosts = main
             .map(|operator| operator.edge.hosts.clone())
             .unwrap_or_default();
+        let offered = main.map(|operator| Arc::clone(&operator.offered));
         let around = Around {
+            offered: offered.as_deref(),
             folder: &sources.folder,
             hosts: &hosts,
             gate: site.gate(sources),
@@ -145,8 +150,9 @@ impl Site {
         let mut report = Report::of(&sources.main, text);
         match document::read::<OperatorFile>(text, env, &mut report) {
             Some(file) => {
-                let edge = file.settle(&sources.folder, &mut report);
+                let edge = file.settle(sources, &mut report);
                 self.operator = Some(OperatorPart {
+                    offered: Arc::new(Offered::of(&edge.key_groups, file.has_geo(), &report)),
                     edge,
                     squad_spans: file.squad_spans(),
                 });

@@ -4,10 +4,12 @@ use std::{
     collections::BTreeMap,
     fs,
     io::{self, Read},
-    os::unix::fs::OpenOptionsExt,
+    os::unix::fs::{MetadataExt, OpenOptionsExt},
     path::{Path, PathBuf},
     sync::Arc,
 };
+
+use super::attached::{self, Attached};
 
 /// Longest file that is read, in bytes: 10,000 routes take two.
 pub const FILE_BYTES_MAX: u64 = 16 * 1024 * 1024;
@@ -30,6 +32,8 @@ pub struct Sources {
     pub main: String,
     files: BTreeMap<String, Arc<str>>,
     unreadable: BTreeMap<String, Unreadable>,
+    /// Keys and databases that the operator's file names.
+    attached: Attached,
 }
 
 /// Why a file has no text.
@@ -69,6 +73,7 @@ impl Sources {
             main: OPERATOR_FILE.to_owned(),
             files: BTreeMap::new(),
             unreadable: BTreeMap::new(),
+            attached: Attached::default(),
         }
     }
 
@@ -78,6 +83,12 @@ impl Sources {
     /// problem when the sources are loaded; nothing is skipped in silence but hidden files and other endings.
     #[must_use]
     pub fn read(path: &Path) -> Self {
+        Self::read_again(path, &Self::empty(""))
+    }
+
+    /// As [`Sources::read`], but large files that have not changed since `before` was read are taken from there.
+    #[must_use]
+    pub fn read_again(path: &Path, before: &Self) -> Self {
         let absolute = std::path::absolute(path).unwrap_or_else(|_| path.to_owned());
         let is_file = absolute.extension().is_some_and(|ending| ending == "toml") && !absolute.is_dir();
         let (folder, main) = match (is_file, absolute.parent(), absolute.file_name()) {
@@ -89,6 +100,7 @@ impl Sources {
             ..Self::empty(folder)
         };
         sources.read_file(&main);
+        sources.read_attached(&before.attached);
         for (folder, _) in FOLDERS {
             sources.read_folder(folder);
         }
@@ -115,6 +127,22 @@ impl Sources {
     pub fn insert(&mut self, file: &str, text: impl Into<Arc<str>>) {
         self.unreadable.remove(file);
         self.files.insert(file.to_owned(), text.into());
+    }
+
+    /// Adds or replaces a file that the operator's file names.
+    pub fn attach(&mut self, name: &str, bytes: impl Into<Arc<[u8]>>) {
+        let bytes = Ok(bytes.into());
+        self.attached.0.insert(name.to_owned(), attached::File { bytes, stamp: None });
+    }
+
+    /// A file that the operator's file calls `name`, or why it can't be had. `None`: it was not read.
+    pub(super) fn attached(&self, name: &str) -> Option<&Result<Arc<[u8]>, Unreadable>> {
+        self.attached.0.get(name).map(|file| &file.bytes)
+    }
+
+    /// Where the files are that the operator's file names, absolute, also of those that aren't there.
+    pub fn attachments(&self) -> impl Iterator<Item = PathBuf> {
+        self.attached.0.keys().map(|name| self.folder.join(name))
     }
 
     /// The same sources with one more text; reads well in tests.
@@ -179,6 +207,7 @@ impl Sources {
         all.retain(|file| {
             self.files.get(file) != other.files.get(file)
                 || self.unreadable.get(file) != other.unreadable.get(file)
+                || (*file == self.main && self.attached != other.attached)
         });
         all
     }
@@ -218,6 +247,20 @@ impl Sources {
         }
     }
 
+    fn read_attached(&mut self, before: &Attached) {
+        let text = self.files.get(&self.main).map(|text| &**text).unwrap_or_default();
+        for (name, bytes_max) in attached::named(text, &super::process_env) {
+            let path = self.folder.join(&name);
+            let stamp = stamp(&path);
+            let known = before.0.get(&name).filter(|known| stamp.is_some() && known.stamp == stamp);
+            let file = known.cloned().unwrap_or_else(|| attached::File {
+                bytes: read_bytes(&path, bytes_max).map(Arc::from),
+                stamp,
+            });
+            self.attached.0.insert(name, file);
+        }
+    }
+
     fn read_file(&mut self, file: &str) {
         match read_text(&self.folder.join(file)) {
             Ok(text) => self.insert(file, text),
@@ -229,7 +272,20 @@ impl Sources {
 /// Linux on every architecture that this program is built for.
 const O_NONBLOCK: i32 = 0o4000;
 
+/// What tells that a large file is still the same.
+fn stamp(path: &Path) -> Option<attached::Stamp> {
+    let about = fs::metadata(path).ok()?;
+    let times = ((about.mtime(), about.mtime_nsec()), (about.ctime(), about.ctime_nsec()));
+    (about.len() >= attached::STAMPED_BYTES_MIN)
+        .then(|| (about.dev(), about.ino(), about.len(), times.0, times.1))
+}
+
 fn read_text(path: &Path) -> Result<String, Unreadable> {
+    let bytes = read_bytes(path, FILE_BYTES_MAX)?;
+    String::from_utf8(bytes).map_err(|error| Unreadable::NotText(error.utf8_error().valid_up_to()))
+}
+
+fn read_bytes(path: &Path, bytes_max: u64) -> Result<Vec<u8>, Unreadable> {
     let refused = |error: io::Error| match error.kind() {
         io::ErrorKind::NotFound => Unreadable::Missing,
         _ => Unreadable::Refused(error.to_string()),
@@ -244,17 +300,17 @@ fn read_text(path: &Path) -> Result<String, Unreadable> {
     if !about.is_file() {
         return Err(Unreadable::Refused("it is no regular file".to_owned()));
     }
-    if about.len() > FILE_BYTES_MAX {
+    if about.len() > bytes_max {
         return Err(Unreadable::TooLong(about.len()));
     }
     let mut bytes = Vec::with_capacity(usize::try_from(about.len()).unwrap_or_default());
-    file.take(FILE_BYTES_MAX + 1)
+    file.take(bytes_max.saturating_add(1))
         .read_to_end(&mut bytes)
         .map_err(refused)?;
-    if bytes.len() as u64 > FILE_BYTES_MAX {
+    if bytes.len() as u64 > bytes_max {
         return Err(Unreadable::TooLong(bytes.len() as u64));
     }
-    String::from_utf8(bytes).map_err(|error| Unreadable::NotText(error.utf8_error().valid_up_to()))
+    Ok(bytes)
 }
 
 #[cfg(test)]

@@ -204,6 +204,7 @@ impl Publisher {
             main: self.last_seen.main.clone(),
             certs: edge.certs.clone(),
             keys,
+            attached: self.last_seen.attachments().collect(),
         }
     }
 
@@ -218,7 +219,7 @@ impl Publisher {
         self.reload_certificates();
         self.free_retired();
         let began = clock::steady();
-        let sources = Sources::read(&self.path);
+        let sources = Sources::read_again(&self.path, &self.last_seen);
         if sources == self.last_seen {
             return self.show(Status::clone(&self.status.load()));
         }

@@ -30,6 +30,8 @@ pub struct Wanted {
     pub certs: PathBuf,
     /// The file with the gate's keys, where they are in a file.
     pub keys: Option<PathBuf>,
+    /// Keys that may sign addresses, and the database of places.
+    pub attached: Vec<PathBuf>,
 }
 
 /// Watches files until dropped.
@@ -173,8 +175,8 @@ impl Sieve {
             folder(wanted.certs.clone(), Reads::Certificates),
         ];
         folders.extend(Sources::folders().map(|name| folder(wanted.folder.join(name), Reads::Sources(name))));
-        let keys = wanted.keys.as_deref();
-        if let Some((parent, name)) = keys.and_then(|keys| keys.parent().zip(keys.file_name())) {
+        let files = wanted.keys.iter().chain(&wanted.attached);
+        for (parent, name) in files.filter_map(|file| file.parent().zip(file.file_name())) {
             folders.push(folder(parent.to_path_buf(), Reads::One(name.into())));
         }
         Self { folders }

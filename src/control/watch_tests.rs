@@ -10,6 +10,7 @@ fn wanted(folder: &Path) -> Wanted {
         main: "banyan.toml".to_owned(),
         certs: folder.join("certs"),
         keys: Some(folder.join("keys/jwks")),
+        attached: vec![folder.join("keys/videos.pem"), folder.join("geo/city.mmdb")],
     }
 }
 
@@ -56,6 +57,8 @@ async fn only_files_that_are_read_are_told_of() {
         "certs/www.crt",
         "certs/www.key",
         "keys/jwks",
+        "keys/videos.pem",
+        "geo/city.mmdb",
     ];
     let others = [
         "access.log",
@@ -65,8 +68,9 @@ async fn only_files_that_are_read_are_told_of() {
         "flags/access.log",
         "certs/banyan.toml",
         "keys/jwks.pem",
+        "geo/asn.mmdb",
     ];
-    for folder in ["routes", "flags", "certs", "keys"] {
+    for folder in ["routes", "flags", "certs", "keys", "geo"] {
         fs::create_dir(site.join(folder)).unwrap();
     }
     let mut watch = Watch::start(wanted(site)).unwrap();

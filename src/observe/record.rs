@@ -136,6 +136,8 @@ impl Outcome {
 pub struct TlsFacts {
     /// `TLSv1.2` or `TLSv1.3`.
     pub version: &'static str,
+    /// The cipher suite, as OpenSSL calls it.
+    pub cipher: Option<&'static str>,
     /// The name that the client asked for.
     pub server_name: Option<Arc<str>>,
     /// Whether an earlier session was resumed.

@@ -107,7 +107,7 @@ fn words(status: StatusCode) -> (&'static str, &'static str) {
         401 => ("Please sign in", "This page is for people who are signed in."),
         403 => (
             "Not for you",
-            "You are signed in, but this page asks for a right that you don't have.",
+            "This page asks for a right, or a valid link, that you don't have.",
         ),
         404 => ("Nothing here", "There is no page at this address."),
         405 => ("That can't be done here", "This method is not served."),

@@ -12,7 +12,7 @@ use http::{Method, StatusCode};
 use smallvec::SmallVec;
 
 use super::{
-    answer,
+    access, answer,
     edge::{Edge, Peer},
     follow::Following,
     forward::{self, Outgoing},
@@ -108,6 +108,7 @@ async fn pass_through(
         host: &host,
         target: head.target(),
         headers: &head.headers,
+        client: Some(following.record.client),
         credential: Credential::Fields(&edge.tokens),
         entropy: edge.random16(),
     };
@@ -122,6 +123,7 @@ async fn pass_through(
     let decision = decision.settle();
     let over_http2 = matches!(head.upgrade, Some(Upgrade::Http2(_)));
     rewrite(head, &decision, peer, edge, at, following)?;
+    access::finish(head, &rule.policy.access, peer, &following.record, at);
     let outgoing = Outgoing {
         head,
         body: following.count_in(body),
@@ -274,6 +276,12 @@ fn stopped(stop: Stop, at: &Snapshot, record: &mut Record) -> Refusal {
         Stop::Ambiguous(ambiguous) => ambiguous.into(),
         Stop::UnknownHost => Refusal::unknown_host(),
         Stop::NoRoute => Refusal::no_route(),
+        Stop::Barred { route, why } => {
+            if let Some(rule) = at.rule(route) {
+                note_rule(rule, record);
+            }
+            why.into()
+        }
         Stop::Denied { route, denied } => {
             if let Some(rule) = at.rule(route) {
                 note_rule(rule, record);

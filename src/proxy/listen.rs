@@ -153,6 +153,7 @@ async fn serve(tcp: TcpStream, mut peer: Peer, tls: Option<Arc<ServerTls>>, edge
             edge.observe.count(Family::TlsHandshakes, &labels, 1);
             peer.tls = Some(Rc::new(TlsFacts {
                 version: facts.version.as_str(),
+                cipher: facts.cipher,
                 server_name: facts.sni,
                 resumed: facts.resumed,
             }));

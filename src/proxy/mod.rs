@@ -4,6 +4,7 @@
 //! [`follow`] watches the answer's body to its end, [`refusal`] and [`answer`] are what happens instead, [`redirect`] is the
 //! plain listener, [`edge`] is what a core keeps.
 
+mod access;
 pub mod answer;
 pub mod edge;
 pub mod exchange;

@@ -1,16 +1,17 @@
 //! What happens to a request: one pure function for live traffic, `banyan explain`, the squads' tests and the admin API.
 
-use std::{borrow::Cow, sync::Arc};
+use std::{borrow::Cow, net::IpAddr, sync::Arc};
 
 use http::Method;
 use smallvec::SmallVec;
 
-use super::{BackendId, GateAtWork, Rule, Snapshot, Target};
+use super::{BackendId, GateAtWork, Rule, Snapshot, Target, access};
 use crate::{
     clock::UnixTime,
     fields::Fields,
     flag::{self, Choice, Flag, FlagId, Person, Subject},
     gate::{self, Auth, Denied, Identity, TokenMemory},
+    policy::{access::Barred, signed::Granted},
     route::{
         self, Probe, RouteId,
         target::{self, Ambiguous, EncodedSlash},
@@ -31,6 +32,8 @@ pub struct Ask<'h, 't> {
     pub target: &'t str,
     /// Its fields.
     pub headers: &'h Fields,
+    /// Whose it is, as trusted proxies say. `None`: nobody said (explain and tests).
+    pub client: Option<IpAddr>,
     /// Who signed it.
     pub credential: Credential<'h>,
     /// 128 random bits for a visitor who has no cookie yet.
@@ -127,6 +130,13 @@ pub enum Stop {
     UnknownHost,
     /// No route takes it.
     NoRoute,
+    /// It bears no signature that counts, or comes from a country that the route is not for.
+    Barred {
+        /// The route that took it.
+        route: RouteId,
+        /// Why.
+        why: Barred,
+    },
     /// The gate says no.
     Denied {
         /// The route that took it.
@@ -142,6 +152,8 @@ pub trait Trail<'s>: route::Watch<'s> + flag::Watch {
     fn normalised(&mut self, _path: &str) {}
     /// The route that takes it.
     fn took(&mut self, _route: RouteId) {}
+    /// The signature that the route asks for.
+    fn signed(&mut self, _granted: &Granted<'_>) {}
     /// What the gate said.
     fn passed_gate(&mut self, _identity: Option<&Identity>) {}
     /// What the visitor cookie was.
@@ -179,6 +191,7 @@ pub fn decide<'s, 't, T: Trail<'s>>(
     if let (Some(ambiguous), false) = (judged.only_lenient, rule.allow_encoded_slash) {
         return Err(Stop::Ambiguous(ambiguous));
     }
+    access::pass(ask, now, (rule, &judged.path), at, trail).map_err(|why| Stop::Barred { route, why })?;
     let identity =
         pass_gate(ask, now, rule, at.gate.as_ref()).map_err(|denied| Stop::Denied { route, denied })?;
     trail.passed_gate(identity.as_deref());
@@ -241,6 +254,15 @@ fn normalise<'a>(path: &'a str, at: &Snapshot) -> Result<Judged<'a>, Stop> {
     }
 }
 
+/// The host that routes are looked up for. `None`: the edge does not answer for the one that is asked.
+pub(super) fn judged_host<'a>(ask: &Ask<'a, '_>, at: &'a Snapshot) -> Option<&'a str> {
+    match (at.answers_for(ask.host), ask.entrance) {
+        (true, _) => Some(ask.host),
+        (false, Entrance::Private) => Some(at.hosts.first().map_or(ask.host, String::as_str)),
+        (false, Entrance::Public) => None,
+    }
+}
+
 fn find<'s, T: Trail<'s>>(
     ask: &Ask<'_, '_>,
     query: Option<&str>,
@@ -248,11 +270,7 @@ fn find<'s, T: Trail<'s>>(
     at: &'s Snapshot,
     trail: &mut T,
 ) -> Result<RouteId, Stop> {
-    let host = match (at.answers_for(ask.host), ask.entrance) {
-        (true, _) => ask.host,
-        (false, Entrance::Private) => at.hosts.first().map_or(ask.host, String::as_str),
-        (false, Entrance::Public) => return Err(Stop::UnknownHost),
-    };
+    let host = judged_host(ask, at).ok_or(Stop::UnknownHost)?;
     let probe = Probe {
         host,
         method: ask.method,

@@ -123,8 +123,8 @@ fn meaning(rule: &Rule, snapshot: &Snapshot) -> String {
         .collect();
     let claim = &rule.claim;
     format!(
-        "{:?} {:?} {:?} {backends:?} {flags:?} {:?};",
-        claim.hosts, claim.order, claim.conditions, rule.requirement
+        "{:?} {:?} {:?} {backends:?} {flags:?} {:?} {:?};",
+        claim.hosts, claim.order, claim.conditions, rule.requirement, rule.policy
     )
 }
 

@@ -6,13 +6,14 @@ use schemars::JsonSchema;
 use serde::Serialize;
 
 use super::{
-    Snapshot, Target,
+    Snapshot, Target, access,
     decide::{Ask, Decision, Stop, Trail, decide},
 };
 use crate::{
     clock::UnixTime,
     flag::{self, Choice, FlagId, Outcome, RolloutBy},
     gate::{Auth, Identity},
+    policy::signed::Granted,
     route::{self, PassedOver, RouteId},
     visitor::SeenState,
 };
@@ -34,6 +35,8 @@ pub struct Explanation {
     pub passed_over: Vec<Passed>,
     /// The route that takes it.
     pub route: Option<Won>,
+    /// The signature of the address, if the route asks for one and it counts.
+    pub signed: Option<String>,
     /// What the gate says.
     pub gate: Option<Gate>,
     /// What the visitor cookie is.
@@ -154,6 +157,7 @@ pub fn explain(ask: &Ask<'_, '_>, now: UnixTime, at: &Snapshot) -> Explanation {
             .route
             .and_then(|route| won(route, notes.path.as_deref(), at)),
         path: notes.path,
+        signed: notes.signed,
         gate: None,
         visitor: None,
         flags: notes
@@ -173,7 +177,11 @@ pub fn explain(ask: &Ask<'_, '_>, now: UnixTime, at: &Snapshot) -> Explanation {
         verdict: "passes".to_owned(),
     });
     match decided {
-        Ok(decision) => admitted(&mut explanation, &decision, at),
+        Ok(decision) => {
+            admitted(&mut explanation, &decision, at);
+            let told = rule.map(|rule| access::told(ask, rule, at));
+            explanation.headers.extend(told.into_iter().flatten());
+        }
         Err(stop) => refused(&mut explanation, &stop),
     }
     explanation
@@ -225,6 +233,10 @@ fn refused(explanation: &mut Explanation, stop: &Stop) {
         ),
         Stop::UnknownHost => (421, "the host is none of `hosts` in banyan.toml".to_owned()),
         Stop::NoRoute => (404, "no route takes it".to_owned()),
+        Stop::Barred { why, .. } => {
+            explanation.gate = None; // nobody was asked yet
+            (403, why.to_string())
+        }
         Stop::Denied { denied, .. } => (denied.status().as_u16(), denied.to_string()),
     };
     if let (Some(gate), Stop::Denied { .. }) = (&mut explanation.gate, stop) {
@@ -308,6 +320,7 @@ struct Notes<'s> {
     path: Option<String>,
     passed: Vec<PassedOver<'s>>,
     route: Option<RouteId>,
+    signed: Option<String>,
     user: Option<String>,
     flags: Vec<Asked>,
 }
@@ -346,6 +359,10 @@ impl<'s> Trail<'s> for Notes<'s> {
 
     fn took(&mut self, route: RouteId) {
         self.route = Some(route);
+    }
+
+    fn signed(&mut self, granted: &Granted<'_>) {
+        self.signed = Some(access::words(granted));
     }
 
     fn passed_gate(&mut self, identity: Option<&Identity>) {
@@ -396,6 +413,9 @@ impl fmt::Display for Explanation {
                 won.squad,
                 Params(&won.params)
             )?;
+        }
+        if let Some(signed) = &self.signed {
+            writeln!(f, "  signed    {signed}")?;
         }
         if let Some(gate) = &self.gate {
             write_gate(f, gate)?;

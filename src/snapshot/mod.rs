@@ -5,6 +5,7 @@
 //! A snapshot has no setter. State that changes (connections, breakers, health, the gate's keys) lives beside it and is
 //! carried over by name.
 
+mod access;
 pub mod compile;
 pub mod decide;
 pub mod diff;
@@ -24,7 +25,7 @@ use crate::{
     gate::{Gate, KeySet, KeySource, Requirement},
     limits::Limits,
     name::{Place, VariantName},
-    policy::Policy,
+    policy::{Policy, geo},
     route::{Claim, RouteId, Table, host_takes},
     visitor,
 };
@@ -48,6 +49,8 @@ pub struct Snapshot {
     pub visitors: visitor::Keys,
     /// The gate, if there is one.
     pub gate: Option<GateAtWork>,
+    /// Where visitors are, if there is a database of it.
+    pub places: Option<Arc<geo::Database>>,
     /// Bounds.
     pub limits: Arc<Limits>,
     /// Peers whose `X-Forwarded-*` is believed.

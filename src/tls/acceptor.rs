@@ -4,7 +4,7 @@ use std::{fmt, io, sync::Arc, time::Duration};
 
 use arc_swap::ArcSwap;
 use rustls::{
-    AlertDescription, Error as RustlsError, HandshakeKind, InvalidMessage, ProtocolVersion, ServerConfig,
+    AlertDescription, CipherSuite, Error as RustlsError, HandshakeKind, InvalidMessage, ProtocolVersion, ServerConfig,
     crypto::aws_lc_rs::Ticketer,
     server::{ClientHello, ResolvesServerCert, ServerSessionMemoryCache},
     sign::CertifiedKey,
@@ -84,6 +84,9 @@ impl ServerTls {
                 _ => TlsVersion::Tls13,
             },
             alpn_h2: connection.alpn_protocol() == Some(ALPN_H2),
+            cipher: connection
+                .negotiated_cipher_suite()
+                .and_then(|suite| openssl_name(suite.suite())),
             sni: connection.server_name().map(Arc::from),
             resumed: connection.handshake_kind() == Some(HandshakeKind::Resumed),
         };
@@ -135,10 +138,28 @@ pub struct TlsFacts {
     pub version: TlsVersion,
     /// HTTP/2 was agreed on; otherwise HTTP/1.1, also when the client named nothing.
     pub alpn_h2: bool,
+    /// The cipher suite, as OpenSSL and so most logs call it.
+    pub cipher: Option<&'static str>,
     /// The host that the client asked for, lower case.
     pub sni: Option<Arc<str>>,
     /// An earlier session was taken up again, without a certificate being shown.
     pub resumed: bool,
+}
+
+/// The suites that are spoken, all that rustls has.
+const fn openssl_name(suite: CipherSuite) -> Option<&'static str> {
+    Some(match suite {
+        CipherSuite::TLS13_AES_256_GCM_SHA384 => "TLS_AES_256_GCM_SHA384",
+        CipherSuite::TLS13_AES_128_GCM_SHA256 => "TLS_AES_128_GCM_SHA256",
+        CipherSuite::TLS13_CHACHA20_POLY1305_SHA256 => "TLS_CHACHA20_POLY1305_SHA256",
+        CipherSuite::TLS_ECDHE_ECDSA_WITH_AES_256_GCM_SHA384 => "ECDHE-ECDSA-AES256-GCM-SHA384",
+        CipherSuite::TLS_ECDHE_ECDSA_WITH_AES_128_GCM_SHA256 => "ECDHE-ECDSA-AES128-GCM-SHA256",
+        CipherSuite::TLS_ECDHE_ECDSA_WITH_CHACHA20_POLY1305_SHA256 => "ECDHE-ECDSA-CHACHA20-POLY1305",
+        CipherSuite::TLS_ECDHE_RSA_WITH_AES_256_GCM_SHA384 => "ECDHE-RSA-AES256-GCM-SHA384",
+        CipherSuite::TLS_ECDHE_RSA_WITH_AES_128_GCM_SHA256 => "ECDHE-RSA-AES128-GCM-SHA256",
+        CipherSuite::TLS_ECDHE_RSA_WITH_CHACHA20_POLY1305_SHA256 => "ECDHE-RSA-CHACHA20-POLY1305",
+        _ => return None,
+    })
 }
 
 /// Versions of TLS that are spoken.

@@ -33,6 +33,7 @@ struct Case {
     user: Option<User>,
     #[serde(default)]
     private: bool,
+    client: Option<std::net::IpAddr>,
     expect: Expect,
 }
 
@@ -114,6 +115,7 @@ impl Case {
                 roles: user.roles.clone(),
             }),
             private: self.private,
+            client: self.client,
         }
     }
 }

@@ -145,6 +145,7 @@ fn record(known: Known) -> Record {
     record.tls = known.tls.map(|version| {
         Rc::new(TlsFacts {
             version: word(version),
+            cipher: None,
             server_name: shared(known.sni),
             resumed: false,
         })
