@@ -12,9 +12,11 @@
 mod backend;
 mod client;
 mod issuer;
+mod mmdb;
 mod offline;
 mod process;
 mod program;
+mod signer;
 mod websocket;
 mod world;
 
@@ -24,6 +26,7 @@ mod explain;
 mod flags;
 mod forwarding;
 mod gate;
+mod geo;
 mod gone;
 mod kept;
 mod observe;
@@ -32,6 +35,7 @@ mod reload;
 mod routes;
 mod shipped;
 mod shutdown;
+mod signed;
 mod streaming;
 mod strictness;
 mod syscalls;

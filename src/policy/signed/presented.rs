@@ -179,8 +179,10 @@ fn seconds(text: &str) -> Option<u64> {
 }
 
 /// Decodes `CloudFront`'s base64, which stands in addresses as it is: `-` for `+`, `~` for `/`, `_` for the `=` at the end, all of it
-/// there. At most `most` bytes.
+/// there. Programs that pass addresses on write `~` as `%7E`, which means the same. At most `most` bytes.
 fn decoded(text: &str, most: usize) -> Result<Vec<u8>, Unsigned> {
+    let respelt = text.contains('%').then(|| text.replace("%7E", "~").replace("%7e", "~"));
+    let text = respelt.as_deref().unwrap_or(text);
     let body = text.strip_suffix('_').unwrap_or(text);
     let body = body.strip_suffix('_').unwrap_or(body);
     if text.is_empty() || !text.len().is_multiple_of(4) || body.len() / 4 * 3 > most {

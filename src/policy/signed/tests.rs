@@ -165,6 +165,8 @@ fn base64_is_cloudfronts_and_whole() {
     assert_eq!(signature("-~8_"), Ok(vec![0xfb, 0xff]));
     assert_eq!(signature("-w__"), Ok(vec![0xfb]));
     assert_eq!(signature("AAAA"), Ok(vec![0; 3]));
+    assert_eq!(signature("%7e~%7E~"), Ok(vec![0xff; 3]));
+    assert_eq!(signature("%2D~~~"), Err(Unsigned::Malformed));
     for wrong in ["", "A", "AA", "AAA", "AAA=", "+/8_", "-~8", "-_8_", "____", "AA__AAAA", "-~9_", "AAAA____"] {
         assert_eq!(signature(wrong), Err(Unsigned::Malformed), "{wrong}");
     }
