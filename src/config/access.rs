@@ -146,7 +146,11 @@ impl GeoFile {
     /// Opens the database.
     pub(super) fn settle(geo: &Spot<Self>, sources: &Sources, report: &mut Report) -> Option<Arc<Database>> {
         let Some(file) = &geo.value.database else {
-            report.missing(&geo.span, "database", "name a file, such as `database = \"GeoLite2-City.mmdb\"`");
+            report.missing(
+                &geo.span,
+                "database",
+                "name a file, such as `database = \"GeoLite2-City.mmdb\"`",
+            );
             return None;
         };
         let bytes = attached(file, sources, report)?;
@@ -201,7 +205,11 @@ impl Written<'_> {
 
 fn trust(signed: &Spot<SignedFile>, offered: Option<&Offered>, report: &mut Report) -> Trust {
     let Some(names) = &signed.value.keys else {
-        report.missing(&signed.span, "keys", "name groups of `[key_groups]`, such as `keys = [\"videos\"]`");
+        report.missing(
+            &signed.span,
+            "keys",
+            "name groups of `[key_groups]`, such as `keys = [\"videos\"]`",
+        );
         return Trust::new(Vec::new());
     };
     if names.value.is_empty() {
@@ -254,7 +262,11 @@ fn countries(geo: &Spot<CountriesFile>, report: &mut Report) -> Option<Countries
         (None, Some(list)) => (list, Countries::Deny),
         (Some(_), Some(deny)) => {
             report
-                .error("allow-and-deny", deny.span.clone(), "countries are allowed or denied, not both")
+                .error(
+                    "allow-and-deny",
+                    deny.span.clone(),
+                    "countries are allowed or denied, not both",
+                )
                 .hint("take `deny` out: what `allow` does not name is denied");
             return None;
         }
@@ -267,10 +279,19 @@ fn countries(geo: &Spot<CountriesFile>, report: &mut Report) -> Option<Countries
     };
     if list.value.is_empty() {
         report
-            .error("empty-countries", list.span.clone(), "an empty list of countries says nothing")
+            .error(
+                "empty-countries",
+                list.span.clone(),
+                "an empty list of countries says nothing",
+            )
             .hint("name countries, or take `[routes.geo]` out");
     }
-    Some(make(list.value.iter().filter_map(|code| country(code, report)).collect()))
+    Some(make(
+        list.value
+            .iter()
+            .filter_map(|code| country(code, report))
+            .collect(),
+    ))
 }
 
 fn country(code: &Spot<String>, report: &mut Report) -> Option<Country> {
@@ -325,7 +346,9 @@ fn viewer_headers(
 }
 
 fn unknown_header(name: &Spot<String>, report: &mut Report) {
-    let hidden = HIDDEN.iter().any(|hidden| hidden.eq_ignore_ascii_case(&name.value));
+    let hidden = HIDDEN
+        .iter()
+        .any(|hidden| hidden.eq_ignore_ascii_case(&name.value));
     let (what, hint) = if hidden {
         let what = format!("`{}` is not known to Banyan", name.value);
         let hint = "it would take the bytes of the TLS handshake or of the head as they came; take it out";

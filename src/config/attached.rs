@@ -48,7 +48,12 @@ pub(super) fn named(text: &str, env: &Env<'_>) -> Vec<(String, u64)> {
     let mut found = Vec::new();
     let groups = inside(&root, "key_groups").and_then(entries);
     for group in groups.into_iter().flatten() {
-        found.extend(entries(group).into_iter().flatten().filter_map(|path| text_of(path, KEY_BYTES_MAX)));
+        found.extend(
+            entries(group)
+                .into_iter()
+                .flatten()
+                .filter_map(|path| text_of(path, KEY_BYTES_MAX)),
+        );
     }
     let database = inside(&root, "geo").and_then(|geo| inside(geo, "database"));
     found.extend(database.and_then(|path| text_of(path, DATABASE_BYTES_MAX)));

@@ -18,8 +18,8 @@ use super::{
     limits::LimitsFile,
     listen::ListenFile,
     report::Report,
-    sources::Sources,
     settings::{EdgeSettings, LogFormat, LogSettings, LogTarget, SquadSettings},
+    sources::Sources,
     values::{DurationText, SecretText, Spot},
 };
 use crate::{

@@ -3,8 +3,9 @@
 use std::{collections::BTreeMap, ops::Range, sync::Arc};
 
 use super::{
+    Env, FileStatus, Loaded,
     access::Offered,
-    Env, FileStatus, Loaded, cross, document, flag_sets,
+    cross, document, flag_sets,
     flags::FlagFile,
     operator::OperatorFile,
     problem::{Problem, Problems, Severity},

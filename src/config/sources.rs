@@ -132,7 +132,9 @@ impl Sources {
     /// Adds or replaces a file that the operator's file names.
     pub fn attach(&mut self, name: &str, bytes: impl Into<Arc<[u8]>>) {
         let bytes = Ok(bytes.into());
-        self.attached.0.insert(name.to_owned(), attached::File { bytes, stamp: None });
+        self.attached
+            .0
+            .insert(name.to_owned(), attached::File { bytes, stamp: None });
     }
 
     /// A file that the operator's file calls `name`, or why it can't be had. `None`: it was not read.
@@ -252,7 +254,10 @@ impl Sources {
         for (name, bytes_max) in attached::named(text, &super::process_env) {
             let path = self.folder.join(&name);
             let stamp = stamp(&path);
-            let known = before.0.get(&name).filter(|known| stamp.is_some() && known.stamp == stamp);
+            let known = before
+                .0
+                .get(&name)
+                .filter(|known| stamp.is_some() && known.stamp == stamp);
             let file = known.cloned().unwrap_or_else(|| attached::File {
                 bytes: read_bytes(&path, bytes_max).map(Arc::from),
                 stamp,
@@ -275,7 +280,10 @@ const O_NONBLOCK: i32 = 0o4000;
 /// What tells that a large file is still the same.
 fn stamp(path: &Path) -> Option<attached::Stamp> {
     let about = fs::metadata(path).ok()?;
-    let times = ((about.mtime(), about.mtime_nsec()), (about.ctime(), about.ctime_nsec()));
+    let times = (
+        (about.mtime(), about.mtime_nsec()),
+        (about.ctime(), about.ctime_nsec()),
+    );
     (about.len() >= attached::STAMPED_BYTES_MIN)
         .then(|| (about.dev(), about.ino(), about.len(), times.0, times.1))
 }

@@ -7,7 +7,10 @@ use std::{
 };
 
 use maxminddb::{PathElement, Reader, WithinOptions};
-use serde::Deserialize;
+use serde::{
+    Deserialize, Deserializer,
+    de::{Error, Visitor},
+};
 
 /// Longest database that is read, in bytes. The largest that is sold takes less than half.
 pub const DATABASE_BYTES_MAX: u64 = 1 << 30;
@@ -123,7 +126,8 @@ struct Written<'d> {
     #[serde(borrow)]
     location: Location<'d>,
     traits: Traits,
-    autonomous_system_number: Option<u32>,
+    #[serde(deserialize_with = "number")]
+    autonomous_system_number: Option<f64>,
 }
 
 #[derive(Debug, Default, Deserialize)]
@@ -152,9 +156,12 @@ struct Postal<'d> {
 #[derive(Debug, Default, Deserialize)]
 #[serde(default)]
 struct Location<'d> {
+    #[serde(deserialize_with = "number")]
     latitude: Option<f64>,
+    #[serde(deserialize_with = "number")]
     longitude: Option<f64>,
-    metro_code: Option<u16>,
+    #[serde(deserialize_with = "number")]
+    metro_code: Option<f64>,
     #[serde(borrow)]
     time_zone: Option<&'d str>,
 }
@@ -162,7 +169,29 @@ struct Location<'d> {
 #[derive(Debug, Default, Deserialize)]
 #[serde(default)]
 struct Traits {
-    autonomous_system_number: Option<u32>,
+    #[serde(deserialize_with = "number")]
+    autonomous_system_number: Option<f64>,
+}
+
+/// A number of any of the format's types: databases differ in them.
+fn number<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<f64>, D::Error> {
+    struct Number;
+    impl Visitor<'_> for Number {
+        type Value = f64;
+        fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+            f.write_str("a number")
+        }
+        fn visit_f64<E>(self, number: f64) -> Result<f64, E> {
+            Ok(number)
+        }
+        fn visit_i64<E: Error>(self, number: i64) -> Result<f64, E> {
+            i32::try_from(number).map(f64::from).map_err(E::custom)
+        }
+        fn visit_u64<E: Error>(self, number: u64) -> Result<f64, E> {
+            u32::try_from(number).map(f64::from).map_err(E::custom)
+        }
+    }
+    deserializer.deserialize_any(Number).map(Some)
 }
 
 impl<'d> Place<'d> {
@@ -204,7 +233,7 @@ impl<'d> Place<'d> {
 
     /// The number of a television market, in the United States.
     #[must_use]
-    pub const fn metro_code(&self) -> Option<u16> {
+    pub const fn metro_code(&self) -> Option<f64> {
         self.0.location.metro_code
     }
 
@@ -228,7 +257,7 @@ impl<'d> Place<'d> {
 
     /// The number of the network that announces the address, if the database has it.
     #[must_use]
-    pub fn asn(&self) -> Option<u32> {
+    pub fn asn(&self) -> Option<f64> {
         self.0
             .autonomous_system_number
             .or(self.0.traits.autonomous_system_number)
@@ -244,7 +273,10 @@ impl Country {
     #[must_use]
     pub fn new(code: &str) -> Option<Self> {
         let letters: [u8; 2] = code.as_bytes().try_into().ok()?;
-        letters.iter().all(u8::is_ascii_uppercase).then_some(Self(letters))
+        letters
+            .iter()
+            .all(u8::is_ascii_uppercase)
+            .then_some(Self(letters))
     }
 
     /// The two letters.
@@ -316,7 +348,10 @@ mod tests {
         let all: Vec<&str> = codes().collect();
         assert_eq!(all.len(), 250, "249 of ISO 3166-1, and XK");
         assert!(all.is_sorted_by(|a, b| a < b));
-        assert!(all.iter().all(|code| Country::new(code).is_some_and(Country::is_assigned)));
+        assert!(
+            all.iter()
+                .all(|code| Country::new(code).is_some_and(Country::is_assigned))
+        );
         assert!(!Country::new("UK").unwrap().is_assigned());
         for wrong in ["", "D", "DEU", "de", "D1", "Ä"] {
             assert_eq!(Country::new(wrong), None, "{wrong}");
@@ -336,8 +371,19 @@ mod tests {
     #[test]
     fn addresses_of_nobody_in_particular_are_in_no_country() {
         for address in [
-            "10.1.2.3", "172.31.0.1", "192.168.1.1", "127.0.0.1", "169.254.1.1", "0.0.0.0", "100.64.0.1",
-            "100.127.255.255", "::1", "::", "fd12::1", "fe80::1", "::ffff:10.0.0.1",
+            "10.1.2.3",
+            "172.31.0.1",
+            "192.168.1.1",
+            "127.0.0.1",
+            "169.254.1.1",
+            "0.0.0.0",
+            "100.64.0.1",
+            "100.127.255.255",
+            "::1",
+            "::",
+            "fd12::1",
+            "fe80::1",
+            "::ffff:10.0.0.1",
         ] {
             assert_eq!(public(address.parse().unwrap()), None, "{address}");
         }

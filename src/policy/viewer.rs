@@ -94,7 +94,7 @@ pub struct Connection<'a> {
 /// What TLS agreed on.
 #[derive(Debug, Clone, Copy)]
 pub struct Tls<'a> {
-    /// `TLSv1.2` or `TLSv1.3`.
+    /// `1.2` or `1.3`.
     pub version: &'a str,
     /// The cipher suite as OpenSSL calls it.
     pub cipher: &'a str,
@@ -107,7 +107,8 @@ impl ViewerHeader {
     #[must_use]
     pub fn named(name: &str) -> Option<Self> {
         let mut all = Self::ALL.iter();
-        all.find(|header| header.name().eq_ignore_ascii_case(name)).copied()
+        all.find(|header| header.name().eq_ignore_ascii_case(name))
+            .copied()
     }
 
     /// Whether its value comes from the database of places.
@@ -177,7 +178,11 @@ impl ViewerHeader {
 /// servers read `_` as `-`.
 #[must_use]
 pub fn is_reserved(field: &str) -> bool {
-    const STARTS: [&str; 3] = ["cloudfront-viewer-", "cloudfront-is-", "cloudfront-forwarded-proto"];
+    const STARTS: [&str; 3] = [
+        "cloudfront-viewer-",
+        "cloudfront-is-",
+        "cloudfront-forwarded-proto",
+    ];
     let same = |start: &str| {
         field.len() >= start.len()
             && field
@@ -219,7 +224,7 @@ fn tls(tls: Tls<'_>) -> Cow<'static, str> {
     } else {
         "fullHandshake"
     };
-    Cow::Owned(format!("{}:{}:{shake}", tls.version, tls.cipher))
+    Cow::Owned(format!("TLSv{}:{}:{shake}", tls.version, tls.cipher))
 }
 
 /// A name from the database, with all but visible ASCII and spaces escaped as in addresses: fields have no other characters.
@@ -267,7 +272,7 @@ mod tests {
         };
         let tls = |resumed| {
             Some(Tls {
-                version: "TLSv1.3",
+                version: "1.3",
                 cipher: "TLS_AES_128_GCM_SHA256",
                 resumed,
             })
@@ -286,8 +291,13 @@ mod tests {
         assert_eq!(told(ViewerHeader::HttpVersion, &other), "1.1");
         assert_eq!(ViewerHeader::Tls.value(&other), None);
         assert_eq!(told(ViewerHeader::ForwardedProto, &other), "http");
-        assert!(told(ViewerHeader::Tls, &facts("192.0.2.7", None, Version::HTTP_11, tls(true)))
-            .ends_with(":sessionResumed"));
+        assert!(
+            told(
+                ViewerHeader::Tls,
+                &facts("192.0.2.7", None, Version::HTTP_11, tls(true))
+            )
+            .ends_with(":sessionResumed")
+        );
         assert_eq!(ViewerHeader::Country.value(&one), None);
     }
 

@@ -47,12 +47,17 @@ fn strip_parameters(head: &mut Head) {
 /// The cookies of a signature go, the others stay byte for byte and in order.
 fn strip_cookies(headers: &mut Fields) {
     let pieces = |value: &[u8]| value.split(|byte| *byte == b';').any(is_of_signature);
-    if !headers.get_all(Known::COOKIE).any(|value| pieces(value.as_bytes())) {
+    if !headers
+        .get_all(Known::COOKIE)
+        .any(|value| pieces(value.as_bytes()))
+    {
         return;
     }
     headers.rewrite(Known::COOKIE, |value, kept| {
         let begin = kept.len();
-        let others = value.split(|byte| *byte == b';').filter(|piece| !is_of_signature(piece));
+        let others = value
+            .split(|byte| *byte == b';')
+            .filter(|piece| !is_of_signature(piece));
         for piece in others {
             if kept.len() == begin {
                 kept.extend_from_slice(piece.trim_ascii_start());
@@ -117,7 +122,10 @@ mod tests {
         check_target("/a?", "/a?");
         check_target("/a?x=1&y=%7e", "/a?x=1&y=%7e");
         check_target("/a?Expires=1&Signature=2&Key-Pair-Id=3", "/a");
-        check_target("/a?x=1&Policy=1&y=2&Signature=2&Key-Pair-Id=3&Hash-Algorithm=SHA1", "/a?x=1&y=2");
+        check_target(
+            "/a?x=1&Policy=1&y=2&Signature=2&Key-Pair-Id=3&Hash-Algorithm=SHA1",
+            "/a?x=1&y=2",
+        );
         check_target("/a?Policy=1&x=?&&z", "/a?x=?&&z");
         check_target("/a?expires=1", "/a?expires=1");
     }
@@ -129,7 +137,10 @@ mod tests {
             fields.append("cookie", line);
         }
         strip_cookies(&mut fields);
-        let left: Vec<_> = fields.get_all("cookie").map(|value| value.to_str().unwrap()).collect();
+        let left: Vec<_> = fields
+            .get_all("cookie")
+            .map(|value| value.to_str().unwrap())
+            .collect();
         assert_eq!(left, expected);
     }
 
@@ -142,9 +153,16 @@ mod tests {
             &[],
         );
         check_cookies(
-            &["a=1; CloudFront-Expires=1; b=2", "CloudFront-Signature=y", "CloudFront-Hash-Algorithm ; c"],
+            &[
+                "a=1; CloudFront-Expires=1; b=2",
+                "CloudFront-Signature=y",
+                "CloudFront-Hash-Algorithm ; c",
+            ],
             &["a=1; b=2", "c"],
         );
-        check_cookies(&["CloudFront-Other=1; cloudfront-policy=2"], &["CloudFront-Other=1; cloudfront-policy=2"]);
+        check_cookies(
+            &["CloudFront-Other=1; cloudfront-policy=2"],
+            &["CloudFront-Other=1; cloudfront-policy=2"],
+        );
     }
 }

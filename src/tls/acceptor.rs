@@ -4,7 +4,8 @@ use std::{fmt, io, sync::Arc, time::Duration};
 
 use arc_swap::ArcSwap;
 use rustls::{
-    AlertDescription, CipherSuite, Error as RustlsError, HandshakeKind, InvalidMessage, ProtocolVersion, ServerConfig,
+    AlertDescription, CipherSuite, Error as RustlsError, HandshakeKind, InvalidMessage, ProtocolVersion,
+    ServerConfig,
     crypto::aws_lc_rs::Ticketer,
     server::{ClientHello, ResolvesServerCert, ServerSessionMemoryCache},
     sign::CertifiedKey,

@@ -55,7 +55,10 @@ fn places() -> Vec<u8> {
 fn site() -> Snapshot {
     let routes = format!("squad = \"app\"\n[backends.app]\nservers = [\"http://127.0.0.1:1\"]\n{ROUTES}");
     let mut sources = Sources::empty("/site")
-        .with("banyan.toml", "listen.admin = \"127.0.0.1:0\"\n[geo]\ndatabase = \"x.mmdb\"")
+        .with(
+            "banyan.toml",
+            "listen.admin = \"127.0.0.1:0\"\n[geo]\ndatabase = \"x.mmdb\"",
+        )
         .with("routes/app.toml", &routes);
     sources.attach("x.mmdb", places());
     compiled(&sources)
@@ -76,7 +79,10 @@ fn countries_are_let_in_or_not_and_unknown_ones_are() {
     let at = site();
     let check = |path, client, expected: Option<&str>| {
         let told = row(path, client).explained(NOW, &at);
-        let refused = told.refused.as_ref().map(|refused| (refused.status, refused.why.as_str()));
+        let refused = told
+            .refused
+            .as_ref()
+            .map(|refused| (refused.status, refused.why.as_str()));
         assert_eq!(refused, expected.map(|why| (403, why)), "{path} {client:?}");
     };
     let japan = Some("the route is not for visitors from JP");
@@ -157,7 +163,10 @@ async fn a_backend_is_told_of_the_viewer_and_clients_say_nothing() {
             ("cloudfront-viewer-time-zone", "Europe/London"),
             ("cloudfront-viewer-asn", "20712"),
             ("cloudfront-viewer-address", "81.2.69.142:0"),
-            ("cloudfront-viewer-http-version", if http == Http::Two { "2.0" } else { "1.1" }),
+            (
+                "cloudfront-viewer-http-version",
+                if http == Http::Two { "2.0" } else { "1.1" },
+            ),
             ("cloudfront-forwarded-proto", "https"),
             ("cloudfront-is-mobile-viewer", "true"),
             ("cloudfront-is-desktop-viewer", "false"),
@@ -166,7 +175,10 @@ async fn a_backend_is_told_of_the_viewer_and_clients_say_nothing() {
             assert_eq!(seen.header(name), value, "{name}");
         }
         let tls = seen.header("cloudfront-viewer-tls");
-        assert!(tls.starts_with("TLSv1.3:TLS_") && tls.matches(':').count() == 2, "{tls}");
+        assert!(
+            tls.starts_with("TLSv1.3:TLS_") && tls.matches(':').count() == 2,
+            "{tls}"
+        );
         for name in [
             "cloudfront-viewer-metro-code",
             "cloudfront_viewer_city",
@@ -182,7 +194,10 @@ async fn a_backend_is_told_of_the_viewer_and_clients_say_nothing() {
     let mut client = world.client(Http::One).await;
     let seen = client.get("/told/a").await.seen();
     let address = seen.header("cloudfront-viewer-address");
-    assert!(address.starts_with("127.0.0.1:") && !address.ends_with(":0"), "{address}");
+    assert!(
+        address.starts_with("127.0.0.1:") && !address.ends_with(":0"),
+        "{address}"
+    );
     assert!(!seen.has("cloudfront-viewer-country"));
     let mut client = world.private(Http::One).await;
     let seen = client.get("/told/a").await.seen();
@@ -195,14 +210,22 @@ async fn a_country_that_is_not_let_in_gets_403_and_a_new_database_is_noticed() {
     let world = world().start().await;
     let mut client = world.client(Http::Two).await;
     assert_eq!(from(&mut client, "/allowed/a", "81.2.69.142").await, 200);
-    let answer = client.get_with("/allowed/a", &[("x-forwarded-for", "2001:218::7")]).await;
+    let answer = client
+        .get_with("/allowed/a", &[("x-forwarded-for", "2001:218::7")])
+        .await;
     assert_eq!(answer.status, 403);
-    assert!(answer.header("proxy-status").contains("details=\"country\""), "{answer:?}");
+    assert!(
+        answer.header("proxy-status").contains("details=\"country\""),
+        "{answer:?}"
+    );
     let fresh = database("GeoLite2-Country", &[("81.2.69.0/24", country("FR", "France"))]);
     let file = world.folder().join("geo/x.mmdb");
     fs::write(file.with_extension("draft"), &fresh).unwrap();
     fs::rename(file.with_extension("draft"), &file).unwrap();
-    until("the new database", async || from(&mut client, "/allowed/a", "81.2.69.142").await == 403).await;
+    until("the new database", async || {
+        from(&mut client, "/allowed/a", "81.2.69.142").await == 403
+    })
+    .await;
     assert_eq!(from(&mut client, "/allowed/a", "2001:218::7").await, 200);
     fs::write(&file, &fresh[..fresh.len() / 2]).unwrap();
     let status = world.reload().await;
@@ -212,5 +235,9 @@ async fn a_country_that_is_not_let_in_gets_403_and_a_new_database_is_noticed() {
         "{}",
         status.problems.to_plain()
     );
-    assert_eq!(from(&mut client, "/allowed/a", "81.2.69.142").await, 403, "the last good one serves on");
+    assert_eq!(
+        from(&mut client, "/allowed/a", "81.2.69.142").await,
+        403,
+        "the last good one serves on"
+    );
 }

@@ -10,7 +10,7 @@ pub fn database(kind: &str, networks: &[(&str, Value)]) -> Vec<u8> {
     let mut data = Vec::new();
     for (network, value) in networks {
         let at = data.len();
-        write(&mut data, value);
+        write(&mut data, "", value);
         insert(&mut tree, network, at);
     }
     let mut out = Vec::new();
@@ -37,7 +37,7 @@ pub fn database(kind: &str, networks: &[(&str, Value)]) -> Vec<u8> {
         "node_count": nodes,
         "record_size": 32,
     });
-    write(&mut out, &about);
+    write(&mut out, "", &about);
     out
 }
 
@@ -98,8 +98,8 @@ fn insert(tree: &mut Vec<[Slot; 2]>, network: &str, data: usize) {
     }
 }
 
-/// Section "Output Data Section" of the format's description.
-fn write(out: &mut Vec<u8>, value: &Value) {
+/// Section "Output Data Section" of the format's description. The key of a number tells its type.
+fn write(out: &mut Vec<u8>, key: &str, value: &Value) {
     match value {
         Value::String(text) => {
             control(out, 2, text.len());
@@ -110,19 +110,24 @@ fn write(out: &mut Vec<u8>, value: &Value) {
             out.extend(number.as_f64().unwrap().to_be_bytes());
         }
         Value::Number(number) => {
-            control(out, 6, 4);
-            out.extend(u32::try_from(number.as_u64().unwrap()).unwrap().to_be_bytes());
+            let (kind, size) = match key {
+                "build_epoch" => (9, 8),
+                "node_count" | "geoname_id" | "autonomous_system_number" => (6, 4),
+                _ => (5, 2),
+            };
+            control(out, kind, size);
+            out.extend(&number.as_u64().unwrap().to_be_bytes()[8 - size..]);
         }
         Value::Object(map) => {
             control(out, 7, map.len());
             for (key, value) in map {
-                write(out, &json!(key));
-                write(out, value);
+                write(out, "", &json!(key));
+                write(out, key, value);
             }
         }
         Value::Array(list) => {
             control(out, 11, list.len());
-            list.iter().for_each(|value| write(out, value));
+            list.iter().for_each(|value| write(out, "", value));
         }
         Value::Null | Value::Bool(_) => panic!("not needed: {value}"),
     }
@@ -131,7 +136,11 @@ fn write(out: &mut Vec<u8>, value: &Value) {
 fn control(out: &mut Vec<u8>, kind: u8, size: usize) {
     assert!(size < 29 + 256, "longer ones are not needed");
     let small = u8::try_from(size.min(29)).unwrap();
-    let (first, second) = if kind > 7 { (0, Some(kind - 7)) } else { (kind, None) };
+    let (first, second) = if kind > 7 {
+        (0, Some(kind - 7))
+    } else {
+        (kind, None)
+    };
     out.push(first << 5 | small);
     out.extend(second);
     if size >= 29 {

@@ -29,7 +29,9 @@ pub static OTHER: LazyLock<Signer> = LazyLock::new(p256);
 pub static STRANGER: LazyLock<Signer> = LazyLock::new(p256);
 
 fn p256() -> Signer {
-    Signer::P256(Box::new(EcdsaKeyPair::generate(&ECDSA_P256_SHA256_ASN1_SIGNING).unwrap()))
+    Signer::P256(Box::new(
+        EcdsaKeyPair::generate(&ECDSA_P256_SHA256_ASN1_SIGNING).unwrap(),
+    ))
 }
 
 impl Signer {
@@ -49,7 +51,8 @@ impl Signer {
         let bytes = match self {
             Self::Rsa(key) => {
                 let mut bytes = vec![0; key.public_modulus_len()];
-                key.sign(&RSA_PKCS1_SHA256, &random, text.as_bytes(), &mut bytes).unwrap();
+                key.sign(&RSA_PKCS1_SHA256, &random, text.as_bytes(), &mut bytes)
+                    .unwrap();
                 bytes
             }
             Self::P256(key) => key.sign(&random, text.as_bytes()).unwrap().as_ref().to_vec(),
@@ -60,7 +63,11 @@ impl Signer {
 
 /// `CloudFront`'s base64.
 pub fn safe(bytes: &[u8]) -> String {
-    STANDARD.encode(bytes).replace('+', "-").replace('=', "_").replace('/', "~")
+    STANDARD
+        .encode(bytes)
+        .replace('+', "-")
+        .replace('=', "_")
+        .replace('/', "~")
 }
 
 /// The policy of an end alone.

@@ -87,11 +87,16 @@ impl Grant {
         let written: Written = serde_json::from_slice(text).map_err(|_| BadGrant)?;
         let [statement] = written.statement;
         let condition = statement.condition;
-        let wildcards = statement.resource.bytes().filter(|byte| matches!(byte, b'*' | b'?'));
+        let wildcards = statement
+            .resource
+            .bytes()
+            .filter(|byte| matches!(byte, b'*' | b'?'));
         if wildcards.count() > WILDCARDS_MAX {
             return Err(BadGrant);
         }
-        let network = condition.network.map(|source| network(&source.network).ok_or(BadGrant));
+        let network = condition
+            .network
+            .map(|source| network(&source.network).ok_or(BadGrant));
         Ok(Self {
             resource: statement.resource,
             until: condition.until.seconds,

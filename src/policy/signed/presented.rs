@@ -181,7 +181,9 @@ fn seconds(text: &str) -> Option<u64> {
 /// Decodes `CloudFront`'s base64, which stands in addresses as it is: `-` for `+`, `~` for `/`, `_` for the `=` at the end, all of it
 /// there. Programs that pass addresses on write `~` as `%7E`, which means the same. At most `most` bytes.
 fn decoded(text: &str, most: usize) -> Result<Vec<u8>, Unsigned> {
-    let respelt = text.contains('%').then(|| text.replace("%7E", "~").replace("%7e", "~"));
+    let respelt = text
+        .contains('%')
+        .then(|| text.replace("%7E", "~").replace("%7e", "~"));
     let text = respelt.as_deref().unwrap_or(text);
     let body = text.strip_suffix('_').unwrap_or(text);
     let body = body.strip_suffix('_').unwrap_or(body);

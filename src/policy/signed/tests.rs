@@ -43,7 +43,11 @@ fn resources_take_addresses_part_by_part() {
     check("", "/", false);
     // A `*` for a host is for no path.
     check("https://*/free/*", "/paid/free/a.mp4", false);
-    check("*://www.example.com/free/*", "/paid/:/www.example.com/free/a", false);
+    check(
+        "*://www.example.com/free/*",
+        "/paid/:/www.example.com/free/a",
+        false,
+    );
 }
 
 #[test]
@@ -57,27 +61,58 @@ fn a_query_is_only_what_a_resource_says_of_queries() {
     check("https://www.example.com/a.mp4*", "/a.mp4?q=1", true);
     // What stands in a query opens no path.
     check("https://www.example.com/*.jpg", "/a.mp4?x=.jpg", false);
-    check("https://www.example.com/*.jpg?size=*", "/a.mp4?x=.jpg?size=1", false);
+    check(
+        "https://www.example.com/*.jpg?size=*",
+        "/a.mp4?x=.jpg?size=1",
+        false,
+    );
     check("https://www.example.com/*/free/*", "/paid?x=/free/", false);
     // The parameters of a signature don't count.
-    check("https://www.example.com/a.mp4", "/a.mp4?Expires=1&Signature=x", true);
-    check("https://www.example.com/a.mp4?q=1", "/a.mp4?Policy=1&q=1&Key-Pair-Id=K", true);
+    check(
+        "https://www.example.com/a.mp4",
+        "/a.mp4?Expires=1&Signature=x",
+        true,
+    );
+    check(
+        "https://www.example.com/a.mp4?q=1",
+        "/a.mp4?Policy=1&q=1&Key-Pair-Id=K",
+        true,
+    );
 }
 
 #[test]
 fn another_spelling_counts_only_as_it_was_signed() {
     let spelt = |path, received| address(path, received, None).spelt();
     assert_eq!(spelt("/a/b", "/a/b"), "https://www.example.com/a/b");
-    assert_eq!(spelt("/caf%C3%A9", "/caf%c3%a9"), "https://www.example.com/caf%c3%a9");
+    assert_eq!(
+        spelt("/caf%C3%A9", "/caf%c3%a9"),
+        "https://www.example.com/caf%c3%a9"
+    );
     for received in ["/a/../b", "/./b", "//b", "/b/."] {
         assert_eq!(spelt("/b", received), "https://www.example.com/b", "{received}");
     }
     let takes = |resource, path, received| address(path, received, None).is_in(resource);
-    assert!(takes("https://www.example.com/caf%c3%a9", "/caf%C3%A9", "/caf%c3%a9"));
-    assert!(takes("https://www.example.com/caf%C3*", "/caf%C3%A9", "/caf%c3%a9"));
-    assert!(!takes("https://www.example.com/caf%c3*", "/caf%C3%A9", "/caf%c3%a9"));
+    assert!(takes(
+        "https://www.example.com/caf%c3%a9",
+        "/caf%C3%A9",
+        "/caf%c3%a9"
+    ));
+    assert!(takes(
+        "https://www.example.com/caf%C3*",
+        "/caf%C3%A9",
+        "/caf%c3%a9"
+    ));
+    assert!(!takes(
+        "https://www.example.com/caf%c3*",
+        "/caf%C3%A9",
+        "/caf%c3%a9"
+    ));
     assert!(!takes("https://www.example.com/free/*", "/paid", "/free/../paid"));
-    assert!(!takes("https://www.example.com/free/../paid", "/paid", "/free/../paid"));
+    assert!(!takes(
+        "https://www.example.com/free/../paid",
+        "/paid",
+        "/free/../paid"
+    ));
     assert!(!takes("https://www.example.com/???", "/A", "/%41"));
 }
 
@@ -123,7 +158,10 @@ fn parameters_are_taken_out_and_the_rest_stays_as_it_was() {
     let left = |query| without_parameters(query).collect::<Vec<_>>().join("&");
     assert_eq!(left("a=1&Expires=2&b=%7e&&Signature&c"), "a=1&b=%7e&&c");
     assert_eq!(left("Policy=x&Key-Pair-Id=y&Hash-Algorithm=SHA1"), "");
-    assert_eq!(left("expires=1&Expires2=1&xExpires=1"), "expires=1&Expires2=1&xExpires=1");
+    assert_eq!(
+        left("expires=1&Expires2=1&xExpires=1"),
+        "expires=1&Expires2=1&xExpires=1"
+    );
     assert_eq!(left("Expi%72es=1"), "Expi%72es=1");
 }
 
@@ -144,7 +182,10 @@ fn what_is_sent_is_taken_whole_or_not_at_all() {
     refused("Expires=1&Key-Pair-Id=K", Unsigned::Malformed);
     refused(&format!("{whole}&Policy=AAAA"), Unsigned::Malformed);
     refused(&format!("{whole}&Signature=AAAA"), Unsigned::Malformed);
-    refused(&format!("{whole}&Hash-Algorithm=SHA1&Hash-Algorithm=SHA1"), Unsigned::Malformed);
+    refused(
+        &format!("{whole}&Hash-Algorithm=SHA1&Hash-Algorithm=SHA1"),
+        Unsigned::Malformed,
+    );
     refused(&format!("{whole}&Hash-Algorithm=MD5"), Unsigned::Algorithm);
     refused(&format!("{whole}&Hash-Algorithm=sha256"), Unsigned::Algorithm);
     for time in ["", "x", "+1", "01", "-1", "1.0", "1e3", "99999999999999999999"] {
@@ -167,7 +208,9 @@ fn base64_is_cloudfronts_and_whole() {
     assert_eq!(signature("AAAA"), Ok(vec![0; 3]));
     assert_eq!(signature("%7e~%7E~"), Ok(vec![0xff; 3]));
     assert_eq!(signature("%2D~~~"), Err(Unsigned::Malformed));
-    for wrong in ["", "A", "AA", "AAA", "AAA=", "+/8_", "-~8", "-_8_", "____", "AA__AAAA", "-~9_", "AAAA____"] {
+    for wrong in [
+        "", "A", "AA", "AAA", "AAA=", "+/8_", "-~8", "-_8_", "____", "AA__AAAA", "-~9_", "AAAA____",
+    ] {
         assert_eq!(signature(wrong), Err(Unsigned::Malformed), "{wrong}");
     }
     assert_eq!(signature(&"A".repeat(4096)), Err(Unsigned::Malformed));
@@ -233,8 +276,14 @@ fn a_policy_is_weighed_by_time_and_client() {
     assert_eq!(weigh("192.0.2.0/24", inside, 19), Ok(()));
     assert_eq!(weigh("192.0.2.0/24", inside, 20), Err(Unsigned::Expired));
     assert_eq!(weigh("192.0.2.7", Some("::ffff:192.0.2.7"), 15), Ok(()));
-    assert_eq!(weigh("192.0.2.0/24", Some("192.0.3.7"), 15), Err(Unsigned::Client));
-    assert_eq!(weigh("192.0.2.0/24", Some("2001:db8::1"), 15), Err(Unsigned::Client));
+    assert_eq!(
+        weigh("192.0.2.0/24", Some("192.0.3.7"), 15),
+        Err(Unsigned::Client)
+    );
+    assert_eq!(
+        weigh("192.0.2.0/24", Some("2001:db8::1"), 15),
+        Err(Unsigned::Client)
+    );
     assert_eq!(weigh("192.0.2.0/24", None, 15), Err(Unsigned::Client));
     assert_eq!(weigh("2001:db8::/32", Some("2001:db8::1"), 15), Ok(()));
     assert_eq!(weigh("0.0.0.0/0", Some("2001:db8::1"), 15), Ok(()));
@@ -245,11 +294,16 @@ fn a_policy_is_weighed_by_time_and_client() {
 fn only_one_strong_public_key_is_a_key() {
     use aws_lc_rs::{
         encoding::{AsDer, PublicKeyX509Der},
-        signature::{ECDSA_P256_SHA256_ASN1_SIGNING, ECDSA_P384_SHA384_ASN1_SIGNING, EcdsaKeyPair, KeyPair as _},
+        signature::{
+            ECDSA_P256_SHA256_ASN1_SIGNING, ECDSA_P384_SHA384_ASN1_SIGNING, EcdsaKeyPair, KeyPair as _,
+        },
     };
     use base64::{Engine as _, engine::general_purpose::STANDARD};
     let pem = |label: &str, der: &[u8]| {
-        format!("-----BEGIN {label}-----\n{}\n-----END {label}-----\n", STANDARD.encode(der))
+        format!(
+            "-----BEGIN {label}-----\n{}\n-----END {label}-----\n",
+            STANDARD.encode(der)
+        )
     };
     let public = |algorithm| {
         let key = EcdsaKeyPair::generate(algorithm).unwrap();
@@ -257,13 +311,19 @@ fn only_one_strong_public_key_is_a_key() {
         der.as_ref().to_vec()
     };
     let of = |text: &str| PublicKey::from_pem(text.as_bytes()).map(|key| format!("{key:?}").len());
-    let (p256, p384) = (public(&ECDSA_P256_SHA256_ASN1_SIGNING), public(&ECDSA_P384_SHA384_ASN1_SIGNING));
+    let (p256, p384) = (
+        public(&ECDSA_P256_SHA256_ASN1_SIGNING),
+        public(&ECDSA_P384_SHA384_ASN1_SIGNING),
+    );
     let good = pem("PUBLIC KEY", &p256);
     assert_eq!(of(&good), Ok("P-256 01234567".len()));
     assert_eq!(of(&pem("PUBLIC KEY", &p384)), Err(BadKey::Kind));
     assert_eq!(of(&pem("PUBLIC KEY", b"something else")), Err(BadKey::Kind));
     assert_eq!(of(&pem("PRIVATE KEY", &p256)), Err(BadKey::Private));
-    assert_eq!(of(&format!("{good}{}", pem("EC PRIVATE KEY", &p256))), Err(BadKey::Private));
+    assert_eq!(
+        of(&format!("{good}{}", pem("EC PRIVATE KEY", &p256))),
+        Err(BadKey::Private)
+    );
     assert_eq!(of(&pem("CERTIFICATE", &p256)), Err(BadKey::NoPublicKey));
     assert_eq!(of(&format!("{good}{good}")), Err(BadKey::NoPublicKey));
     assert_eq!(of(""), Err(BadKey::NoPublicKey));

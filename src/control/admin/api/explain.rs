@@ -68,7 +68,8 @@ pub(in super::super) fn explained(
 fn client(asked: &Asked) -> Result<Option<IpAddr>, Refusal> {
     let wrong = |text: &str| Refusal::Parameter(format!("{text:?} is no IP address"));
     let text = asked.one("client").filter(|text| !text.is_empty());
-    text.map(|text| text.trim().parse().map_err(|_| wrong(text))).transpose()
+    text.map(|text| text.trim().parse().map_err(|_| wrong(text)))
+        .transpose()
 }
 
 fn user(asked: &Asked) -> Result<Option<TestUser>, Refusal> {

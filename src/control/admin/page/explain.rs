@@ -113,7 +113,11 @@ fn trail(html: &mut Html, explained: &Explanation, asked: &Asked) {
         html.raw("</div></li>");
     }
     if let Some(signed) = &explained.signed {
-        html.element("<li><span class=\"step\">Signed</span><div>", signed, "</div></li>");
+        html.element(
+            "<li><span class=\"step\">Signed</span><div>",
+            signed,
+            "</div></li>",
+        );
     }
     gate(html, explained, asked);
     visitor(html, explained);
