@@ -29,6 +29,21 @@ pub(super) fn finish(head: &mut Head, access: &Access, peer: &Peer, record: &Rec
     }
 }
 
+/// Takes the signature out of what is written down: whoever read it there could use it until it ends.
+pub(super) fn conceal(record: &mut Record) {
+    const SIGNATURE: &str = "Signature=";
+    let target = record.target.as_deref().unwrap_or_default();
+    let Some((path, query)) = target.split_once('?') else {
+        return;
+    };
+    let pieces = query.split('&').map(|piece| match piece.starts_with(SIGNATURE) {
+        true => "Signature=***",
+        false => piece,
+    });
+    let hidden = [path, "?", &pieces.collect::<Vec<_>>().join("&")].concat();
+    record.target = Some(hidden.into());
+}
+
 fn strip_parameters(head: &mut Head) {
     let Some((path, query)) = head.target().split_once('?') else {
         return;

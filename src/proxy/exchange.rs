@@ -299,6 +299,9 @@ fn stopped(stop: Stop, at: &Snapshot, record: &mut Record) -> Refusal {
 fn note_rule(rule: &Rule, record: &mut Record) {
     record.route = Some(Arc::clone(&rule.name));
     record.squad = Some(Arc::clone(&rule.squad));
+    if rule.policy.access.signed.is_some() {
+        access::conceal(record);
+    }
 }
 
 fn note_decision(decision: &Decision<'_>, rule: &Rule, at: &Snapshot, record: &mut Record) {

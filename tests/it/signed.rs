@@ -290,6 +290,12 @@ async fn a_backend_sees_neither_parameters_nor_cookies_of_a_signature() {
         assert_eq!(answer.seen().get("target"), "/videos/b.mp4");
         let cookies = signed.split('&').map(|pair| format!("CloudFront-{pair}"));
         let cookies = format!("a=1; {}; b=2", cookies.collect::<Vec<_>>().join("; "));
+        let line = world.logged(|line| line["path"] == "/videos/b.mp4").await;
+        let query = line["query"].as_str().unwrap();
+        assert!(
+            query.contains("Signature=***&Key-Pair-Id=EC1"),
+            "who reads the log can't use it: {query}"
+        );
         let answer = client.get_with("/videos/b.mp4", &[("cookie", &cookies)]).await;
         assert_eq!(answer.status, 200, "{answer:?}");
         assert_eq!(answer.seen().header("cookie"), "a=1; b=2");
