@@ -162,6 +162,7 @@ impl<'s> Asking<'s> {
             host: "www.example.com",
             target: &self.target,
             headers: &self.headers,
+            client: None,
             credential: Credential::Fields(&self.tokens),
             entropy: [3; 16],
         };

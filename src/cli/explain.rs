@@ -43,6 +43,9 @@ pub(super) struct Options {
     /// As if the visitor had this id (22 characters, as the cookie has it).
     #[arg(long, value_name = "ID")]
     visitor: Option<String>,
+    /// As if it came from this address: for routes that look at countries or addresses.
+    #[arg(long, value_name = "ADDRESS")]
+    client: Option<std::net::IpAddr>,
     /// As on the private listener.
     #[arg(long)]
     private: bool,
@@ -161,6 +164,7 @@ impl Asked {
             host: self.host.as_deref().unwrap_or(own_host),
             target: &self.target,
             headers: &self.headers,
+            client: options.client,
             credential: Credential::Pretend(identity.as_ref()),
             entropy: self.entropy.unwrap_or_default(),
         };

@@ -1,6 +1,6 @@
 //! `[[tests]]` of a squad's file: a request and what must become of it.
 
-use std::{collections::BTreeMap, ops::Range};
+use std::{collections::BTreeMap, net::IpAddr, ops::Range};
 
 use http::{HeaderName, HeaderValue, Method};
 use schemars::JsonSchema;
@@ -28,6 +28,8 @@ pub(super) struct TestFile {
     headers: BTreeMap<Spot<String>, Spot<String>>,
     /// Who is signed in.
     user: Option<UserFile>,
+    /// The IP address that it comes from; without it nobody knows the country.
+    client: Option<Spot<String>>,
     /// What must come out; what isn't named isn't looked at.
     #[schemars(required, extend("x-required" = true))]
     expect: Option<Spot<ExpectFile>>,
@@ -105,8 +107,23 @@ pub(super) fn test(test: &Spot<TestFile>, squad: &SquadName, report: &mut Report
             id: user.id.clone(),
             roles: user.roles.clone(),
         }),
+        client: file.client.as_ref().and_then(|text| client(text, report)),
         expect: expect?,
     })
+}
+
+fn client(text: &Spot<String>, report: &mut Report) -> Option<IpAddr> {
+    let parsed = text.value.parse().ok();
+    if parsed.is_none() {
+        report
+            .error(
+                "bad-client",
+                text.span.clone(),
+                format!("`{}` is not an IP address", text.value),
+            )
+            .hint("write one such as `192.0.2.7` or `2001:db8::7`");
+    }
+    parsed
 }
 
 fn expectation(file: &TestFile, table: &Range<usize>, report: &mut Report) -> Option<Expectation> {

@@ -2,16 +2,18 @@
 //!
 //! Texts become `*File` structs, those become [`settings::Settings`], and whatever is wrong on the way becomes
 //! [`Problems`]: all of them, of every file, each with its place. In reading order:
-//! - [`Sources`]: the texts, read once. Everything after is free of disks.
+//! - [`Sources`]: the texts, read once, with the files that `banyan.toml` names (`attached`). Everything after is free of disks.
 //! - [`load_sources`] judges them whole; [`isolate`] keeps the last good version of what is broken.
 //! - `document`, with `substitute` and `fault`: TOML to a `*File` struct.
 //! - `operator` (with `listen`, `limits`, `gate`), `routes` (with `backends`, `wording`, `failover`, `request`, `forward`, `response`, `cors`,
 //!   `examples`), `flags`, `flag_sets`: one kind of file
-//!   each, what it may say and what that means. `values`, `errors`: shapes that they share.
+//!   each, what it may say and what that means. `values`, `errors`, `access`: shapes that they share.
 //! - `site`: all files put together; `cross`, with `claims`: what no file can know alone.
 //! - [`Problem`], [`Problems`], and how they are shown: `render`.
 //! - [`schema`] and [`reference_markdown`]: the same structs for editors and readers.
 
+mod access;
+mod attached;
 mod backends;
 mod claims;
 mod cors;

@@ -12,6 +12,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::{
+    access::{self, GeoFile, KeyGroupsFile},
     claims, errors,
     gate::GateFile,
     limits::LimitsFile,
@@ -40,6 +41,11 @@ pub(super) struct OperatorFile {
     gate: Option<Spot<GateFile>>,
     /// The signed cookie that tells visitors apart.
     visitor: Option<Spot<VisitorFile>>,
+    /// Keys that may sign addresses, in groups by name: each key's id (`Key-Pair-Id`) with the file of its public key in PEM, RSA of 2048
+    /// bits or more, or ECDSA on P-256.
+    key_groups: KeyGroupsFile,
+    /// Where visitors are.
+    geo: Option<Spot<GeoFile>>,
     /// Networks whose `Forwarded` and `X-Forwarded-*` are believed, as `10.0.0.0/8` or one address.
     trusted_proxies: Vec<Spot<String>>,
     /// The folder of certificates and keys.
@@ -64,6 +70,8 @@ impl Default for OperatorFile {
             squads: BTreeMap::new(),
             gate: None,
             visitor: None,
+            key_groups: KeyGroupsFile::new(),
+            geo: None,
             trusted_proxies: Vec::new(),
             certs: text("certs"),
             state: text("state"),
@@ -161,6 +169,11 @@ impl OperatorFile {
             .collect()
     }
 
+    /// Whether there is a `[geo]`.
+    pub(super) const fn has_geo(&self) -> bool {
+        self.geo.is_some()
+    }
+
     /// Judges the file. What is wrong is in the report.
     pub(super) fn settle(&self, sources: &Sources, report: &mut Report) -> EdgeSettings {
         let folder = sources.folder.as_path();
@@ -186,6 +199,11 @@ impl OperatorFile {
                 .gate
                 .as_ref()
                 .and_then(|gate| GateFile::settle(gate, folder, report)),
+            key_groups: access::key_groups(&self.key_groups, sources, report),
+            places: self
+                .geo
+                .as_ref()
+                .and_then(|geo| GeoFile::settle(geo, sources, report)),
             squads: self
                 .squads
                 .iter()

@@ -7,6 +7,7 @@ use schemars::JsonSchema;
 use serde::Deserialize;
 
 use super::{
+    access::{self, CountriesFile, Offered, SignedFile, ViewerFile},
     backends::{self, BackendFile},
     claims,
     cors::CorsFile,
@@ -106,6 +107,12 @@ pub(super) struct RouteFile {
     pub(super) redirect: Option<Spot<RedirectFile>>,
     /// Pages that browsers are shown instead of errors; these come before the site's own.
     errors: Vec<Spot<errors::ErrorPageFile>>,
+    /// Only signed addresses are let in.
+    signed: Option<Spot<SignedFile>>,
+    /// Countries that are let in.
+    geo: Option<Spot<CountriesFile>>,
+    /// What the backend is told of viewers.
+    viewer: Option<Spot<ViewerFile>>,
 }
 
 /// What a squad's file says, with the places that later judgements point at.
@@ -143,6 +150,8 @@ pub(super) struct RoutePart {
 /// What a squad's file is judged against.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Around<'e> {
+    /// What the operator's file has for routes; `None`: it can't be read.
+    pub(super) offered: Option<&'e Offered>,
     pub(super) folder: &'e Path,
     /// All files, with the pages that this one names.
     pub(super) sources: &'e Sources,
@@ -240,8 +249,14 @@ impl RouteFile {
             target.as_ref().map(|target| &target.settings),
             report,
         );
+        let access = access::Written {
+            signed: self.signed.as_ref(),
+            geo: self.geo.as_ref(),
+            viewer: self.viewer.as_ref(),
+        };
         let mut policy = self.policy(rule, requirement.auth, report);
         policy.errors = errors::pages(&self.errors, around.sources, report);
+        policy.access = access.settle(around.offered, report);
         let (path, span) = path?;
         let Target {
             settings: target,

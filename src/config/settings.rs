@@ -1,6 +1,11 @@
 //! The settings after every check: typed, complete, nothing left to decide. `snapshot` compiles them.
 
-use std::{net::SocketAddr, path::PathBuf, sync::Arc, time::Duration};
+use std::{
+    net::{IpAddr, SocketAddr},
+    path::PathBuf,
+    sync::Arc,
+    time::Duration,
+};
 
 use ipnet::IpNet;
 
@@ -10,7 +15,7 @@ use crate::{
     gate::{GateSettings, Requirement},
     limits::Limits,
     name::{BackendName, FlagKey, Place, SquadName, VariantName},
-    policy::{Policy, Redirect, errors::ErrorPages},
+    policy::{Policy, Redirect, errors::ErrorPages, geo, signed::KeyGroup},
     route::Claim,
     visitor::VisitorSettings,
 };
@@ -57,6 +62,10 @@ pub struct EdgeSettings {
     pub visitor: Option<VisitorSettings>,
     /// The gate, if there is one.
     pub gate: Option<GateSettings>,
+    /// Keys that may sign addresses.
+    pub key_groups: Vec<Arc<KeyGroup>>,
+    /// Where visitors are, if there is a database of it.
+    pub places: Option<Arc<geo::Database>>,
     /// Squads and what they may claim.
     pub squads: Vec<SquadSettings>,
 }
@@ -193,6 +202,8 @@ pub struct RouteTest {
     pub plain: bool,
     /// Signed-in user, if any, with roles.
     pub user: Option<TestUser>,
+    /// Where it comes from, if the test says.
+    pub client: Option<IpAddr>,
     /// What must come out; `None` is not looked at.
     pub expect: Expectation,
 }

@@ -3,7 +3,9 @@
 use std::{collections::BTreeMap, ops::Range, sync::Arc};
 
 use super::{
-    Env, FileStatus, Loaded, cross, document, flag_sets,
+    Env, FileStatus, Loaded,
+    access::Offered,
+    cross, document, flag_sets,
     flags::FlagFile,
     operator::OperatorFile,
     problem::{Problem, Problems, Severity},
@@ -35,6 +37,8 @@ pub(super) struct OperatorPart {
     pub(super) edge: EdgeSettings,
     /// Where each squad is written.
     pub(super) squad_spans: BTreeMap<String, Range<usize>>,
+    /// What routes may use of it.
+    offered: Arc<Offered>,
 }
 
 /// A flag with its file.
@@ -64,7 +68,9 @@ impl Site {
         let hosts = main
             .map(|operator| operator.edge.hosts.clone())
             .unwrap_or_default();
+        let offered = main.map(|operator| Arc::clone(&operator.offered));
         let around = Around {
+            offered: offered.as_deref(),
             folder: &sources.folder,
             sources,
             hosts: &hosts,
@@ -148,6 +154,7 @@ impl Site {
             Some(file) => {
                 let edge = file.settle(sources, &mut report);
                 self.operator = Some(OperatorPart {
+                    offered: Arc::new(Offered::of(&edge.key_groups, file.has_geo(), &report)),
                     edge,
                     squad_spans: file.squad_spans(),
                 });

@@ -4,12 +4,15 @@ use std::{
     collections::BTreeMap,
     fmt, fs,
     io::{self, Read},
-    os::unix::fs::OpenOptionsExt,
+    os::unix::fs::{MetadataExt, OpenOptionsExt},
     path::{Path, PathBuf},
     sync::Arc,
 };
 
-use super::errors::{files_named, is_beneath};
+use super::{
+    attached::{self, Attached},
+    errors::{files_named, is_beneath},
+};
 use crate::policy::errors::PAGE_BYTES_MAX;
 
 /// Longest file that is read, in bytes: 10,000 routes take two.
@@ -35,6 +38,8 @@ pub struct Sources {
     unreadable: BTreeMap<String, Unreadable>,
     /// Error pages, by the file that names them. They are a part of it: it stays as it was where they can't be had.
     pages: BTreeMap<String, Pages>,
+    /// Keys and databases that the operator's file names.
+    attached: Attached,
 }
 
 /// By the name that is written.
@@ -90,6 +95,7 @@ impl Sources {
             files: BTreeMap::new(),
             unreadable: BTreeMap::new(),
             pages: BTreeMap::new(),
+            attached: Attached::default(),
         }
     }
 
@@ -99,6 +105,12 @@ impl Sources {
     /// problem when the sources are loaded; nothing is skipped in silence but hidden files and other endings.
     #[must_use]
     pub fn read(path: &Path) -> Self {
+        Self::read_again(path, &Self::empty(""))
+    }
+
+    /// As [`Sources::read`], but large files that have not changed since `before` was read are taken from there.
+    #[must_use]
+    pub fn read_again(path: &Path, before: &Self) -> Self {
         let absolute = std::path::absolute(path).unwrap_or_else(|_| path.to_owned());
         let is_file = absolute.extension().is_some_and(|ending| ending == "toml") && !absolute.is_dir();
         let (folder, main) = match (is_file, absolute.parent(), absolute.file_name()) {
@@ -110,6 +122,7 @@ impl Sources {
             ..Self::empty(folder)
         };
         sources.read_file(&main);
+        sources.read_attached(&before.attached);
         for (folder, _) in FOLDERS {
             sources.read_folder(folder);
         }
@@ -153,6 +166,24 @@ impl Sources {
         self.pages
             .iter()
             .flat_map(|(file, pages)| pages.keys().map(|name| self.folder_of(file).join(name)))
+    }
+
+    /// Adds or replaces a file that the operator's file names.
+    pub fn attach(&mut self, name: &str, bytes: impl Into<Arc<[u8]>>) {
+        let bytes = Ok(bytes.into());
+        self.attached
+            .0
+            .insert(name.to_owned(), attached::File { bytes, stamp: None });
+    }
+
+    /// A file that the operator's file calls `name`, or why it can't be had. `None`: it was not read.
+    pub(super) fn attached(&self, name: &str) -> Option<&Result<Arc<[u8]>, Unreadable>> {
+        self.attached.0.get(name).map(|file| &file.bytes)
+    }
+
+    /// Where the files are that the operator's file names, absolute, also of those that aren't there.
+    pub fn attachments(&self) -> impl Iterator<Item = PathBuf> {
+        self.attached.0.keys().map(|name| self.folder.join(name))
     }
 
     /// The same sources with one more text; reads well in tests.
@@ -222,6 +253,7 @@ impl Sources {
             self.files.get(file) != other.files.get(file)
                 || self.unreadable.get(file) != other.unreadable.get(file)
                 || self.pages.get(file) != other.pages.get(file)
+                || (*file == self.main && self.attached != other.attached)
         });
         all
     }
@@ -258,6 +290,23 @@ impl Sources {
             if Self::reads(name, &file) {
                 self.read_file(&format!("{name}/{file}"));
             }
+        }
+    }
+
+    fn read_attached(&mut self, before: &Attached) {
+        let text = self.files.get(&self.main).map(|text| &**text).unwrap_or_default();
+        for (name, bytes_max) in attached::named(text, &super::process_env) {
+            let path = self.folder.join(&name);
+            let stamp = stamp(&path);
+            let known = before
+                .0
+                .get(&name)
+                .filter(|known| stamp.is_some() && known.stamp == stamp);
+            let file = known.cloned().unwrap_or_else(|| attached::File {
+                bytes: read_bytes(&path, bytes_max).map(Arc::from),
+                stamp,
+            });
+            self.attached.0.insert(name, file);
         }
     }
 
@@ -298,6 +347,17 @@ impl Sources {
 /// Linux on every architecture that this program is built for.
 const O_NONBLOCK: i32 = 0o4000;
 
+/// What tells that a large file is still the same.
+fn stamp(path: &Path) -> Option<attached::Stamp> {
+    let about = fs::metadata(path).ok()?;
+    let times = (
+        (about.mtime(), about.mtime_nsec()),
+        (about.ctime(), about.ctime_nsec()),
+    );
+    (about.len() >= attached::STAMPED_BYTES_MIN)
+        .then(|| (about.dev(), about.ino(), about.len(), times.0, times.1))
+}
+
 fn refused(error: &io::Error) -> Unreadable {
     match error.kind() {
         io::ErrorKind::NotFound => Unreadable::Missing,
@@ -315,6 +375,11 @@ fn read_page(folder: &Path, name: &str) -> Result<Arc<str>, Unreadable> {
 }
 
 fn read_text(path: &Path, bytes_max: u64) -> Result<String, Unreadable> {
+    let bytes = read_bytes(path, bytes_max)?;
+    String::from_utf8(bytes).map_err(|error| Unreadable::NotText(error.utf8_error().valid_up_to()))
+}
+
+fn read_bytes(path: &Path, bytes_max: u64) -> Result<Vec<u8>, Unreadable> {
     // Opened without waiting: a pipe would hold the control plane until somebody writes into it.
     let file = fs::OpenOptions::new()
         .read(true)
@@ -335,7 +400,7 @@ fn read_text(path: &Path, bytes_max: u64) -> Result<String, Unreadable> {
     if bytes.len() as u64 > bytes_max {
         return Err(Unreadable::TooLong(bytes.len() as u64));
     }
-    String::from_utf8(bytes).map_err(|error| Unreadable::NotText(error.utf8_error().valid_up_to()))
+    Ok(bytes)
 }
 
 #[cfg(test)]

@@ -11,6 +11,7 @@ use std::{
 };
 
 use super::{Loaded, Sources, load_sources, settings::Settings, settings::TargetSettings};
+use crate::policy::access::Access;
 
 #[test]
 fn what_must_be_refused_is_refused_in_these_words() {
@@ -115,6 +116,9 @@ fn sources(text: &str) -> Sources {
             match (name.as_str(), body.trim()) {
                 ("", _) => {}
                 ("banyan.toml", "(none)") => sources.remove("banyan.toml"),
+                (file, _) if file.ends_with(".pem") || file.ends_with(".mmdb") => {
+                    sources.attach(file, body.as_bytes())
+                }
                 _ => match name.split_once(" > ") {
                     Some((file, page)) => sources.insert_page(file, page, body.as_str()),
                     None => sources.insert(&name, body.as_str()),
@@ -168,6 +172,9 @@ fn summary(settings: &Settings) -> String {
     }
     for page in edge.errors.iter() {
         _ = writeln!(out, "error page {page:?}");
+    }
+    for group in &edge.key_groups {
+        _ = writeln!(out, "{group:?}");
     }
     out + &backends(settings) + &routes(settings)
 }
@@ -252,6 +259,10 @@ fn routes(settings: &Settings) -> String {
         for page in route.policy.errors.iter() {
             _ = writeln!(out, "  error page {page:?}");
         }
+    }
+    let access = settings.routes.iter().map(|route| &route.policy.access);
+    for access in access.filter(|access| **access != Access::default()) {
+        _ = writeln!(out, "{access:?}");
     }
     for flag in &settings.flags {
         _ = writeln!(out, "{flag:?}");

@@ -205,6 +205,7 @@ impl Publisher {
             certs: edge.certs.clone(),
             keys,
             pages: self.last_seen.pages().collect(),
+            attached: self.last_seen.attachments().collect(),
         }
     }
 
@@ -219,7 +220,7 @@ impl Publisher {
         self.reload_certificates();
         self.free_retired();
         let began = clock::steady();
-        let sources = Sources::read(&self.path);
+        let sources = Sources::read_again(&self.path, &self.last_seen);
         if sources == self.last_seen {
             return self.show(Status::clone(&self.status.load()));
         }

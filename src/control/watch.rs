@@ -32,6 +32,8 @@ pub struct Wanted {
     pub keys: Option<PathBuf>,
     /// Error pages that the files name.
     pub pages: Vec<PathBuf>,
+    /// Keys that may sign addresses, and the database of places.
+    pub attached: Vec<PathBuf>,
 }
 
 /// Watches files until dropped.
@@ -175,7 +177,7 @@ impl Sieve {
             folder(wanted.certs.clone(), Reads::Certificates),
         ];
         folders.extend(Sources::folders().map(|name| folder(wanted.folder.join(name), Reads::Sources(name))));
-        let files = wanted.keys.iter().chain(&wanted.pages);
+        let files = wanted.keys.iter().chain(&wanted.pages).chain(&wanted.attached);
         for (parent, name) in files.filter_map(|file| file.parent().zip(file.file_name())) {
             folders.push(folder(parent.to_path_buf(), Reads::One(name.into())));
         }

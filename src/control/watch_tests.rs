@@ -11,6 +11,7 @@ fn wanted(folder: &Path) -> Wanted {
         certs: folder.join("certs"),
         keys: Some(folder.join("keys/jwks")),
         pages: vec![folder.join("routes/errors/404.html"), folder.join("50x.html")],
+        attached: vec![folder.join("keys/videos.pem"), folder.join("geo/city.mmdb")],
     }
 }
 
@@ -59,6 +60,8 @@ async fn only_files_that_are_read_are_told_of() {
         "keys/jwks",
         "routes/errors/404.html",
         "50x.html",
+        "keys/videos.pem",
+        "geo/city.mmdb",
     ];
     let others = [
         "access.log",
@@ -70,8 +73,9 @@ async fn only_files_that_are_read_are_told_of() {
         "keys/jwks.pem",
         "routes/errors/500.html",
         "404.html",
+        "geo/asn.mmdb",
     ];
-    for folder in ["routes", "routes/errors", "flags", "certs", "keys"] {
+    for folder in ["routes", "routes/errors", "flags", "certs", "keys", "geo"] {
         fs::create_dir(site.join(folder)).unwrap();
     }
     let mut watch = Watch::start(wanted(site)).unwrap();

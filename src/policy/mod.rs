@@ -2,16 +2,22 @@
 //!
 //! - [`request`]: what is said of requests before all else: https, methods, the path that is forwarded. [`redirect`] is a target of its
 //!   own: an answer instead of a backend.
+//! - [`access`]: who is let in by signature ([`signed`]) and country ([`geo`]), and what the backend is told of the [`viewer`].
 //! - [`errors`]: pages that browsers see instead of errors.
 //! - [`forward`]: what of a request passes. [`failover`]: who is asked when a backend fails. [`response`]: fields of answers; [`cors`]: who else may read them.
 
+pub mod access;
 pub mod cors;
+pub mod device;
 pub mod errors;
 pub mod failover;
 pub mod forward;
+pub mod geo;
 pub mod redirect;
 pub mod request;
 pub mod response;
+pub mod signed;
+pub mod viewer;
 
 use self::{failover::Failover, forward::Forward, response::ResponseRules};
 pub use self::{redirect::Redirect, request::RequestPolicy};
@@ -29,4 +35,6 @@ pub struct Policy {
     pub failover: Option<Failover>,
     /// Pages that browsers are shown instead of errors.
     pub errors: errors::ErrorPages,
+    /// Who is let in by signature and country, and what the backend is told of the viewer.
+    pub access: access::Access,
 }

@@ -139,7 +139,7 @@ fn words(refusal: &Refusal) -> (&'static str, &'static str) {
         403 if refusal.details == "method" => NOT_SERVED,
         403 => (
             "Not for you",
-            "You are signed in, but this page asks for a right that you don't have.",
+            "This page asks for a right, or a valid link, that you don't have.",
         ),
         404 => ("Nothing here", "There is no page at this address."),
         405 => NOT_SERVED,

@@ -12,7 +12,7 @@ use http::{Method, StatusCode, Version};
 use smallvec::SmallVec;
 
 use super::{
-    answer,
+    access, answer,
     edge::{Edge, Peer},
     error_page::{self, Plea},
     failover,
@@ -123,6 +123,7 @@ pub(super) async fn pass_through(
         host: &host,
         target: head.target(),
         headers: &head.headers,
+        client: Some(following.record.client),
         credential: Credential::Fields(&edge.tokens),
         entropy: edge.random16(),
     };
@@ -145,6 +146,7 @@ pub(super) async fn pass_through(
     let decision = decision.settle();
     let over_http2 = matches!(head.upgrade, Some(Upgrade::Http2(_)));
     rewrite(head, &decision, &rule.policy, peer, at, following)?;
+    access::finish(head, &rule.policy.access, peer, &following.record, at);
     let outgoing = Outgoing {
         head,
         body: following.count_in(body, &rule.policy),
@@ -327,6 +329,7 @@ fn stopped(
         Stop::PlainHttp { .. } => return Err(Refusal::plain_http()),
         Stop::Method { status, allow, .. } => return Err(Refusal::method(status, &allow)),
         Stop::Preflight(preflight) => return Ok((respond::preflight(&preflight, head, following), None)),
+        Stop::Barred { why, .. } => return Err(why.into()),
         Stop::Denied { denied, .. } => {
             following.record.gate = Some(denied.as_str());
             if let (Denied::NoKeys | Denied::BadToken(BadToken::UnknownKey), Some(gate)) = (&denied, &at.gate)
@@ -343,6 +346,9 @@ fn stopped(
 fn note_rule(rule: &Rule, record: &mut Record) {
     record.route = Some(Arc::clone(&rule.name));
     record.squad = Some(Arc::clone(&rule.squad));
+    if rule.policy.access.signed.is_some() {
+        access::conceal(record);
+    }
 }
 
 fn note_decision(decision: &Decision<'_>, rule: &Rule, at: &Snapshot, record: &mut Record) {

@@ -6,6 +6,7 @@
 //! [`answer`] are what happens instead, [`error_page`] is what browsers see of that, [`redirect`] sends clients elsewhere, [`edge`] is what
 //! a core keeps.
 
+mod access;
 pub mod answer;
 mod deadline;
 pub mod edge;

@@ -7,6 +7,7 @@ use crate::{
     body::BodyError,
     gate::Denied,
     observe::record::Side,
+    policy::access::Barred,
     route::target::Ambiguous,
     wire::{Malformed, SendCause},
 };
@@ -191,6 +192,17 @@ impl From<Denied> for Refusal {
             challenge: Some(denied.www_authenticate()),
             ..refusal
         }
+    }
+}
+
+impl From<Barred> for Refusal {
+    fn from(barred: Barred) -> Self {
+        Self::new(
+            StatusCode::FORBIDDEN,
+            "http_request_denied",
+            barred.as_str(),
+            Side::Client,
+        )
     }
 }
 

@@ -87,6 +87,7 @@ pub fn compile(
             .gate
             .as_ref()
             .map(|gate| gate_at_work(gate, means.previous)),
+        places: settings.edge.places.clone(),
         limits: Arc::new(settings.edge.limits.clone()),
         trusted_proxies: settings.edge.trusted_proxies.clone(),
         errors: settings.edge.errors.clone(),

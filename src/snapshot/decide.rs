@@ -1,12 +1,12 @@
 //! What happens to a request: one pure function for live traffic, `banyan explain`, the squads' tests and the admin API.
 
-use std::{borrow::Cow, sync::Arc};
+use std::{borrow::Cow, net::IpAddr, sync::Arc};
 
 use http::{Method, StatusCode, Version};
 use smallvec::SmallVec;
 
 use super::{
-    BackendId, GateAtWork, Rule, Snapshot, Target,
+    BackendId, GateAtWork, Rule, Snapshot, Target, access,
     entry::{pass_method, pass_plain, redirected, unserved},
     preflight::{self, Preflight},
 };
@@ -15,7 +15,7 @@ use crate::{
     fields::Fields,
     flag::{self, Choice, Flag, FlagId, Person, Subject},
     gate::{self, Auth, Denied, Identity, TokenMemory},
-    policy::Redirect,
+    policy::{Redirect, access::Barred, signed::Granted},
     route::{
         self, Probe, RouteId,
         target::{self, Ambiguous, EncodedSlash},
@@ -36,6 +36,8 @@ pub struct Ask<'h, 't> {
     pub target: &'t str,
     /// Its fields.
     pub headers: &'h Fields,
+    /// Whose it is, as trusted proxies say. `None`: nobody said (explain and tests).
+    pub client: Option<IpAddr>,
     /// Who signed it.
     pub credential: Credential<'h>,
     /// 128 random bits for a visitor who has no cookie yet.
@@ -168,6 +170,13 @@ pub enum Stop {
         /// Where to.
         location: String,
     },
+    /// It bears no signature that counts, or comes from a country that the route is not for.
+    Barred {
+        /// The route that took it.
+        route: RouteId,
+        /// Why.
+        why: Barred,
+    },
     /// The gate says no.
     Denied {
         /// The route that took it.
@@ -186,7 +195,9 @@ impl Stop {
         match self {
             Self::Ambiguous(_) | Self::UnknownHost | Self::NoRoute => None,
             Self::ToHttps { route, .. } | Self::PlainHttp { route } | Self::Method { route, .. } => *route,
-            Self::Redirect { route, .. } | Self::Denied { route, .. } => Some(*route),
+            Self::Redirect { route, .. } | Self::Barred { route, .. } | Self::Denied { route, .. } => {
+                Some(*route)
+            }
             Self::Preflight(preflight) => Some(preflight.route),
         }
     }
@@ -198,6 +209,8 @@ pub trait Trail<'s>: route::Watch<'s> + flag::Watch {
     fn normalised(&mut self, _path: &str) {}
     /// The route that takes it.
     fn took(&mut self, _route: RouteId) {}
+    /// The signature that the route asks for.
+    fn signed(&mut self, _granted: &Granted<'_>) {}
     /// What the gate said.
     fn passed_gate(&mut self, _identity: Option<&Identity>) {}
     /// What the visitor cookie was.
@@ -243,6 +256,7 @@ pub fn decide<'s, 't, T: Trail<'s>>(
     if let (Some(ambiguous), false) = (judged.only_lenient, rule.allow_encoded_slash) {
         return Err(Stop::Ambiguous(ambiguous));
     }
+    access::pass(ask, now, (rule, &judged.path), at, trail).map_err(|why| Stop::Barred { route, why })?;
     let identity =
         pass_gate(ask, now, rule, at.gate.as_ref()).map_err(|denied| Stop::Denied { route, denied })?;
     trail.passed_gate(identity.as_deref());
@@ -307,6 +321,15 @@ fn normalise<'a>(path: &'a str, at: &Snapshot) -> Result<Judged<'a>, Stop> {
     }
 }
 
+/// The host that routes are looked up for. `None`: the edge does not answer for the one that is asked.
+pub(super) fn judged_host<'a>(ask: &Ask<'a, '_>, at: &'a Snapshot) -> Option<&'a str> {
+    match (at.answers_for(ask.host), ask.entrance) {
+        (true, _) => Some(ask.host),
+        (false, Entrance::Private) => Some(at.hosts.first().map_or(ask.host, String::as_str)),
+        (false, Entrance::Public | Entrance::Plain(_)) => None,
+    }
+}
+
 fn find<'s, T: Trail<'s>>(
     ask: &Ask<'_, '_>,
     query: Option<&str>,
@@ -314,7 +337,7 @@ fn find<'s, T: Trail<'s>>(
     at: &'s Snapshot,
     trail: &mut T,
 ) -> Result<RouteId, Stop> {
-    let host = host(ask, at).ok_or(Stop::UnknownHost)?;
+    let host = judged_host(ask, at).ok_or(Stop::UnknownHost)?;
     if is_reserved(&judged.path) {
         return Err(Stop::NoRoute);
     }
@@ -328,15 +351,6 @@ fn find<'s, T: Trail<'s>>(
     match at.table.find_watched(&probe, trail) {
         Some(found) => Ok(found.route),
         None => Err(unserved(&at.table.other_methods(&probe))),
-    }
-}
-
-/// The host whose routes count. `None`: it is none of ours.
-pub(super) fn host<'a>(ask: &Ask<'a, '_>, at: &'a Snapshot) -> Option<&'a str> {
-    match (at.answers_for(ask.host), ask.entrance) {
-        (true, _) => Some(ask.host),
-        (false, Entrance::Private) => Some(at.hosts.first().map_or(ask.host, String::as_str)),
-        (false, Entrance::Public | Entrance::Plain(_)) => None,
     }
 }
 

@@ -99,6 +99,7 @@ fn taker<'s>(target: &str, host: &str, now: UnixTime, at: &'s Snapshot) -> Resul
         method: &Method::GET,
         host,
         target,
+        client: None,
         headers: &Fields::new(),
         credential: Credential::Pretend(None),
         entropy: [0; 16],
@@ -108,6 +109,7 @@ fn taker<'s>(target: &str, host: &str, now: UnixTime, at: &'s Snapshot) -> Resul
             .rule(decision.route)
             .ok_or_else(|| "no route takes it".to_owned()),
         Err(Stop::Denied { denied, .. }) => Err(denied.to_string()),
+        Err(Stop::Barred { why, .. }) => Err(why.to_string()),
         Err(Stop::Ambiguous(ambiguous)) => Err(ambiguous.to_string()),
         Err(Stop::UnknownHost) => Err("the host is none of `hosts`".to_owned()),
         Err(Stop::NoRoute | Stop::Preflight(_)) => Err("no route takes it".to_owned()),

@@ -5,7 +5,7 @@ use serde::Serialize;
 
 pub use super::goes::{Goes, Standby};
 use super::{
-    Snapshot, Target,
+    Snapshot, Target, access,
     decide::{Ask, Decision, Entrance, Stop, decide},
     error_pages::{self, Shown},
     notes::{Asked, Notes},
@@ -39,6 +39,8 @@ pub struct Explanation {
     pub passed_over: Vec<Passed>,
     /// The route that takes it.
     pub route: Option<Won>,
+    /// The signature of the address, if the route asks for one and it counts.
+    pub signed: Option<String>,
     /// What the gate says.
     pub gate: Option<Gate>,
     /// What the visitor cookie is.
@@ -178,6 +180,7 @@ pub fn explain(ask: &Ask<'_, '_>, now: UnixTime, at: &Snapshot) -> Explanation {
             .and_then(|route| won(route, notes.path.as_deref(), at)),
         path: notes.path,
         forwarded: None,
+        signed: notes.signed,
         gate: None,
         visitor: None,
         flags: notes
@@ -208,6 +211,8 @@ pub fn explain(ask: &Ask<'_, '_>, now: UnixTime, at: &Snapshot) -> Explanation {
     match decided {
         Ok(decision) => {
             admitted(&mut explanation, &decision, ask.method, at);
+            let told = rule.map(|rule| access::told(ask, rule, at));
+            explanation.headers.extend(told.into_iter().flatten());
             let forward = rule.and_then(|rule| rule.policy.forward.as_deref());
             explanation.forwards =
                 forward.map_or_else(Vec::new, |forward| forward.told(ask.headers, decision.query));
@@ -292,6 +297,10 @@ fn stopped(explanation: &mut Explanation, stop: &Stop) {
             status.as_u16(),
             format!("its method is not served there, only {allow}"),
         ),
+        Stop::Barred { why, .. } => {
+            explanation.gate = None; // nobody was asked yet
+            (403, why.to_string())
+        }
         Stop::Denied { denied, .. } => (denied.status().as_u16(), denied.to_string()),
         Stop::Preflight(_) => return, // no refusal
     };

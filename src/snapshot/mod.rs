@@ -6,6 +6,7 @@
 //! A snapshot has no setter. State that changes (connections, breakers, health, the gate's keys) lives beside it and is
 //! carried over by name.
 
+mod access;
 pub mod compile;
 pub mod decide;
 pub mod diff;
@@ -36,6 +37,7 @@ use crate::{
         Policy, Redirect,
         errors::ErrorPages,
         failover::{self, Failover},
+        geo,
     },
     route::{Claim, RouteId, Table, host_takes},
     visitor,
@@ -60,6 +62,8 @@ pub struct Snapshot {
     pub visitors: visitor::Keys,
     /// The gate, if there is one.
     pub gate: Option<GateAtWork>,
+    /// Where visitors are, if there is a database of it.
+    pub places: Option<Arc<geo::Database>>,
     /// Bounds.
     pub limits: Arc<Limits>,
     /// Peers whose `X-Forwarded-*` is believed.

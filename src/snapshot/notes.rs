@@ -1,9 +1,10 @@
 //! The trail of one decision: what each of its steps tells, noted down for [`explain`](super::explain).
 
-use super::decide::Trail;
+use super::{access, decide::Trail};
 use crate::{
     flag::{self, Choice, FlagId, Outcome, RolloutBy},
     gate::Identity,
+    policy::signed::Granted,
     route::{self, PassedOver, RouteId},
     visitor::SeenState,
 };
@@ -14,6 +15,7 @@ pub(super) struct Notes<'s> {
     pub(super) path: Option<String>,
     pub(super) passed: Vec<PassedOver<'s>>,
     pub(super) route: Option<RouteId>,
+    pub(super) signed: Option<String>,
     pub(super) user: Option<String>,
     pub(super) flags: Vec<Asked>,
 }
@@ -53,6 +55,10 @@ impl<'s> Trail<'s> for Notes<'s> {
 
     fn took(&mut self, route: RouteId) {
         self.route = Some(route);
+    }
+
+    fn signed(&mut self, granted: &Granted<'_>) {
+        self.signed = Some(access::words(granted));
     }
 
     fn passed_gate(&mut self, identity: Option<&Identity>) {

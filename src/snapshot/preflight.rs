@@ -2,7 +2,7 @@
 
 use super::{
     Rule, Snapshot,
-    decide::{Ask, Judged, host, is_reserved},
+    decide::{Ask, Judged, is_reserved, judged_host},
 };
 use crate::{
     policy::cors::{Allowed, Announced, Cors, Disallowed},
@@ -45,7 +45,7 @@ pub(super) fn judge(
         return None;
     }
     let probe = Probe {
-        host: host(ask, at)?,
+        host: judged_host(ask, at)?,
         method: &announced.method,
         path: &judged.path,
         query,

@@ -53,6 +53,7 @@ fn one(test: &RouteTest, at: &Snapshot) -> Option<Failure> {
         host: test.host.as_deref().unwrap_or(own_host),
         target: &test.target,
         headers: &headers,
+        client: test.client,
         credential: Credential::Pretend(identity.as_ref()),
         entropy: [0; 16],
     };

@@ -32,6 +32,9 @@ impl fmt::Display for Explanation {
                 Params(&won.params)
             )?;
         }
+        if let Some(signed) = &self.signed {
+            writeln!(f, "  signed    {signed}")?;
+        }
         if let Some(gate) = &self.gate {
             write_gate(f, gate)?;
         }

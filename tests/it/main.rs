@@ -12,9 +12,11 @@
 mod backend;
 mod client;
 mod issuer;
+mod mmdb;
 mod offline;
 mod process;
 mod program;
+mod signer;
 mod websocket;
 mod world;
 
@@ -27,6 +29,7 @@ mod failover;
 mod flags;
 mod forwarding;
 mod gate;
+mod geo;
 mod gone;
 mod kept;
 mod observe;
@@ -38,6 +41,7 @@ mod response;
 mod routes;
 mod shipped;
 mod shutdown;
+mod signed;
 mod streaming;
 mod strictness;
 mod syscalls;

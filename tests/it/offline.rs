@@ -1,6 +1,6 @@
 //! A site from texts, compiled without a socket, and requests that it decides.
 
-use std::{path::Path, sync::Arc, time::Duration};
+use std::{net::IpAddr, path::Path, sync::Arc, time::Duration};
 
 use banyan::{
     clock::UnixTime,
@@ -42,6 +42,8 @@ pub struct Row {
     pub private: bool,
     /// On the http listener.
     pub plain: bool,
+    /// Where it comes from.
+    pub client: Option<IpAddr>,
 }
 
 /// The snapshot of a site's files; whatever is wrong with them fails the test.
@@ -119,6 +121,7 @@ impl Row {
             host: &self.host,
             target: &self.target,
             headers: &headers.into(),
+            client: self.client,
             credential: Credential::Pretend(identity.as_ref()),
             entropy: [0; 16],
         };

@@ -90,6 +90,7 @@ impl Case {
             host: &self.host,
             target,
             headers: &request,
+            client: None,
             credential: Credential::Fields(&memory),
             entropy: [0; 16],
         };

@@ -35,6 +35,7 @@ struct Case {
     private: bool,
     #[serde(default)]
     plain: bool,
+    client: Option<std::net::IpAddr>,
     expect: Expect,
 }
 
@@ -119,6 +120,7 @@ impl Case {
             }),
             private: self.private,
             plain: self.plain,
+            client: self.client,
         }
     }
 }

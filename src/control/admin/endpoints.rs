@@ -159,6 +159,11 @@ const EXPLAIN: &[Parameter] = &[
         needed: Needed::Maybe,
     },
     Parameter {
+        name: "client",
+        summary: "As if it came from this IP address: for routes that look at countries or addresses.",
+        needed: Needed::Maybe,
+    },
+    Parameter {
         name: "private",
         summary: "`true`: as on the private listener.",
         needed: Needed::Maybe,

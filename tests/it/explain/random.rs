@@ -354,6 +354,7 @@ impl Asked {
             host: self.host.split(':').next().unwrap(),
             target: &self.target,
             headers: &headers.into(),
+            client: None,
             credential: Credential::Fields(memory),
             entropy,
         };

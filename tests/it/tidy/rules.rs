@@ -94,9 +94,14 @@ pub(super) const LAYERS: [(&str, &[&str]); 26] = [
 pub(super) const RIM: [&str; 3] = ["cli", "lib", "main"];
 
 /// What only some places may name, and why.
-pub(super) const KEPT_TO: [(&str, &[&str], &str); 15] = [
+pub(super) const KEPT_TO: [(&str, &[&str], &str); 16] = [
     ("toml", &["config"], "only config knows TOML"),
     ("miette", &["config/render.rs"], "problems are drawn in one place"),
+    (
+        "maxminddb",
+        &["policy/geo.rs"],
+        "where visitors are is looked up in one place",
+    ),
     (
         "schemars",
         &[

@@ -1,6 +1,6 @@
 //! What would happen to a request and why, decided on the snapshot in force as live traffic is.
 
-use std::sync::Arc;
+use std::{net::IpAddr, sync::Arc};
 
 use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Uri, Version, header};
@@ -58,10 +58,18 @@ pub(in super::super) fn explained(
         host: &host,
         target,
         headers: &fields(asked, now, at)?,
+        client: client(asked)?,
         credential: Credential::Pretend(identity.as_ref()),
         entropy: [0; 16],
     };
     Ok(explain(&ask, now, at))
+}
+
+fn client(asked: &Asked) -> Result<Option<IpAddr>, Refusal> {
+    let wrong = |text: &str| Refusal::Parameter(format!("{text:?} is no IP address"));
+    let text = asked.one("client").filter(|text| !text.is_empty());
+    text.map(|text| text.trim().parse().map_err(|_| wrong(text)))
+        .transpose()
 }
 
 fn user(asked: &Asked) -> Result<Option<TestUser>, Refusal> {

@@ -7,12 +7,13 @@ use crate::{
 };
 
 /// Fields of the form beside the address: name, label, example.
-const FIELDS: [(&str, &str, &str); 5] = [
+const FIELDS: [(&str, &str, &str); 6] = [
     ("user", "User", "signed in as"),
     ("role", "Roles", "staff, admin"),
     ("visitor", "Visitor", "22 characters of the cookie"),
     ("header", "Header", "Name: value"),
     ("cookie", "Cookie", "name=value"),
+    ("client", "Client", "its IP address"),
 ];
 const METHODS: [&str; 7] = ["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"];
 
@@ -117,6 +118,13 @@ fn trail(html: &mut Html, explained: &Explanation, asked: &Asked) {
             };
         }
         html.raw("</div></li>");
+    }
+    if let Some(signed) = &explained.signed {
+        html.element(
+            "<li><span class=\"step\">Signed</span><div>",
+            signed,
+            "</div></li>",
+        );
     }
     gate(html, explained, asked);
     visitor(html, explained);

@@ -293,6 +293,7 @@ fn explanation_of(text: &str) -> explain::Explanation {
             place: own(),
             params: vec![(own(), own())],
         }),
+        signed: Some(own()),
         gate: Some(explain::Gate {
             auth: "none".to_owned(),
             roles: vec![own()],
