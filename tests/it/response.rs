@@ -115,7 +115,7 @@ impl Case {
             ) => {
                 refused = Some(status.as_u16());
             }
-            Ok(_) | Err(Stop::Denied { .. } | Stop::PlainHttp { .. }) => {}
+            Ok(_) | Err(Stop::Denied { .. } | Stop::PlainHttp { .. } | Stop::Barred { .. }) => {}
         }
         let rules = route.and_then(|route| at.rule(route)?.policy.response.as_ref());
         if let Some(rules) = rules {
