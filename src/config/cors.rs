@@ -9,8 +9,8 @@ use serde::Deserialize;
 use super::{
     operator::text,
     report::Report,
+    request::method_of,
     response::{AgeText, field_name},
-    routes::method_of,
     values::Spot,
 };
 use crate::policy::cors::{Cors, Listed, ORIGINS_MAX, Origin};

@@ -2,13 +2,13 @@
 
 use std::sync::Arc;
 
-use http::StatusCode;
+use http::{Method, StatusCode};
 use schemars::JsonSchema;
 use serde::Deserialize;
 
 use super::{
-    report::Report,
-    routes::{RouteFile, method_of},
+    report::{Report, nearest, suggest},
+    routes::RouteFile,
     settings::TargetSettings,
     target::Target,
     values::Spot,
@@ -253,3 +253,31 @@ pub(super) fn redirect(
         variants: Vec::new(),
     })
 }
+
+/// A method as it must be written, `None` when it isn't.
+pub(super) fn method_of(method: &Spot<String>, report: &mut Report) -> Option<Method> {
+    let parsed = Method::from_bytes(method.value.as_bytes()).ok();
+    let good = parsed.filter(|method| !method.as_str().bytes().any(|b| b.is_ascii_lowercase()));
+    if good.is_none() {
+        report
+            .error(
+                "bad-method",
+                method.span.clone(),
+                format!("`{}` is not a method", method.value),
+            )
+            .hint_if(suggest(&method.value, METHODS));
+    } else if let Some(meant) = nearest(&method.value, METHODS).filter(|meant| *meant != method.value) {
+        report
+            .warning(
+                "odd-method",
+                method.span.clone(),
+                format!("`{}` is not a usual method", method.value),
+            )
+            .hint(format!("did you mean `{meant}`?"));
+    }
+    good
+}
+
+const METHODS: [&str; 8] = [
+    "GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "QUERY",
+];

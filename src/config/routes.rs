@@ -2,7 +2,7 @@
 
 use std::{collections::BTreeMap, ops::Range, path::Path, sync::Arc};
 
-use http::{HeaderName, Method};
+use http::HeaderName;
 use schemars::JsonSchema;
 use serde::Deserialize;
 
@@ -17,8 +17,8 @@ use super::{
     forward::ForwardFile,
     gate::AuthFile,
     operator::hosts,
-    report::{Report, nearest, suggest},
-    request::{self, HttpsFile, RedirectFile},
+    report::{Report, suggest},
+    request::{self, HttpsFile, RedirectFile, method_of},
     response::{self, ResponseFile},
     settings::{RouteSettings, RouteTest},
     sources::Sources,
@@ -513,34 +513,6 @@ impl RouteFile {
         roles.value.clone()
     }
 }
-
-/// A method as it must be written, `None` when it isn't.
-pub(super) fn method_of(method: &Spot<String>, report: &mut Report) -> Option<Method> {
-    let parsed = Method::from_bytes(method.value.as_bytes()).ok();
-    let good = parsed.filter(|method| !method.as_str().bytes().any(|b| b.is_ascii_lowercase()));
-    if good.is_none() {
-        report
-            .error(
-                "bad-method",
-                method.span.clone(),
-                format!("`{}` is not a method", method.value),
-            )
-            .hint_if(suggest(&method.value, METHODS));
-    } else if let Some(meant) = nearest(&method.value, METHODS).filter(|meant| *meant != method.value) {
-        report
-            .warning(
-                "odd-method",
-                method.span.clone(),
-                format!("`{}` is not a usual method", method.value),
-            )
-            .hint(format!("did you mean `{meant}`?"));
-    }
-    good
-}
-
-const METHODS: [&str; 8] = [
-    "GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "QUERY",
-];
 
 /// What Banyan answers itself on every public host.
 const RESERVED: &str = ".banyan/";
