@@ -5,7 +5,7 @@
 //! - [`Sources`]: the texts, read once. Everything after is free of disks.
 //! - [`load_sources`] judges them whole; [`isolate`] keeps the last good version of what is broken.
 //! - `document`, with `substitute` and `fault`: TOML to a `*File` struct.
-//! - `operator` (with `listen`, `limits`, `gate`), `routes` (with `backends`, `examples`), `flags`, `flag_sets`: one kind of file
+//! - `operator` (with `listen`, `limits`, `gate`), `routes` (with `backends`, `compress`, `examples`), `flags`, `flag_sets`: one kind of file
 //!   each, what it may say and what that means. `values`: shapes that they share.
 //! - `site`: all files put together; `cross`, with `claims`: what no file can know alone.
 //! - [`Problem`], [`Problems`], and how they are shown: `render`.
@@ -13,6 +13,7 @@
 
 mod backends;
 mod claims;
+mod compress;
 mod cross;
 mod document;
 mod examples;

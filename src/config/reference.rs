@@ -102,6 +102,9 @@ impl<'s> Reader<'s, '_> {
                 format!("list of {}s", scalar(items))
             }
             Some(Value::Array(kinds)) => {
+                if value.get("properties").is_some() {
+                    self.open.push((here, value));
+                }
                 let names = kinds.iter().filter_map(Value::as_str).map(|kind| match kind {
                     "array" => "list",
                     "object" => "table",

@@ -9,6 +9,7 @@ use serde::Deserialize;
 use super::{
     backends::{self, BackendFile},
     claims,
+    compress::{self, CompressFile},
     examples::{self, TestFile},
     gate::AuthFile,
     operator::hosts,
@@ -74,6 +75,8 @@ struct RouteFile {
     roles: Option<Spot<Vec<String>>>,
     /// Lets paths with `%2F` or `%5C` through as they are, instead of answering 400.
     allow_encoded_slash: bool,
+    /// Whether answers are compressed (br, zstd, gzip) for clients that take it: true, false, or a table that says how.
+    compress: Option<Spot<CompressFile>>,
 }
 
 /// What a squad's file says, with the places that later judgements point at.
@@ -197,6 +200,9 @@ impl RouteFile {
             .filter_map(|flag| target::flag_key(flag, report))
             .collect();
         let requirement = self.requirement(table, around.gate, report);
+        let policy = Policy {
+            compress: compress::compression(self.compress.as_ref(), report),
+        };
         let (path, span) = path?;
         let Target {
             settings: target,
@@ -227,7 +233,7 @@ impl RouteFile {
                 flags,
                 requirement,
                 allow_encoded_slash: self.allow_encoded_slash,
-                policy: Arc::new(Policy::default()),
+                policy: Arc::new(policy),
             },
         })
     }

@@ -220,6 +220,9 @@ fn routes(settings: &Settings) -> String {
             "  flags {:?} {:?} slashes {}",
             route.flags, route.requirement, route.allow_encoded_slash
         );
+        if let Some(compression) = &route.policy.compress {
+            _ = writeln!(out, "  compress {compression:?}");
+        }
     }
     for flag in &settings.flags {
         _ = writeln!(out, "{flag:?}");

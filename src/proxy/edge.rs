@@ -8,6 +8,7 @@ use std::{
     sync::Arc,
 };
 
+use super::compress::Places;
 use crate::{
     backend::{Backend, pool::Pools},
     clock,
@@ -36,6 +37,8 @@ pub struct Edge {
     pub signer: Arc<assertion::Signer>,
     /// Identities that were signed lately.
     pub signed: assertion::AssertionMemory,
+    /// Answers that are being compressed.
+    pub compressing: Places,
     /// When to stop.
     pub drain: Drain,
     /// The port that redirects name; `None`: the one that `https` means by itself.
@@ -91,6 +94,7 @@ impl Edge {
             observe: parts.observe,
             signer: parts.signer,
             signed: assertion::AssertionMemory::new(),
+            compressing: Places::default(),
             drain: parts.drain,
             https_port: parts.https_port,
             tidied: Cell::new(0),

@@ -12,7 +12,7 @@ use http::{Method, StatusCode};
 use smallvec::SmallVec;
 
 use super::{
-    answer,
+    answer, compress,
     edge::{Edge, Peer},
     follow::Following,
     forward::{self, Outgoing},
@@ -32,6 +32,7 @@ use crate::{
         record::{FlagFacts, Listener, Outcome, Record},
         trace::{self, Trace},
     },
+    policy::compress::Asked,
     snapshot::{
         Rule, Snapshot,
         decide::{Ask, Choices, Credential, Decision, Entrance, Settled, Stop, decide},
@@ -121,6 +122,8 @@ async fn pass_through(
     note_decision(&decision, rule, at, &mut following.record);
     let decision = decision.settle();
     let over_http2 = matches!(head.upgrade, Some(Upgrade::Http2(_)));
+    let compression = rule.policy.compress.as_ref();
+    let compression = compression.map(|way| (way, Asked::of(way, head.version, &head.headers)));
     rewrite(head, &decision, peer, edge, at, following)?;
     let outgoing = Outgoing {
         head,
@@ -146,6 +149,9 @@ async fn pass_through(
     if let (true, Some(visitor)) = (decision.set_cookie, &decision.visitor) {
         let cookie = at.visitors.set_cookie(visitor, clock::wall());
         response.headers.append(Known::SET_COOKIE, cookie);
+    }
+    if let Some((way, asked)) = compression {
+        compress::compress(&mut response, &head.method, &asked, way, edge, at);
     }
     Ok((response, Some(under_way)))
 }

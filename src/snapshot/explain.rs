@@ -42,6 +42,8 @@ pub struct Explanation {
     pub flags: Vec<Said>,
     /// Where it goes.
     pub backend: Option<Goes>,
+    /// How its answer is compressed, where the route says so.
+    pub compress: Option<String>,
     /// Fields that the backend gets from Banyan beside the forwarding ones.
     pub headers: Vec<(String, String)>,
     /// What the client gets instead.
@@ -162,6 +164,7 @@ pub fn explain(ask: &Ask<'_, '_>, now: UnixTime, at: &Snapshot) -> Explanation {
             .filter_map(|asked| said(asked, notes.route, at))
             .collect(),
         backend: None,
+        compress: None,
         headers: Vec::new(),
         refused: None,
     };
@@ -172,6 +175,8 @@ pub fn explain(ask: &Ask<'_, '_>, now: UnixTime, at: &Snapshot) -> Explanation {
         user: notes.user,
         verdict: "passes".to_owned(),
     });
+    let compression = rule.and_then(|rule| rule.policy.compress.as_ref());
+    explanation.compress = compression.map(|compression| compression.told(ask.headers));
     match decided {
         Ok(decision) => admitted(&mut explanation, &decision, at),
         Err(stop) => refused(&mut explanation, &stop),
@@ -413,6 +418,9 @@ impl fmt::Display for Explanation {
                 .map(|(server, health)| format!("{server} ({health})"))
                 .collect();
             writeln!(f, "  backend   {}: {}", goes.backend, servers.join(", "))?;
+        }
+        if let Some(told) = &self.compress {
+            writeln!(f, "  compress  {told}")?;
         }
         for (name, value) in &self.headers {
             writeln!(f, "  adds      {name}: {value}")?;

@@ -20,6 +20,7 @@ mod world;
 
 mod chaos;
 mod check;
+mod compress;
 mod explain;
 mod flags;
 mod forwarding;

@@ -295,6 +295,7 @@ fn explanation_of(text: &str) -> explain::Explanation {
             backend: own(),
             servers: vec![(own(), own())],
         }),
+        compress: Some(own()),
         headers: vec![(own(), own())],
         refused: Some(explain::Refused {
             status: 400,
