@@ -128,7 +128,7 @@ async fn site(request: Request<Incoming>) -> Response<Body> {
     for (name, value) in more {
         response = response.header(*name, *value);
     }
-    let body = if request.method() == Method::HEAD {
+    let body = if request.method() == Method::HEAD && request.uri().path() != "/trailers" {
         response = response.header("content-length", page().len());
         empty()
     } else {
@@ -209,20 +209,21 @@ async fn the_answer_to_head_is_the_head_of_the_answer_to_get() {
     let world = compressing(Speaks::Http1).start().await;
     for http in Http::BOTH {
         let mut client = world.client(http).await;
-        for fields in [[ALL].as_slice(), &[]] {
-            let get = client.get_with("/page", fields).await;
-            let head = head(&mut client, "/page", fields).await;
+        let (eager, plain) = ([ALL].as_slice(), [].as_slice());
+        for (path, fields) in [("/page", eager), ("/page", plain), ("/trailers", eager)] {
+            let get = client.get_with(path, fields).await;
+            let head = head(&mut client, path, fields).await;
             assert!(head.body.is_empty());
             let lines = |answer: &Answer| {
                 let mut headers = answer.headers.clone();
-                for changing in ["x-request-id", "date", "transfer-encoding"] {
+                for changing in ["x-request-id", "date", "transfer-encoding", "trailer"] {
                     headers.remove(changing);
                 }
                 let mut lines: Vec<String> = headers.iter().map(|line| format!("{line:?}")).collect();
                 lines.sort();
                 lines
             };
-            assert_eq!(lines(&head), lines(&get), "{http:?} {fields:?}");
+            assert_eq!(lines(&head), lines(&get), "{http:?} {path} {fields:?}");
         }
     }
 }
@@ -494,6 +495,24 @@ async fn beyond_the_bound_answers_go_out_as_they_are() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_explanation_tells_what_a_request_would_get() {
+    let world = compressing(Speaks::Http1).start().await;
+    for (header, told) in [
+        ("", "nothing for"),
+        ("&header=Accept-Encoding:zstd,gzip", "zstd for"),
+    ] {
+        let explained = world.admin(&format!("/api/explain?url=/page{header}")).await;
+        let explained: serde_json::Value = serde_json::from_str(explained.text()).unwrap();
+        let text = explained["compress"].as_str().unwrap();
+        assert!(text.starts_with(told), "{text}");
+        assert!(
+            text.contains("br, zstd, gzip; 61 media types; 1000 to 10000000 bytes"),
+            "{text}"
+        );
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn bytes_are_counted_before_and_after() {
     let world = compressing(Speaks::Http1).start().await;
     let answer = world.client(Http::Two).await.get_with("/page", &[ALL]).await;
@@ -513,7 +532,7 @@ async fn bytes_are_counted_before_and_after() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_slow_reader_of_a_large_answer_leaves_other_requests_their_turn() {
+async fn large_answers_leave_other_requests_their_turn() {
     let world = World::new()
         .backend("legacy", |request: Request<Incoming>| {
             let size = if request.uri().path() == "/large" {
