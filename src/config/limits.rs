@@ -44,7 +44,7 @@ pub(super) struct LimitsFile {
     drain_timeout: DurationText,
     /// Requests on one connection before it is closed in peace.
     requests_per_connection_max: NonZeroU64,
-    /// Answers that one core compresses at one time. Further ones go out as they are.
+    /// Answers that one core compresses at one time, in up to 2.1 MiB each. Further ones go out as they are.
     compressing_max: NonZeroUsize,
 }
 

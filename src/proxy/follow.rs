@@ -200,8 +200,11 @@ impl http_body::Body for Followed {
                 this.record.bytes_out += data as u64;
                 this.ended |= this.inner.is_end_stream();
             }
-            Poll::Ready(Some(Err(_))) => {
-                this.record.aborted = Some(Side::Backend);
+            Poll::Ready(Some(Err(error))) => {
+                this.record.aborted = Some(match error {
+                    BodyError::Encoder(_) => Side::Banyan,
+                    _ => Side::Backend,
+                });
                 this.ended = true;
             }
             Poll::Ready(None) => this.ended = true,
