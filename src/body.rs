@@ -32,6 +32,9 @@ pub enum BodyError {
     /// HTTP/2 failed.
     #[error(transparent)]
     Http2(#[from] h2::Error),
+    /// It could not be encoded for its receiver: what failed.
+    #[error("{0} failed to encode it")]
+    Encoder(&'static str),
 }
 
 /// A request's or response's body. It lives on one core and is read by one task.
@@ -50,7 +53,7 @@ pub enum Body {
     Http2(http2::ReceivedBody),
     /// The far end of a connection that changed its protocol (status 101, or 200 to an extended CONNECT): no body but a pipe.
     Tunnel(Box<Tunnel>),
-    /// A link of the chain that wraps another body: counts, limits, later compression and rewriting.
+    /// A link of the chain that wraps another body: counts, compression, later limits and rewriting.
     Wrapped(Pin<Box<dyn http_body::Body<Data = Bytes, Error = BodyError>>>),
 }
 

@@ -39,6 +39,8 @@ pub struct Limits {
     pub drain_timeout: Duration,
     /// Requests on one HTTP/1.1 or HTTP/2 connection before it is closed in peace.
     pub requests_per_connection_max: u64,
+    /// Answers that one core compresses at one time, in up to 2.1 MiB each. Further ones go out as they are.
+    pub compressing_max: usize,
 }
 
 impl Default for Limits {
@@ -60,6 +62,7 @@ impl Default for Limits {
             drain_delay: Duration::from_secs(1),
             drain_timeout: Duration::from_secs(30),
             requests_per_connection_max: 100_000,
+            compressing_max: 64, // 135 MiB on each core (`proxy::compress::encoder`)
         }
     }
 }

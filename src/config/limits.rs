@@ -44,6 +44,8 @@ pub(super) struct LimitsFile {
     drain_timeout: DurationText,
     /// Requests on one connection before it is closed in peace.
     requests_per_connection_max: NonZeroU64,
+    /// Answers that one core compresses at one time, in up to 2.1 MiB each. Further ones go out as they are.
+    compressing_max: NonZeroUsize,
 }
 
 impl Default for LimitsFile {
@@ -68,6 +70,7 @@ impl Default for LimitsFile {
             drain_timeout: DurationText(limits.drain_timeout),
             requests_per_connection_max: NonZeroU64::new(limits.requests_per_connection_max)
                 .unwrap_or(NonZeroU64::MIN),
+            compressing_max: NonZeroUsize::new(limits.compressing_max).unwrap_or(NonZeroUsize::MIN),
         }
     }
 }
@@ -92,6 +95,7 @@ impl LimitsFile {
             drain_delay: self.drain_delay.0,
             drain_timeout: self.drain_timeout.0,
             requests_per_connection_max: self.requests_per_connection_max.get(),
+            compressing_max: self.compressing_max.get(),
         }
     }
 }

@@ -85,11 +85,7 @@ impl<'s> Reader<'s, '_> {
             format!("{path}.{key}")
         };
         if let Some(words) = words(value) {
-            return words
-                .iter()
-                .map(|word| format!("`\"{word}\"`"))
-                .collect::<Vec<_>>()
-                .join(", ");
+            return words;
         }
         match value.get("type") {
             Some(Value::String(kind)) if kind == "object" => self.table(&here, value),
@@ -99,9 +95,15 @@ impl<'s> Reader<'s, '_> {
                     self.open.push((here, items));
                     return "tables".to_owned();
                 }
+                if let Some(words) = words(items) {
+                    return format!("list of {words}");
+                }
                 format!("list of {}s", scalar(items))
             }
             Some(Value::Array(kinds)) => {
+                if value.get("properties").is_some() {
+                    self.open.push((here, value));
+                }
                 let names = kinds.iter().filter_map(Value::as_str).map(|kind| match kind {
                     "array" => "list",
                     "object" => "table",
@@ -141,15 +143,19 @@ impl<'s> Reader<'s, '_> {
 }
 
 /// The words that an enumeration allows.
-fn words(value: &Value) -> Option<Vec<&str>> {
-    if let Some(words) = value.get("enum").and_then(Value::as_array) {
-        return Some(words.iter().filter_map(Value::as_str).collect());
-    }
-    let options = value.get("oneOf").and_then(Value::as_array)?;
-    options
-        .iter()
-        .map(|option| option.get("const").and_then(Value::as_str))
-        .collect()
+fn words(value: &Value) -> Option<String> {
+    let words: Vec<&str> = match value.get("enum").and_then(Value::as_array) {
+        Some(words) => words.iter().filter_map(Value::as_str).collect(),
+        None => {
+            let options = value.get("oneOf").and_then(Value::as_array)?;
+            let words = options
+                .iter()
+                .map(|option| option.get("const").and_then(Value::as_str));
+            words.collect::<Option<_>>()?
+        }
+    };
+    let quoted = words.iter().map(|word| format!("`\"{word}\"`"));
+    Some(quoted.collect::<Vec<_>>().join(", "))
 }
 
 fn scalar(value: &Value) -> &str {

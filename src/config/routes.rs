@@ -10,6 +10,7 @@ use super::{
     access::{self, CountriesFile, Offered, SignedFile, ViewerFile},
     backends::{self, BackendFile},
     claims,
+    compress::{self, CompressFile},
     cors::CorsFile,
     errors,
     examples::{self, TestFile},
@@ -113,6 +114,8 @@ pub(super) struct RouteFile {
     geo: Option<Spot<CountriesFile>>,
     /// What the backend is told of viewers.
     viewer: Option<Spot<ViewerFile>>,
+    /// Whether answers are compressed (br, zstd, gzip) for clients that take it: true, false, or a table that says how.
+    compress: Option<Spot<CompressFile>>,
 }
 
 /// What a squad's file says, with the places that later judgements point at.
@@ -299,6 +302,7 @@ impl RouteFile {
             request: request::policy(self, path, auth, report),
             forward: self.forward.as_ref().and_then(|forward| forward.settle(report)),
             response: response::rules(self.response.as_ref(), self.cors.as_ref(), report),
+            compress: compress::compression(self.compress.as_ref(), report),
             ..Policy::default() // the rest is judged with the target
         }
     }

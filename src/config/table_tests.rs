@@ -259,6 +259,9 @@ fn routes(settings: &Settings) -> String {
         for page in route.policy.errors.iter() {
             _ = writeln!(out, "  error page {page:?}");
         }
+        if let Some(compression) = &route.policy.compress {
+            _ = writeln!(out, "  compress {compression:?}");
+        }
     }
     let access = settings.routes.iter().map(|route| &route.policy.access);
     for access in access.filter(|access| **access != Access::default()) {

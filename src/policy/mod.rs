@@ -22,6 +22,8 @@ pub mod viewer;
 use self::{failover::Failover, forward::Forward, response::ResponseRules};
 pub use self::{redirect::Redirect, request::RequestPolicy};
 
+pub mod compress;
+
 /// Everything that a route's table says of this. The default changes nothing.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct Policy {
@@ -37,4 +39,6 @@ pub struct Policy {
     pub errors: errors::ErrorPages,
     /// Who is let in by signature and country, and what the backend is told of the viewer.
     pub access: access::Access,
+    /// Answers are compressed, and how.
+    pub compress: Option<compress::Compression>,
 }

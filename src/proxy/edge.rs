@@ -8,7 +8,7 @@ use std::{
     sync::Arc,
 };
 
-use super::error_page::Asking;
+use super::{compress::Places, error_page::Asking};
 use crate::{
     backend::{Backend, pool::Pools},
     clock,
@@ -37,6 +37,8 @@ pub struct Edge {
     pub signer: Arc<assertion::Signer>,
     /// Identities that were signed lately.
     pub signed: assertion::AssertionMemory,
+    /// Answers that are being compressed.
+    pub compressing: Places,
     /// When to stop.
     pub drain: Drain,
     /// The port that redirects name; `None`: the one that `https` means by itself.
@@ -94,6 +96,7 @@ impl Edge {
             observe: parts.observe,
             signer: parts.signer,
             signed: assertion::AssertionMemory::new(),
+            compressing: Places::default(),
             drain: parts.drain,
             https_port: parts.https_port,
             asking: Asking::default(),

@@ -12,7 +12,7 @@ use http::{Method, StatusCode, Version};
 use smallvec::SmallVec;
 
 use super::{
-    access, answer,
+    access, answer, compress,
     edge::{Edge, Peer},
     error_page::{self, Plea},
     failover,
@@ -92,6 +92,7 @@ pub async fn handle(request: Request, peer: &Peer, edge: &Rc<Edge>, interim: &mu
         (response, under_way) = Box::pin(showing).await;
     }
     respond::shape(&mut response, &following, &snapshot);
+    compress::finish(&mut response, &head.method, &following, edge, &snapshot);
     if let Some(id) = &following.record.request_id {
         response.headers.insert(Known::X_REQUEST_ID, id);
     }
@@ -134,6 +135,7 @@ pub(super) async fn pass_through(
         .as_ref()
         .map_or_else(Stop::route, |decision| Some(decision.route));
     respond::note(route, head, at, following);
+    compress::note(route, head, at, following);
     following.plea = Plea::of(&decision, &head.headers, at);
     let decision = match decision {
         Ok(decision) => decision,

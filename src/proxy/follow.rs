@@ -22,7 +22,8 @@ use crate::{
         record::{Record, Side},
         trace::Trace,
     },
-    policy::{Policy, forward::Forward},
+    policy::{Policy, compress::Asked, forward::Forward},
+    route::RouteId,
     tunnel::{Tunnel, TunnelReport},
 };
 
@@ -41,6 +42,8 @@ pub struct Followed {
     pub trace: Option<Trace>,
     /// What its answer depends on.
     pub answering: Answering,
+    /// How the client wants its answer encoded, where the route that took it compresses.
+    pub compressing: Option<(RouteId, Asked)>,
     /// What is kept for an error page, where there may be one.
     pub plea: Option<Plea>,
     edge: Rc<Edge>,
@@ -89,6 +92,7 @@ impl Following {
             record,
             trace: None,
             answering: Answering::default(),
+            compressing: None,
             plea: None,
             edge: Rc::clone(edge),
             bytes_in: None,
@@ -232,8 +236,11 @@ impl http_body::Body for Followed {
                 this.record.bytes_out += data as u64;
                 this.ended |= this.inner.is_end_stream();
             }
-            Poll::Ready(Some(Err(_))) => {
-                this.record.aborted = Some(Side::Backend);
+            Poll::Ready(Some(Err(error))) => {
+                this.record.aborted = Some(match error {
+                    BodyError::Encoder(_) => Side::Banyan,
+                    _ => Side::Backend,
+                });
                 this.ended = true;
             }
             Poll::Ready(None) => this.ended = true,

@@ -51,6 +51,8 @@ pub struct Explanation {
     pub backend: Option<Goes>,
     /// Who is asked when that one fails.
     pub failover: Option<Standby>,
+    /// How its answer is compressed, where the route says so.
+    pub compress: Option<String>,
     /// Fields that the backend gets from Banyan beside the forwarding ones.
     pub headers: Vec<(String, String)>,
     /// Parts of the request that the route does not forward whole: which, and what becomes of it. Never values.
@@ -190,6 +192,7 @@ pub fn explain(ask: &Ask<'_, '_>, now: UnixTime, at: &Snapshot) -> Explanation {
             .collect(),
         backend: None,
         failover: None,
+        compress: None,
         headers: Vec::new(),
         forwards: Vec::new(),
         answers: Vec::new(),
@@ -211,6 +214,8 @@ pub fn explain(ask: &Ask<'_, '_>, now: UnixTime, at: &Snapshot) -> Explanation {
     match decided {
         Ok(decision) => {
             admitted(&mut explanation, &decision, ask.method, at);
+            let compression = rule.and_then(|rule| rule.policy.compress.as_ref());
+            explanation.compress = compression.map(|compression| compression.told(ask.headers));
             let told = rule.map(|rule| access::told(ask, rule, at));
             explanation.headers.extend(told.into_iter().flatten());
             let forward = rule.and_then(|rule| rule.policy.forward.as_deref());

@@ -62,6 +62,9 @@ impl fmt::Display for Explanation {
         for line in &self.answers {
             writeln!(f, "  answer    {line}")?;
         }
+        if let Some(told) = &self.compress {
+            writeln!(f, "  compress  {told}")?;
+        }
         if let Some(answered) = &self.answered {
             writeln!(f, "  answered  {}: {}", answered.status, answered.why)?;
         }

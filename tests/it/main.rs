@@ -23,6 +23,7 @@ mod world;
 mod chaos;
 mod check;
 mod cloudfront_log;
+mod compress;
 mod error_pages;
 mod explain;
 mod failover;

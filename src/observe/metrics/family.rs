@@ -99,6 +99,14 @@ families! {
         "TLS handshakes that succeeded.";
     TunnelsOpen Gauge "banyan_tunnels_open" ["protocol"]
         "WebSockets and other tunnels open now.";
+    Compressing Gauge "banyan_compressing" ["encoding"]
+        "Answers that are being compressed now; at most `compressing_max` on each core.";
+    CompressionsRefused Counter "banyan_compressions_refused_total" ["encoding"]
+        "Answers that went out as they were because `compressing_max` others were being compressed.";
+    CompressionTaken Counter "banyan_compression_input_bytes_total" ["encoding"]
+        "Bytes of answers before they were compressed.";
+    CompressionGiven Counter "banyan_compression_output_bytes_total" ["encoding"]
+        "Bytes of answers after they were compressed.";
     LogLinesDropped Counter "banyan_access_log_lines_dropped_total" ["cause"]
         "Access-log lines that were not written: queue_full or write_error.";
     Panics Counter "banyan_panics_total" []

@@ -94,7 +94,7 @@ pub(super) const LAYERS: [(&str, &[&str]); 26] = [
 pub(super) const RIM: [&str; 3] = ["cli", "lib", "main"];
 
 /// What only some places may name, and why.
-pub(super) const KEPT_TO: [(&str, &[&str], &str); 16] = [
+pub(super) const KEPT_TO: [(&str, &[&str], &str); 19] = [
     ("toml", &["config"], "only config knows TOML"),
     ("miette", &["config/render.rs"], "problems are drawn in one place"),
     (
@@ -173,6 +173,9 @@ pub(super) const KEPT_TO: [(&str, &[&str], &str); 16] = [
         ],
         "connections are made and taken at the rim",
     ),
+    ("brotli", &["proxy/compress"], "encoders are kept in one place"),
+    ("flate2", &["proxy/compress"], "encoders are kept in one place"),
+    ("zstd", &["proxy/compress"], "encoders are kept in one place"),
     ("UdpSocket", &[], "nothing speaks UDP yet"),
     (
         "arc_swap",

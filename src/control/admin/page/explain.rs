@@ -240,6 +240,13 @@ fn ending(html: &mut Html, explained: &Explanation) {
             "</code></div></li>",
         );
     }
+    if let Some(told) = &explained.compress {
+        html.element(
+            "<li><span class=\"step\">Compress</span><div>",
+            told,
+            "</div></li>",
+        );
+    }
     for (name, value) in &explained.headers {
         html.element("<li><span class=\"step\">Adds</span><div><code>", name, ": ")
             .element("", value, "</code></div></li>");

@@ -320,6 +320,7 @@ fn explanation_of(text: &str) -> explain::Explanation {
             goes: goes(own),
             on: vec![503],
         }),
+        compress: Some(own()),
         headers: vec![(own(), own())],
         forwards: vec![(own(), own())],
         answers: vec![own()],
