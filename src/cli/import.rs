@@ -141,7 +141,9 @@ fn read(path: &Path) -> io::Result<String> {
         .take(FILE_BYTES_MAX + 1)
         .read_to_string(&mut text)?;
     if text.len() as u64 > FILE_BYTES_MAX {
-        return Err(io::Error::other(format!("it is longer than {FILE_BYTES_MAX} bytes")));
+        return Err(io::Error::other(format!(
+            "it is longer than {FILE_BYTES_MAX} bytes"
+        )));
     }
     Ok(text)
 }

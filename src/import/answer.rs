@@ -22,7 +22,10 @@ pub(super) fn answer(
             behaviour,
             Severity::Warning,
             "unknown-policy",
-            format!("response headers policy `{}` is not in what was given: none of its headers is set", plain(id)),
+            format!(
+                "response headers policy `{}` is not in what was given: none of its headers is set",
+                plain(id)
+            ),
             "give it with --policies (`aws cloudfront get-response-headers-policy`), and import again",
         );
         return Answer::default();
@@ -75,7 +78,10 @@ fn usable(behaviour: usize, name: &str, value: &str, findings: &mut Findings) ->
             behaviour,
             Severity::Error,
             "bad-header",
-            format!("a response headers policy has a header `{}` that can't be sent", plain(name)),
+            format!(
+                "a response headers policy has a header `{}` that can't be sent",
+                plain(name)
+            ),
             "mend the policy",
         );
     }
@@ -175,6 +181,31 @@ impl Answer {
             preload: header.preload.unwrap_or_default(),
             wins: wins(header),
         });
+        self.take_preset();
+    }
+
+    /// What AWS's own policy says is Banyan's preset, word for word.
+    fn take_preset(&mut self) {
+        let has = |list: &[(String, String)], name: &str, value: &str| {
+            list.iter().any(|(own, said)| own == name && said == value)
+        };
+        let hsts = Hsts {
+            max_age: PRESET_AGE,
+            subdomains: false,
+            preload: false,
+            wins: false,
+        };
+        let whole = self.set.len() == 1
+            && has(&self.set, "X-Content-Type-Options", "nosniff")
+            && self.default.len() == PRESET.len()
+            && PRESET.iter().all(|(name, value)| has(&self.default, name, value))
+            && self.hsts.as_ref() == Some(&hsts);
+        if whole {
+            self.preset = true;
+            self.set.clear();
+            self.default.clear();
+            self.hsts = None;
+        }
     }
 
     /// For the report: what is done, in a few words.
@@ -189,10 +220,17 @@ impl Answer {
             }
         };
         say("removes", self.remove.clone());
+        if self.preset {
+            say("standard", vec!["security headers".to_owned()]);
+        }
         say("sets", names(&self.set));
         say("sets where the backend doesn't", names(&self.default));
         if let Some(hsts) = &self.hsts {
-            let when = if hsts.wins { "" } else { " where the backend doesn't" };
+            let when = if hsts.wins {
+                ""
+            } else {
+                " where the backend doesn't"
+            };
             say("HSTS", vec![format!("{} s{when}", hsts.max_age)]);
         }
         if let Some(cors) = &self.cors {
@@ -219,3 +257,13 @@ fn xss_protection(header: &SecurityHeader) -> String {
     }
     value
 }
+
+/// What `security = "standard"` sends where the backend doesn't, beside `nosniff` and HSTS for a year.
+const PRESET: [(&str, &str); 3] = [
+    ("X-Frame-Options", "SAMEORIGIN"),
+    ("Referrer-Policy", "strict-origin-when-cross-origin"),
+    ("X-XSS-Protection", "1; mode=block"),
+];
+
+/// A year, in seconds.
+const PRESET_AGE: u64 = 31_536_000;

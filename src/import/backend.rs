@@ -83,10 +83,7 @@ impl<'d> Backends<'d> {
                 behaviour,
                 Severity::Error,
                 "bad-group",
-                format!(
-                    "origin group `{id}` has {} members",
-                    group.members.items.len()
-                ),
+                format!("origin group `{id}` has {} members", group.members.items.len()),
                 "a group has two; mend the file",
             );
             return None;
@@ -96,7 +93,9 @@ impl<'d> Backends<'d> {
                 behaviour,
                 Severity::Warning,
                 "media-quality",
-                format!("origin group `{id}` chose by media quality; Banyan goes by statuses and failures only"),
+                format!(
+                    "origin group `{id}` chose by media quality; Banyan goes by statuses and failures only"
+                ),
                 "watch which of the two answers",
             );
         }
@@ -113,10 +112,7 @@ impl<'d> Backends<'d> {
         on.dedup();
         Some(Target {
             backend: first?,
-            failover: Some(Failover {
-                backend: second?,
-                on,
-            }),
+            failover: Some(Failover { backend: second?, on }),
         })
     }
 
@@ -134,7 +130,10 @@ impl<'d> Backends<'d> {
                 behaviour,
                 Severity::Error,
                 "unknown-origin",
-                format!("nothing is called `{}`, neither an origin nor an origin group", plain(id)),
+                format!(
+                    "nothing is called `{}`, neither an origin nor an origin group",
+                    plain(id)
+                ),
                 "mend TargetOriginId, or the group's members",
             );
             return None;
@@ -164,10 +163,21 @@ impl<'d> Backends<'d> {
     fn secrets(&mut self, behaviour: usize, backend: &str, origin: &Origin, findings: &mut Findings) {
         for header in &origin.custom_headers.items {
             let field = said(&header.header_name).unwrap_or_default();
-            let (Ok(_), Some(value)) = (http::HeaderName::from_bytes(field.as_bytes()), &header.header_value)
-            else {
-                let what = format!("a custom header of origin `{}` has no usable name", plain(&origin_id(origin)));
-                findings.at(behaviour, Severity::Error, "bad-header", what, "mend it in the file");
+            let (Ok(_), Some(value)) = (
+                http::HeaderName::from_bytes(field.as_bytes()),
+                &header.header_value,
+            ) else {
+                let what = format!(
+                    "a custom header of origin `{}` has no usable name",
+                    plain(&origin_id(origin))
+                );
+                findings.at(
+                    behaviour,
+                    Severity::Error,
+                    "bad-header",
+                    what,
+                    "mend it in the file",
+                );
                 continue;
             };
             if keys::is_fixed_request_field(field) {
@@ -218,8 +228,15 @@ fn made(name: String, origin: &Origin, server: String, path: String, host: Host)
         connect_timeout: origin.connection_timeout.0.unwrap_or(CONNECT_TIMEOUT).max(1),
         read_timeout: read_timeout.unwrap_or(READ_TIMEOUT).max(1),
         idle_timeout: idle_timeout.unwrap_or(IDLE_TIMEOUT).max(1),
-        total_timeout: origin.response_completion_timeout.0.filter(|seconds| *seconds > 0),
-        attempts: origin.connection_attempts.0.unwrap_or(ATTEMPTS).clamp(1, ATTEMPTS),
+        total_timeout: origin
+            .response_completion_timeout
+            .0
+            .filter(|seconds| *seconds > 0),
+        attempts: origin
+            .connection_attempts
+            .0
+            .unwrap_or(ATTEMPTS)
+            .clamp(1, ATTEMPTS),
     }
 }
 
@@ -262,7 +279,9 @@ fn server(behaviour: usize, origin: &Origin, findings: &mut Findings) -> Option<
 }
 
 fn path(behaviour: usize, origin: &Origin, findings: &mut Findings) -> Option<String> {
-    let path = said(&origin.origin_path).unwrap_or_default().trim_end_matches('/');
+    let path = said(&origin.origin_path)
+        .unwrap_or_default()
+        .trim_end_matches('/');
     if path.is_empty() {
         return Some(String::new());
     }
@@ -289,18 +308,26 @@ fn path(behaviour: usize, origin: &Origin, findings: &mut Findings) -> Option<St
 /// What an origin asks for that a backend doesn't have.
 fn tell(behaviour: usize, origin: &Origin, findings: &mut Findings) {
     let id = plain(&origin_id(origin));
-    let mut warn = |kind, what: String, hint: &str| findings.at(behaviour, Severity::Warning, kind, what, hint);
-    let identity = origin.s3_origin_config.get().and_then(|s3| said(&s3.origin_access_identity));
+    let mut warn =
+        |kind, what: String, hint: &str| findings.at(behaviour, Severity::Warning, kind, what, hint);
+    let identity = origin
+        .s3_origin_config
+        .get()
+        .and_then(|s3| said(&s3.origin_access_identity));
     if said(&origin.origin_access_control_id).is_some() || identity.is_some() {
         warn(
             "unsigned-storage",
-            format!("CloudFront signed its requests to origin `{id}`; Banyan doesn't, so the storage will answer 403"),
+            format!(
+                "CloudFront signed its requests to origin `{id}`; Banyan doesn't, so the storage will answer 403"
+            ),
             "put a proxy that signs before it, or let Banyan's addresses read it by the bucket's policy",
         );
     } else if origin.s3_origin_config.get().is_some() {
         warn(
             "storage",
-            format!("origin `{id}` is S3 without access control: it must go on being readable from outside AWS"),
+            format!(
+                "origin `{id}` is S3 without access control: it must go on being readable from outside AWS"
+            ),
             "check the bucket's policy",
         );
     }
@@ -312,12 +339,21 @@ fn tell(behaviour: usize, origin: &Origin, findings: &mut Findings) {
         );
     }
     let custom = origin.custom_origin_config.get();
-    let others = custom.map(|custom| unknown(&custom.others, &IDLE)).unwrap_or_default();
+    let others = custom
+        .map(|custom| unknown(&custom.others, &IDLE))
+        .unwrap_or_default();
     let mut lost = unknown(&origin.others, &IDLE);
     lost.extend(others);
     if !lost.is_empty() {
-        let what = format!("origin `{id}` has settings that Banyan has no counterpart of: {}", plain(&lost.join(", ")));
-        warn("not-carried-over", what, "read what they did, and whether something is missed without");
+        let what = format!(
+            "origin `{id}` has settings that Banyan has no counterpart of: {}",
+            plain(&lost.join(", "))
+        );
+        warn(
+            "not-carried-over",
+            what,
+            "read what they did, and whether something is missed without",
+        );
     }
     if let Some(custom) = custom {
         return tell_custom(behaviour, &id, custom, findings);
@@ -361,7 +397,10 @@ fn tell_custom(behaviour: usize, id: &str, custom: &CustomOrigin, findings: &mut
             behaviour,
             Severity::Warning,
             "old-tls",
-            format!("origin `{id}` may be asked by {}; Banyan speaks TLS 1.2 and 1.3 only", old.join(" and ")),
+            format!(
+                "origin `{id}` may be asked by {}; Banyan speaks TLS 1.2 and 1.3 only",
+                old.join(" and ")
+            ),
             "make sure that it speaks TLS 1.2",
         );
     }

@@ -1,8 +1,7 @@
 //! One behaviour becomes one route, and a part of the report.
 
 use super::{
-    Accepted, Wishes,
-    answer,
+    Accepted, Wishes, answer,
     backend::Backends,
     caching::{Caching, compress},
     finding::{Findings, Severity},
@@ -45,10 +44,13 @@ pub(super) fn route(
     let led = around
         .backends
         .target(number, target, host, around.names, around.findings)?;
-    let protected =
-        around
-            .key_groups
-            .protect(number, behaviour, around.whole, &around.found.policies, around.findings);
+    let protected = around.key_groups.protect(
+        number,
+        behaviour,
+        around.whole,
+        &around.found.policies,
+        around.findings,
+    );
     let answer = answer::answer(
         number,
         said(&behaviour.response_headers_policy_id),
@@ -142,9 +144,13 @@ fn pattern(
         Ok(_) => Some(Some(text)),
         Err(why) => {
             let what = format!("`{}` is not a path pattern: {why}", plain(&text));
-            around
-                .findings
-                .at(number, Severity::Error, "bad-pattern", what, "mend it in the file");
+            around.findings.at(
+                number,
+                Severity::Error,
+                "bad-pattern",
+                what,
+                "mend it in the file",
+            );
             None
         }
     }
@@ -226,7 +232,10 @@ fn viewer_fields(number: usize, viewer: &mut Vec<String>, around: &mut Around<'_
             around.findings,
             number,
             "no-database",
-            format!("the backend is not told {}: without a database nobody knows", without.join(", ")),
+            format!(
+                "the backend is not told {}: without a database nobody knows",
+                without.join(", ")
+            ),
             "import again with `--geo-database FILE`",
         );
     }
@@ -235,7 +244,10 @@ fn viewer_fields(number: usize, viewer: &mut Vec<String>, around: &mut Around<'_
             around.findings,
             number,
             "viewer-header",
-            format!("the backend is not told {}: Banyan doesn't know it", unknown.join(", ")),
+            format!(
+                "the backend is not told {}: Banyan doesn't know it",
+                unknown.join(", ")
+            ),
             "check what the backend does without",
         );
     }
@@ -319,7 +331,10 @@ fn extras(number: usize, behaviour: &Behaviour, around: &mut Around<'_, '_>) {
             around.findings,
             number,
             "not-carried-over",
-            format!("it has settings that Banyan has no counterpart of: {}", plain(&lost.join(", "))),
+            format!(
+                "it has settings that Banyan has no counterpart of: {}",
+                plain(&lost.join(", "))
+            ),
             "read what they did, and whether something is missed without",
         );
     }

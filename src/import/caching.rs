@@ -72,16 +72,16 @@ impl<'p> Caching<'p> {
     /// Shortest, usual and longest time that answers are kept, in seconds.
     fn ttl(&self, behaviour: &Behaviour) -> (u64, u64, u64) {
         match self {
-            Self::Policies { cache, .. } => {
-                cache.map_or((0, 0, 0), |cache| (cache.min_ttl, cache.default_ttl, cache.max_ttl))
-            }
+            Self::Policies { cache, .. } => cache.map_or((0, 0, 0), |cache| {
+                (cache.min_ttl, cache.default_ttl, cache.max_ttl)
+            }),
             Self::Legacy(values) if values.headers.items.iter().any(|name| name == "*") => (0, 0, 0),
             Self::Legacy(_) => {
                 let min = behaviour.min_ttl.0.unwrap_or_default();
                 (
                     min,
-                    behaviour.default_ttl.0.unwrap_or(DEFAULT_TTL.max(min)),
-                    behaviour.max_ttl.0.unwrap_or(MAX_TTL.max(min)),
+                    behaviour.default_ttl.0.unwrap_or_else(|| DEFAULT_TTL.max(min)),
+                    behaviour.max_ttl.0.unwrap_or_else(|| MAX_TTL.max(min)),
                 )
             }
         }
@@ -128,7 +128,9 @@ impl<'p> Caching<'p> {
                 around.findings,
                 number,
                 "min-ttl",
-                format!("CloudFront kept every answer for at least {min} s, also those with `no-store` or `private`"),
+                format!(
+                    "CloudFront kept every answer for at least {min} s, also those with `no-store` or `private`"
+                ),
                 "nothing: Banyan does what the backend says",
             );
         }
@@ -147,7 +149,8 @@ impl<'p> Caching<'p> {
 
 fn unknown_policy(number: usize, noun: &str, id: &str, command: &str, findings: &mut Findings) {
     let id = plain(id);
-    let what = format!("{noun} `{id}` is not in what was given: nothing that it may name is forwarded or kept");
+    let what =
+        format!("{noun} `{id}` is not in what was given: nothing that it may name is forwarded or kept");
     let hint = format!("give it with --policies (`aws cloudfront {command} --id {id}`), and import again");
     warn(findings, number, "unknown-policy", what, hint);
 }
@@ -164,9 +167,7 @@ pub(super) fn compress(
     }
     let kept = caching.ttl(behaviour).2 > 0;
     let (brotli, gzip) = match caching {
-        Caching::Policies { cache, .. } => {
-            cache.map_or((false, false), |cache| (cache.brotli, cache.gzip))
-        }
+        Caching::Policies { cache, .. } => cache.map_or((false, false), |cache| (cache.brotli, cache.gzip)),
         Caching::Legacy(_) => (false, true),
     };
     let encodings: Vec<&'static str> = [("br", brotli), ("gzip", gzip)]

@@ -114,8 +114,12 @@ fn together(cache: &Selection, request: &Selection) -> Choice {
         (None, Only(list)) | (Only(list), None) => only(list),
         (None, Except(list)) | (Except(list), None) => except(list.clone()),
         (Only(a), Only(b)) => Choice::Only(sorted_exactly(a.iter().chain(b))),
-        (Only(kept), Except(list)) => except(list.iter().filter(|name| !kept.contains(name)).cloned().collect()),
-        (Except(list), Only(kept)) => except(list.iter().filter(|name| !kept.contains(name)).cloned().collect()),
+        (Only(kept), Except(list)) => {
+            except(list.iter().filter(|name| !kept.contains(name)).cloned().collect())
+        }
+        (Except(list), Only(kept)) => {
+            except(list.iter().filter(|name| !kept.contains(name)).cloned().collect())
+        }
         (Except(a), Except(b)) => except(sorted_exactly(a.iter().chain(b))),
     }
 }

@@ -97,9 +97,27 @@ fn headers_go_by_both_policies() {
     check_headers("none", "but host X-A", "but X-A", Host::Server, "");
     check_headers("only Host", "but Host", "all", Host::Visitor, "");
     check_headers("only X-A", "but X-A X-B", "but X-B", Host::Visitor, "");
-    check_headers("only Accept", "only Host User-Agent", "only Accept User-Agent", Host::Visitor, "");
-    check_headers("none", "all CloudFront-Is-Mobile-Viewer", "all", Host::Visitor, "CloudFront-Is-Mobile-Viewer");
-    check_headers("only CloudFront-Viewer-Country", "none", "only", Host::Server, "CloudFront-Viewer-Country");
+    check_headers(
+        "only Accept",
+        "only Host User-Agent",
+        "only Accept User-Agent",
+        Host::Visitor,
+        "",
+    );
+    check_headers(
+        "none",
+        "all CloudFront-Is-Mobile-Viewer",
+        "all",
+        Host::Visitor,
+        "CloudFront-Is-Mobile-Viewer",
+    );
+    check_headers(
+        "only CloudFront-Viewer-Country",
+        "none",
+        "only",
+        Host::Server,
+        "CloudFront-Viewer-Country",
+    );
     check_headers("only x-a", "only X-A", "only x-a", Host::Server, "");
 }
 
@@ -151,5 +169,8 @@ fn older_settings_forward_what_they_do_not_remove() {
     };
     let (seen, host) = forward(Settings::Legacy(&everything));
     assert_eq!((written(&seen.headers).as_str(), host), ("all", Host::Visitor));
-    assert_eq!((written(&seen.cookies), written(&seen.query)), ("none".to_owned(), "none".to_owned()));
+    assert_eq!(
+        (written(&seen.cookies), written(&seen.query)),
+        ("none".to_owned(), "none".to_owned())
+    );
 }

@@ -114,8 +114,28 @@ fn naive(patterns: &[String], path: &str) -> usize {
 // === what is made up ===
 
 const PIECES: [&str; 22] = [
-    "a", "ab", "abc", "api", "v1", "v2", "courses", "unit-", "index.html", ".jpg", ".css", "x", "~user", "$rpc",
-    "q&a", "@me", "a+b", ":id", "'", "\"", "_", "-",
+    "a",
+    "ab",
+    "abc",
+    "api",
+    "v1",
+    "v2",
+    "courses",
+    "unit-",
+    "index.html",
+    ".jpg",
+    ".css",
+    "x",
+    "~user",
+    "$rpc",
+    "q&a",
+    "@me",
+    "a+b",
+    ":id",
+    "'",
+    "\"",
+    "_",
+    "-",
 ];
 
 fn pattern(random: &mut Random) -> String {
@@ -138,7 +158,10 @@ fn pattern(random: &mut Random) -> String {
 fn target(random: &mut Random, patterns: &[String]) -> String {
     let mut path = String::from("/");
     if !patterns.is_empty() && random.below(4) > 0 {
-        for c in patterns[random.below(patterns.len())].trim_start_matches('/').chars() {
+        for c in patterns[random.below(patterns.len())]
+            .trim_start_matches('/')
+            .chars()
+        {
             match c {
                 '*' => {
                     for _ in 0..random.below(3) {
@@ -157,10 +180,37 @@ fn target(random: &mut Random, patterns: &[String]) -> String {
     }
     for _ in 0..random.below(3) {
         let at = random.below(path.len() + 1);
-        let at = (0..=at).rev().find(|at| *at > 0 && path.is_char_boundary(*at)).unwrap_or(1);
+        let at = (0..=at)
+            .rev()
+            .find(|at| *at > 0 && path.is_char_boundary(*at))
+            .unwrap_or(1);
         let bend = random.of(&[
-            "//", "/./", "/../", "/..", "/.", "%2e%2e/", "%2F", "%5C", "%61", "%7e", "\\", "A", "%", "%00", ";", "..;/",
-            "{", " ", "강", "%ED", "?q=/a.jpg", "#", "*", "%25", "+", "/",
+            "//",
+            "/./",
+            "/../",
+            "/..",
+            "/.",
+            "%2e%2e/",
+            "%2F",
+            "%5C",
+            "%61",
+            "%7e",
+            "\\",
+            "A",
+            "%",
+            "%00",
+            ";",
+            "..;/",
+            "{",
+            " ",
+            "강",
+            "%ED",
+            "?q=/a.jpg",
+            "#",
+            "*",
+            "%25",
+            "+",
+            "/",
         ]);
         path.insert_str(at, bend);
     }
@@ -221,7 +271,11 @@ fn table(squads: &[Squad]) -> (Table, Vec<(usize, usize)>) {
                     line: 1,
                 },
                 squad: SquadName::new(&squad.name).unwrap(),
-                hosts: if squad.names_hosts { squad.hosts.clone() } else { Vec::new() },
+                hosts: if squad.names_hosts {
+                    squad.hosts.clone()
+                } else {
+                    Vec::new()
+                },
                 path,
                 order: route.order,
                 conditions: Conditions::default(),
@@ -259,7 +313,11 @@ fn compare(config: &str, patterns: &[String], random: &mut Random, count: u64) -
         asked += 1;
         let expected = naive(patterns, path);
         let seen = picked(&table, &whose, "www.example.com", &canonical);
-        assert_eq!(seen, Some((0, expected)), "{target:?} as {canonical:?} among {patterns:?}");
+        assert_eq!(
+            seen,
+            Some((0, expected)),
+            "{target:?} as {canonical:?} among {patterns:?}"
+        );
     }
     asked
 }
@@ -284,13 +342,18 @@ fn generated_distributions_pick_what_a_plain_reading_picks() {
         threads.into_iter().map(|thread| thread.join().unwrap()).sum()
     });
     // the others are refused, which a plain reading leaves to the origin
-    assert!(asked > DISTRIBUTIONS * PATHS / 2, "only {asked} paths had one reading");
+    assert!(
+        asked > DISTRIBUTIONS * PATHS / 2,
+        "only {asked} paths had one reading"
+    );
 }
 
 #[test]
 fn the_sample_picks_what_a_plain_reading_picks() {
     let sample: Value = serde_json::from_str(SAMPLE).unwrap();
-    let items = sample["DistributionConfig"]["CacheBehaviors"]["Items"].as_array().unwrap();
+    let items = sample["DistributionConfig"]["CacheBehaviors"]["Items"]
+        .as_array()
+        .unwrap();
     let patterns: Vec<String> = items
         .iter()
         .map(|item| item["PathPattern"].as_str().unwrap().to_owned())
@@ -328,7 +391,12 @@ fn several_distributions_keep_to_their_own_hosts() {
     let (other, other_patterns) = one(&["example.org"], 20);
     let squads = squads(&[&wide, &first, &other]);
     let (table, whose) = table(&squads);
-    let at = |host: &str| squads.iter().position(|squad| squad.hosts.contains(&host.to_owned())).unwrap();
+    let at = |host: &str| {
+        squads
+            .iter()
+            .position(|squad| squad.hosts.contains(&host.to_owned()))
+            .unwrap()
+    };
     let sides = [
         ("x.example.com", at("*.example.com"), &wide_patterns),
         ("b.example.com", at("a.example.com"), &first_patterns),
@@ -350,14 +418,21 @@ fn several_distributions_keep_to_their_own_hosts() {
 fn the_plain_reading_is_the_documented_one() {
     let table = include_str!("../../tests/tables/route/cloudfront_patterns.tsv");
     let mut rows = 0;
-    for line in table.lines().filter(|line| !line.starts_with("# ") && !line.is_empty()) {
+    for line in table
+        .lines()
+        .filter(|line| !line.starts_with("# ") && !line.is_empty())
+    {
         let columns: Vec<&str> = line.split('\t').collect();
         if columns[2] == "refused" {
             continue;
         }
         let (path, _) = split_target(columns[1]);
         let pattern = columns[0].replace("&amp;", "&");
-        let seen = if matches(&pattern, &normalised(path)) { "yes" } else { "no" };
+        let seen = if matches(&pattern, &normalised(path)) {
+            "yes"
+        } else {
+            "no"
+        };
         assert_eq!(seen, columns[2], "{line}");
         rows += 1;
     }
@@ -375,7 +450,10 @@ fn what_is_no_distribution_never_panics() {
             let at = random.below(text.len());
             let end = (at + random.below(20)).min(text.len());
             if text.is_char_boundary(at) && text.is_char_boundary(end) {
-                text.replace_range(at..end, random.of(&["", "null", "[]", "{}", "\"\"", "-1", "{\"Items\":[null]}"]));
+                text.replace_range(
+                    at..end,
+                    random.of(&["", "null", "[]", "{}", "\"\"", "-1", "{\"Items\":[null]}"]),
+                );
             }
         }
         let input = Input {

@@ -50,6 +50,7 @@ pub(super) mod forward {
 /// Keys of `[routes.response]` and `[routes.cors]`.
 pub(super) mod response {
     pub(crate) const REMOVE: &str = "remove";
+    pub(crate) const SECURITY: &str = "security";
     pub(crate) const SET: &str = "set";
     pub(crate) const DEFAULT: &str = "default";
     pub(crate) const HSTS: &str = "hsts";

@@ -43,7 +43,10 @@ fn shadowed(one: &Placed, earlier: &[Placed], findings: &mut Findings) -> bool {
             one.number,
             Severity::Warning,
             "no-path",
-            format!("behaviour {} takes nothing: no path in its plain form fits", label(one)),
+            format!(
+                "behaviour {} takes nothing: no path in its plain form fits",
+                label(one)
+            ),
             "paths are matched without `//`, dot segments and needless escapes; take it out",
         );
         return true;
@@ -99,7 +102,9 @@ fn misses(one: &Placed, placed: &[Placed], findings: &mut Findings) {
     let Some(path) = path.filter(|path| path != "/") else {
         return;
     };
-    let Some(other) = winner(placed, &path) else { return };
+    let Some(other) = winner(placed, &path) else {
+        return;
+    };
     if other.number == one.number || (&other.target, other.protected) == (&one.target, one.protected) {
         return;
     }

@@ -136,6 +136,8 @@ pub(super) struct Answer {
     /// The policy's name, for the comment.
     pub(super) policy: String,
     pub(super) remove: Vec<String>,
+    /// `security = "standard"`.
+    pub(super) preset: bool,
     pub(super) set: Vec<(String, String)>,
     pub(super) default: Vec<(String, String)>,
     pub(super) hsts: Option<Hsts>,

@@ -269,8 +269,8 @@ impl CacheShape {
         Some(CachePolicy {
             name: self.name.clone().unwrap_or_default(),
             min_ttl,
-            default_ttl: self.default_ttl.0.unwrap_or(DEFAULT_TTL.max(min_ttl)),
-            max_ttl: self.max_ttl.0.unwrap_or(MAX_TTL.max(min_ttl)),
+            default_ttl: self.default_ttl.0.unwrap_or_else(|| DEFAULT_TTL.max(min_ttl)),
+            max_ttl: self.max_ttl.0.unwrap_or_else(|| MAX_TTL.max(min_ttl)),
             gzip: named.enable_accept_encoding_gzip.unwrap_or_default(),
             brotli: named.enable_accept_encoding_brotli.unwrap_or_default(),
             headers: selection(&named.headers_config)?,

@@ -27,7 +27,9 @@ pub(super) fn whole(distribution: &Distribution, wishes: &Wishes, findings: &mut
     match mtls.and_then(|mtls| said(&mtls.mode)) {
         None => {}
         Some("required") if !wishes.accept(Accepted::NoClientCertificate) => {
-            whole.closed.push("visitors had to show a certificate, which Banyan can't ask for");
+            whole
+                .closed
+                .push("visitors had to show a certificate, which Banyan can't ask for");
             findings.warning(
                 "client-certificates",
                 "visitors had to show a certificate (ViewerMtlsConfig `required`), which Banyan can't ask for: everybody gets 403",
@@ -36,7 +38,10 @@ pub(super) fn whole(distribution: &Distribution, wishes: &Wishes, findings: &mut
         }
         Some(mode) => findings.warning(
             "client-certificates",
-            format!("ViewerMtlsConfig is `{}`; Banyan asks visitors for no certificate", plain(mode)),
+            format!(
+                "ViewerMtlsConfig is `{}`; Banyan asks visitors for no certificate",
+                plain(mode)
+            ),
             "nobody is told apart by certificates any more: check what the backends made of them",
         ),
     }

@@ -40,7 +40,7 @@ pub(super) fn read(source: Source, files: &[Input], policies: &[Input], findings
         .chain(policies.iter().map(|input| (input, false)))
     {
         findings.turn_to(&plain(&input.name));
-        let value: Value = match serde_json::from_str(&input.text) {
+        let value = match documents(&input.text) {
             Ok(value) => value,
             Err(error) => {
                 findings.error(
@@ -71,6 +71,17 @@ pub(super) fn read(source: Source, files: &[Input], policies: &[Input], findings
         }
     }
     found
+}
+
+/// One document, or a list of several that stand one after another, as `>>` puts them into a file.
+fn documents(text: &str) -> Result<Value, serde_json::Error> {
+    let mut all = serde_json::Deserializer::from_str(text)
+        .into_iter()
+        .collect::<Result<Vec<Value>, _>>()?;
+    Ok(match all.len() {
+        1 => all.pop().unwrap_or_default(),
+        _ => Value::Array(all),
+    })
 }
 
 fn nothing(source: Source, findings: &mut Findings) {
@@ -174,7 +185,9 @@ impl Reader<'_> {
                 self.public_key(id, key);
             }
             ("FunctionSummary", _) => {
-                let arn = value.pointer("/FunctionMetadata/FunctionARN").and_then(Value::as_str);
+                let arn = value
+                    .pointer("/FunctionMetadata/FunctionARN")
+                    .and_then(Value::as_str);
                 let comment = value.pointer("/FunctionConfig/Comment").and_then(Value::as_str);
                 self.function(arn, comment);
             }
@@ -295,10 +308,7 @@ impl Reader<'_> {
     fn key_group(&mut self, id: String, name: String, keys: Option<&Value>) {
         let keys = keys.and_then(Value::as_array).into_iter().flatten();
         let keys = keys.filter_map(|key| key.as_str().map(str::to_owned)).collect();
-        self.found
-            .policies
-            .key_groups
-            .insert(id, KeyGroup { name, keys });
+        self.found.policies.key_groups.insert(id, KeyGroup { name, keys });
     }
 
     /// A key becomes a file and a key in a table, so both must be what they should.
@@ -311,7 +321,10 @@ impl Reader<'_> {
         } else {
             self.findings.warning(
                 "bad-key",
-                format!("public key `{}` is not a PEM public key; it is not used", plain(&id)),
+                format!(
+                    "public key `{}` is not a PEM public key; it is not used",
+                    plain(&id)
+                ),
                 "give what `aws cloudfront get-public-key` prints",
             );
         }

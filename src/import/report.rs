@@ -127,10 +127,18 @@ fn tell(finding: &Finding, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         Severity::Warning => "warning",
         Severity::Note => "note",
     };
-    write!(f, "  [{}] {severity} {}: {}", finding.number, finding.kind, finding.what)?;
+    write!(
+        f,
+        "  [{}] {severity} {}: {}",
+        finding.number, finding.kind, finding.what
+    )?;
     if !finding.behaviours.is_empty() {
         let numbers: Vec<String> = finding.behaviours.iter().map(usize::to_string).collect();
-        let noun = if numbers.len() == 1 { "behaviour" } else { "behaviours" };
+        let noun = if numbers.len() == 1 {
+            "behaviour"
+        } else {
+            "behaviours"
+        };
         write!(f, " ({noun} {})", numbers.join(", "))?;
     }
     writeln!(f)?;
@@ -152,7 +160,11 @@ impl fmt::Display for Distribution {
         } else {
             hosts.join(", ")
         };
-        writeln!(f, "  squad {} in routes/{}.toml, hosts {hosts}", self.squad, self.squad)?;
+        writeln!(
+            f,
+            "  squad {} in routes/{}.toml, hosts {hosts}",
+            self.squad, self.squad
+        )?;
         writeln!(f)?;
         for behaviour in &self.behaviours {
             behaviour.fmt(f)?;
@@ -168,7 +180,11 @@ impl fmt::Display for Told {
         } else {
             &plain(&self.pattern)
         };
-        writeln!(f, "  {}  {pattern}  →  {}  {}", self.number, self.backend, self.server)?;
+        writeln!(
+            f,
+            "  {}  {pattern}  →  {}  {}",
+            self.number, self.backend, self.server
+        )?;
         if let Some(failover) = &self.failover {
             let on: Vec<String> = failover.on.iter().map(u16::to_string).collect();
             writeln!(
@@ -197,7 +213,12 @@ impl fmt::Display for Told {
             forward.query.in_short()
         )?;
         if !self.added.is_empty() || !forward.viewer.is_empty() {
-            let added: Vec<String> = self.added.iter().chain(&forward.viewer).map(|name| plain(name)).collect();
+            let added: Vec<String> = self
+                .added
+                .iter()
+                .chain(&forward.viewer)
+                .map(|name| plain(name))
+                .collect();
             writeln!(f, "                 adds {}", added.join(", "))?;
         }
         writeln!(f, "     cached      {}", self.cached)?;

@@ -269,7 +269,10 @@ pub(super) struct Logging {
 #[derive(Debug, Clone, Default, Deserialize)]
 #[serde(rename_all = "PascalCase", default)]
 pub(super) struct ViewerCertificate {
-    #[serde(alias = "cloudfront_default_certificate", rename = "CloudFrontDefaultCertificate")]
+    #[serde(
+        alias = "cloudfront_default_certificate",
+        rename = "CloudFrontDefaultCertificate"
+    )]
     pub(super) default_certificate: Option<bool>,
     #[serde(alias = "minimum_protocol_version")]
     pub(super) minimum_protocol_version: Option<String>,

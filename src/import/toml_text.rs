@@ -52,7 +52,10 @@ pub(super) fn table(pairs: &[(String, String)]) -> String {
 
 /// A key, bare where it may be.
 pub(super) fn key(name: &str) -> String {
-    let bare = !name.is_empty() && name.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'_'));
+    let bare = !name.is_empty()
+        && name
+            .bytes()
+            .all(|b| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'_'));
     if bare { name.to_owned() } else { quoted(name) }
 }
 

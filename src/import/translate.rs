@@ -29,7 +29,13 @@ pub(super) fn all(found: &Found, wishes: &Wishes, findings: &mut Findings) -> Ve
     };
     // exact names first: a `*.` of one distribution must not take what another has by name
     let mut printed: Vec<&Printed> = found.distributions.iter().collect();
-    printed.sort_by_key(|one| one.config.aliases.items.iter().any(|alias| alias.starts_with("*.")));
+    printed.sort_by_key(|one| {
+        one.config
+            .aliases
+            .items
+            .iter()
+            .any(|alias| alias.starts_with("*."))
+    });
     let mut squads = Vec::with_capacity(printed.len());
     for one in &printed {
         let overlaps = printed
@@ -98,7 +104,9 @@ impl Making<'_> {
                 findings: self.findings,
             };
             let made = behaviour::route(one.number, one.behaviour, one.default, &mut around);
-            let Some((mut route, one_told)) = made else { continue };
+            let Some((mut route, one_told)) = made else {
+                continue;
+            };
             if route.pattern.is_some() || overlaps {
                 self.order = self.order.saturating_add(ORDER_STEP);
                 route.order = Some(self.order);
@@ -139,7 +147,10 @@ impl Making<'_> {
         if listed.len() > BEHAVIOURS_MAX {
             self.findings.error(
                 "too-many",
-                format!("there are {} behaviours, at most {BEHAVIOURS_MAX} are read", listed.len()),
+                format!(
+                    "there are {} behaviours, at most {BEHAVIOURS_MAX} are read",
+                    listed.len()
+                ),
                 "CloudFront has 75 of them, unless AWS allowed more",
             );
             return Vec::new();
@@ -267,8 +278,10 @@ fn title(printed: &Printed, hosts: &[String]) -> String {
 
 /// Whether some name is one of both.
 fn overlap(a: &[String], b: &[String]) -> bool {
-    a.iter()
-        .any(|one| b.iter().any(|other| host_takes(one, other) || host_takes(other, one)))
+    a.iter().any(|one| {
+        b.iter()
+            .any(|other| host_takes(one, other) || host_takes(other, one))
+    })
 }
 
 /// No name may lead to two distributions, but by a `*.` that stands after it.
@@ -281,7 +294,12 @@ fn apart(squads: &[Squad], findings: &mut Findings) {
                     findings.turn_to(&squad.title);
                     findings.error(
                         "same-host",
-                        format!("`{}` is also taken by `{}` of {}", plain(host), plain(wide), earlier.title),
+                        format!(
+                            "`{}` is also taken by `{}` of {}",
+                            plain(host),
+                            plain(wide),
+                            earlier.title
+                        ),
                         "import the two into folders of their own",
                     );
                 }

@@ -87,7 +87,9 @@ fn tls(distribution: &Distribution, findings: &mut Findings) {
             policy @ ("SSLv3" | "TLSv1" | "TLSv1_2016" | "TLSv1.1_2016" | "TLSv1.2_2018" | "TLSv1.2_2019"),
         ) => findings.warning(
             "old-tls",
-            format!("{policy} lets older visitors in; Banyan speaks TLS 1.2 with forward secrecy and 1.3 only"),
+            format!(
+                "{policy} lets older visitors in; Banyan speaks TLS 1.2 with forward secrecy and 1.3 only"
+            ),
             "look in the log for ssl-protocol and ssl-cipher of those who would be left out",
         ),
         Some(policy) if policy.starts_with("TLSv1.3") => findings.warning(
@@ -130,7 +132,7 @@ fn logs(distribution: &Distribution, findings: &mut Findings) {
         return;
     };
     let bucket = said(&logging.bucket);
-    if logging.enabled.unwrap_or(bucket.is_some()) {
+    if logging.enabled.unwrap_or_else(|| bucket.is_some()) {
         findings.warning(
             "log-bucket",
             format!(
@@ -159,8 +161,14 @@ fn counts(distribution: &Distribution, findings: &mut Findings) {
     count("Origins", wrong(&distribution.origins));
     count("OriginGroups", wrong(&distribution.origin_groups));
     count("CacheBehaviors", wrong(&distribution.cache_behaviors));
-    count("CustomErrorResponses", wrong(&distribution.custom_error_responses));
-    let geo = distribution.restrictions.get().and_then(|all| all.geo_restriction.get());
+    count(
+        "CustomErrorResponses",
+        wrong(&distribution.custom_error_responses),
+    );
+    let geo = distribution
+        .restrictions
+        .get()
+        .and_then(|all| all.geo_restriction.get());
     let countries = geo.is_some_and(|geo| {
         geo.quantity
             .is_some_and(|quantity| quantity != geo.items.items.len())

@@ -6,7 +6,9 @@ use super::{
     Wishes,
     keys::{self, COMPRESSED_BYTES, REFUSED_METHOD_STATUS},
     names::plain,
-    plan::{Answer, Backend, Choice, Cors, ErrorPage, Forward, Host, Hsts, Https, KeyGroup, Route, Squad, Told},
+    plan::{
+        Answer, Backend, Choice, Cors, ErrorPage, Forward, Host, Hsts, Https, KeyGroup, Route, Squad, Told,
+    },
     toml_text::{duration, key, list, statuses, table, text, variable},
 };
 
@@ -72,7 +74,9 @@ fn operator(squads: &[Squad], wishes: &Wishes) -> String {
         }
     }
     if hosts.is_empty() {
-        page.comment("The distribution has no alias: write the names that visitors use, or any name is answered.");
+        page.comment(
+            "The distribution has no alias: write the names that visitors use, or any name is answered.",
+        );
         page.line("# hosts = [\"www.example.com\"]");
     } else {
         page.comment("Aliases.");
@@ -85,7 +89,9 @@ fn operator(squads: &[Squad], wishes: &Wishes) -> String {
     page.line("admin = \"127.0.0.1:9901\"");
     if squads.iter().any(|squad| squad.logs) {
         page.gap();
-        page.comment("The fields that Logging wrote into a bucket, so that tools which read them go on working.");
+        page.comment(
+            "The fields that Logging wrote into a bucket, so that tools which read them go on working.",
+        );
         page.line("[log]");
         page.line("format = \"cloudfront\"");
     }
@@ -93,7 +99,9 @@ fn operator(squads: &[Squad], wishes: &Wishes) -> String {
     let mut geo = geo.filter(|route| route.geo.is_some() || !route.forward.viewer.is_empty());
     if let (Some(file), Some(_)) = (&wishes.geo_database, geo.next()) {
         page.gap();
-        page.comment("Tells which country a visitor is in (GeoRestriction, CloudFront-Viewer-Country and the like).");
+        page.comment(
+            "Tells which country a visitor is in (GeoRestriction, CloudFront-Viewer-Country and the like).",
+        );
         page.line("[geo]");
         page.pair("database", text(file));
     }
@@ -136,8 +144,12 @@ fn error_page(page: &mut Page, errors: &ErrorPage) {
 
 fn environment(squads: &[Squad]) -> String {
     let mut page = Page::default();
-    page.comment("Values of headers that backends are sent. They were left out of everything that was written;");
-    page.comment("CustomHeaders of the distribution has them. Keep the copy with values out of version control.");
+    page.comment(
+        "Values of headers that backends are sent. They were left out of everything that was written;",
+    );
+    page.comment(
+        "CustomHeaders of the distribution has them. Keep the copy with values out of version control.",
+    );
     let backends: Vec<&Backend> = squads.iter().flat_map(|squad| &squad.backends).collect();
     let mut told: Vec<&str> = Vec::new();
     for (field, name) in backends.iter().flat_map(|backend| &backend.headers) {
@@ -161,7 +173,10 @@ fn environment(squads: &[Squad]) -> String {
 
 fn routes(squad: &Squad) -> String {
     let mut page = Page::default();
-    page.comment(&format!("Imported from the distribution {} ({}).", squad.title, squad.source));
+    page.comment(&format!(
+        "Imported from the distribution {} ({}).",
+        squad.title, squad.source
+    ));
     if !squad.comment.is_empty() {
         page.comment(&squad.comment);
     }
@@ -220,8 +235,8 @@ fn backend(page: &mut Page, backend: &Backend) {
 
 fn route(page: &mut Page, route: &Route, told: Option<&Told>, squad: &Squad) {
     use keys::route::{
-        ALLOWED_METHODS, BACKEND, COMPRESS, ERRORS, FAILOVER, FORWARD, GEO, HOSTS, HTTPS, ORDER, PATH, PATTERN,
-        REFUSED_METHOD_STATUS as REFUSED, REWRITE, SIGNED,
+        ALLOWED_METHODS, BACKEND, COMPRESS, ERRORS, FAILOVER, FORWARD, GEO, HOSTS, HTTPS, ORDER, PATH,
+        PATTERN, REFUSED_METHOD_STATUS as REFUSED, REWRITE, SIGNED,
     };
     page.gap();
     above(page, route, told, squad);
@@ -261,7 +276,10 @@ fn route(page: &mut Page, route: &Route, told: Option<&Told>, squad: &Squad) {
     if !route.compress.is_empty() {
         let encodings: Vec<String> = route.compress.iter().map(|name| (*name).to_owned()).collect();
         let (min, max) = COMPRESSED_BYTES;
-        page.pair(COMPRESS, format!("{{ encodings = {}, min = {min}, max = {max} }}", list(&encodings)));
+        page.pair(
+            COMPRESS,
+            format!("{{ encodings = {}, min = {min}, max = {max} }}", list(&encodings)),
+        );
     }
     page.line(format!("[{FORWARD}]"));
     forward(page, &route.forward);
@@ -292,7 +310,12 @@ fn above(page: &mut Page, route: &Route, told: Option<&Told>, squad: &Squad) {
     let which = if told.default {
         format!("The default behaviour of {}", squad.title)
     } else {
-        format!("Behaviour {} of {}, `{}`", told.number, squad.title, plain(&told.pattern))
+        format!(
+            "Behaviour {} of {}, `{}`",
+            told.number,
+            squad.title,
+            plain(&told.pattern)
+        )
     };
     let root = if route.rewrite.is_some() {
         ", for its DefaultRootObject"
@@ -329,9 +352,10 @@ fn forward(page: &mut Page, forward: &Forward) {
 }
 
 fn answer(page: &mut Page, answer: &Answer) {
-    use keys::response::{DEFAULT, HSTS, REMOVE, SERVER_TIMING, SET};
+    use keys::response::{DEFAULT, HSTS, REMOVE, SECURITY, SERVER_TIMING, SET};
     use keys::route::RESPONSE;
     let says_nothing = answer.remove.is_empty()
+        && !answer.preset
         && answer.set.is_empty()
         && answer.default.is_empty()
         && answer.hsts.is_none()
@@ -340,6 +364,9 @@ fn answer(page: &mut Page, answer: &Answer) {
         page.line(format!("[{RESPONSE}]"));
         if !answer.remove.is_empty() {
             page.pair(REMOVE, list(&answer.remove));
+        }
+        if answer.preset {
+            page.pair(SECURITY, "\"standard\"");
         }
         for (key, fields) in [(SET, &answer.set), (DEFAULT, &answer.default)] {
             if !fields.is_empty() {

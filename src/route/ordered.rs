@@ -72,7 +72,9 @@ impl Ordered {
     /// Bytes that the automaton takes beside the states that are worked out as paths come; none when there is none.
     #[cfg(test)]
     pub(super) fn automaton_bytes(&self) -> Option<usize> {
-        self.automaton.as_ref().map(DFA::memory_usage)
+        self.automaton
+            .as_ref()
+            .map(|automaton| automaton.get_nfa().memory_usage())
     }
 
     /// The route of a rank.

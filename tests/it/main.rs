@@ -25,6 +25,7 @@ mod flags;
 mod forwarding;
 mod gate;
 mod gone;
+mod import;
 mod kept;
 mod observe;
 mod protocol;
