@@ -42,7 +42,7 @@ pub(super) fn answer(
         }
     }
     if let Some(cors) = config.cors_config.get() {
-        answer.cors = Some(cors_of(behaviour, cors, findings));
+        answer.cors = cors_of(behaviour, cors, findings);
         findings.at(
             behaviour,
             Severity::Note,
@@ -103,8 +103,14 @@ fn settable(behaviour: usize, name: &str, removed: bool, findings: &mut Findings
     !fixed
 }
 
-fn cors_of(behaviour: usize, cors: &CorsShape, findings: &mut Findings) -> Cors {
-    let origins = cors.access_control_allow_origins.items().to_vec();
+fn cors_of(behaviour: usize, cors: &CorsShape, findings: &mut Findings) -> Option<Cors> {
+    let mut origins = cors.access_control_allow_origins.items().to_vec();
+    if origins.iter().any(|site| site == "*") {
+        origins = vec!["*".to_owned()]; // everybody; beside it no other means anything
+    }
+    if origins.is_empty() {
+        return None; // nobody is let in that would not be without
+    }
     let methods = methods(cors.access_control_allow_methods.items());
     let headers = cors.access_control_allow_headers.items().to_vec();
     let expose = cors.access_control_expose_headers.items().to_vec();
@@ -122,7 +128,7 @@ fn cors_of(behaviour: usize, cors: &CorsShape, findings: &mut Findings) -> Cors 
             "name sites, methods and headers one by one, then write `credentials = true`",
         );
     }
-    Cors {
+    Some(Cors {
         origins,
         methods,
         headers,
@@ -130,7 +136,7 @@ fn cors_of(behaviour: usize, cors: &CorsShape, findings: &mut Findings) -> Cors 
         credentials: asked && !everything,
         max_age: cors.access_control_max_age_sec.0,
         wins: cors.origin_override.unwrap_or_default(),
-    }
+    })
 }
 
 /// `ALL` stands for the seven.

@@ -9,7 +9,7 @@ use super::{
     keys,
     names::{Names, plain},
     plan::{Choice, Forward, Https, Route, Told},
-    protect::{KeyGroups, Whole},
+    protect::{KeyGroups, Whole, asks_for_signatures},
     read::Found,
     shape::{Behaviour, said, unknown},
 };
@@ -81,6 +81,7 @@ pub(super) fn route(
         forward: forward.clone(),
         added: Vec::new(),
         cached,
+        signed: asks_for_signatures(behaviour),
         protected: protected.told,
         answers: answers(&answer.in_short(), &compress),
         findings: Vec::new(),
@@ -185,7 +186,11 @@ fn methods(behaviour: &Behaviour) -> Vec<String> {
             listed.iter().any(|one| one == method)
         }
     };
-    all.into_iter().filter(known).map(str::to_owned).collect()
+    let methods: Vec<String> = all.into_iter().filter(known).map(str::to_owned).collect();
+    if methods.is_empty() {
+        return ["GET", "HEAD"].map(str::to_owned).to_vec();
+    }
+    methods
 }
 
 /// What a policy names must be names; AWS would not have taken others.

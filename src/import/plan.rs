@@ -213,6 +213,8 @@ pub struct Told {
     pub(super) added: Vec<String>,
     /// How `CloudFront` kept its answers.
     pub(super) cached: String,
+    /// Whether signed addresses or cookies are asked for.
+    pub(super) signed: bool,
     /// Who may ask.
     pub(super) protected: String,
     /// What is done to answers.

@@ -120,6 +120,13 @@ fn countries(distribution: &Distribution, wishes: &Wishes, whole: &mut Whole, fi
     }
 }
 
+/// Whether a behaviour asks for signed addresses or cookies. A list that is switched off counts too: better closed than open.
+pub(super) fn asks_for_signatures(behaviour: &Behaviour) -> bool {
+    [&behaviour.trusted_key_groups, &behaviour.trusted_signers]
+        .iter()
+        .any(|list| list.enabled || !list.items.is_empty())
+}
+
 /// The key groups that routes have named so far, over all distributions.
 #[derive(Debug, Default)]
 pub(super) struct KeyGroups {
@@ -148,12 +155,6 @@ impl KeyGroups {
         policies: &Policies,
         findings: &mut Findings,
     ) -> Protected {
-        if !whole.closed.is_empty() {
-            return Protected {
-                signed: vec![self.nobody()],
-                told: format!("closed to everybody: {}", whole.closed.join("; ")),
-            };
-        }
         let groups = &behaviour.trusted_key_groups;
         let signers = &behaviour.trusted_signers;
         let mut signed = Vec::new();
@@ -175,6 +176,12 @@ impl KeyGroups {
                 "signed addresses are asked for, but by the keys of no group: everybody gets 403",
                 "name a key group under `[routes.signed]`",
             );
+        }
+        if !whole.closed.is_empty() {
+            return Protected {
+                signed: vec![self.nobody()],
+                told: format!("closed to everybody: {}", whole.closed.join("; ")),
+            };
         }
         let told = match (signed.is_empty(), open) {
             (true, _) => match &whole.geo {

@@ -89,6 +89,9 @@ impl Making<'_> {
                 "write the names that visitors use into `hosts` of banyan.toml",
             );
         }
+        if hosts.iter().any(|host| !is_host(host)) {
+            self.findings.error("bad-alias", "an alias is no host name", "mend it in the file");
+        }
         let whole = protect::whole(config, self.wishes, self.findings);
         let mut backends = Backends::new(config);
         let (mut routes, mut told) = (Vec::new(), Vec::new());
@@ -237,7 +240,7 @@ fn placed(told: &[Told]) -> Vec<Placed> {
                 number: one.number,
                 pattern: Pattern::parse(&one.pattern).ok()?,
                 target: one.target.clone(),
-                protected: one.protected != "no" && one.protected != "by country",
+                protected: one.signed,
             })
         })
         .collect()
@@ -269,6 +272,18 @@ fn hosts(printed: &Printed) -> Vec<String> {
         }
     }
     hosts
+}
+
+/// As `CloudFront` takes them: letters, digits, `-` and `_`, and a `*` for the first label.
+fn is_host(host: &str) -> bool {
+    let label = |label: &str| {
+        (1..=63).contains(&label.len())
+            && label.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'_'))
+            && !label.starts_with('-')
+            && !label.ends_with('-')
+    };
+    let name = host.strip_prefix("*.").unwrap_or(host);
+    name.len() <= 253 && name.split('.').all(label)
 }
 
 fn title(printed: &Printed, hosts: &[String]) -> String {

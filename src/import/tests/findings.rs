@@ -59,6 +59,7 @@ fn what_cannot_be_written_is_refused() {
         ),
         "bad-geo",
     );
+    refused(&changed("/Aliases/Items", json!(["a b\"]"])), "bad-alias");
     refused(&changed("/Origins/Items", json!("x")), "bad-shape");
     refused(&json!({"DistributionList": {"Items": []}}), "summary");
     refused(&json!({"hello": 1}), "no-distribution");
@@ -71,6 +72,16 @@ fn what_cannot_be_written_is_refused() {
     assert_eq!(kinds(&imported, Severity::Error), ["no-json"]);
     let imported = import(Source::Terraform, &[input(SAMPLE)], &[], &Wishes::default());
     assert_eq!(kinds(&imported, Severity::Error), ["no-state"]);
+}
+
+#[test]
+fn what_is_closed_to_everybody_is_still_told_of_its_order() {
+    let signed = with(behaviour("/premium/*", "two"), "/TrustedKeyGroups", json!({"Enabled": true, "Items": ["g"]}));
+    let config = distribution(&[behaviour("*.jpg", "one"), signed]);
+    let geo = json!({"GeoRestriction": {"RestrictionType": "blacklist", "Quantity": 1, "Items": ["KP"]}});
+    let config = with(config, "/DistributionConfig/Restrictions", geo);
+    warned(&config, "open-before-protected", "1 `*.jpg`");
+    warned(&config, "no-keys", "key group `g`");
 }
 
 #[test]
