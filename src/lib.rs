@@ -19,6 +19,7 @@
 //! | [`backend`] | servers, picking, breaker, health, pools | only `connect`, `pool` and `probe` do I/O |
 //! | [`tls`] | certificates by SNI, the development CA, trust towards servers | open connections never notice a renewal |
 //! | [`config`] | files as people write them | the only module that reads TOML; every problem at once, with its place |
+//! | [`import`] | a CloudFront distribution becomes files, with a report | pure; only `cli` calls it; secrets never come out of it |
 //! | [`snapshot`] | everything a request needs, frozen; [`snapshot::decide`] | no setter; `decide` is the one decision for traffic, explain, tests and API |
 //! | [`observe`] | record → access log, metrics, trace | knows nothing of HTTP's inside; every label comes from a bounded set |
 //! | [`proxy`] | the data plane in the order a request meets it | never names `config` or `control`; shares nothing between cores |
@@ -41,6 +42,7 @@ pub mod flag;
 pub mod gate;
 pub mod http1;
 pub mod http2;
+pub mod import;
 pub mod limits;
 pub mod message;
 pub mod name;

@@ -1,6 +1,6 @@
 //! What a decision and an exchange cost in instructions, counted by valgrind, so that it is the same on a busy machine.
 //!
-//! The test runs its own binary again under callgrind, which counts only inside [`decisions`] and
+//! The test runs its own binary again under callgrind, which counts only inside [`decisions`], [`matched`] and
 //! [`exchanges`] and writes one total for each call.
 //! Ratios hold in every profile; the absolute budget is that of an unoptimised build, several times what a release needs.
 #![expect(
@@ -21,7 +21,16 @@ mod ways;
 
 use std::{collections::BTreeMap, fs, path::Path, process::Command};
 
-use banyan::{route::PathRule, snapshot::Snapshot};
+use banyan::{
+    clock::UnixTime,
+    fields::Fields,
+    gate::TokenMemory,
+    route::{PathRule, pattern::PATTERN_CHARS_MAX},
+    snapshot::{
+        Snapshot,
+        decide::{Ask, Credential, Entrance, decide},
+    },
+};
 use pipes::{Bench, What};
 use raw::Line::{Http1, Http2};
 use ways::{Asking, Way};
@@ -34,6 +43,12 @@ const LARGE: usize = 10_000;
 const TIMES: u32 = 100;
 /// What a decision among [`LARGE`] may cost, as a multiple of one among [`SMALL`].
 const RATIO_MAX: f64 = 2.0;
+/// Set to the number of patterns: be what is counted, decisions among them.
+const COUNTED_BEHAVIOURS: &str = "BANYAN_COUNTED_BEHAVIOURS";
+/// As many as a CloudFront distribution may have.
+const BEHAVIOURS: usize = 75;
+/// What a decision among [`BEHAVIOURS`] may cost, as a multiple of one with a single one.
+const BEHAVIOURS_RATIO_MAX: f64 = 1.3;
 /// Exchanges in one count, after as many as it takes until what is made once is made.
 const EXCHANGES: u32 = 200;
 /// Set: be what is counted, exchanges.
@@ -75,6 +90,77 @@ fn ten_thousand_routes_cost_at_most_twice_as_much_as_ten() {
             way.name()
         );
         assert!(many <= INSTRUCTIONS_MAX, "{}: {many} instructions", way.name());
+    }
+}
+
+#[test]
+fn seventy_five_behaviours_cost_hardly_more_than_one() {
+    if let Ok(behaviours) = std::env::var(COUNTED_BEHAVIOURS) {
+        let behaviours = behaviours.parse().expect("a number of behaviours");
+        let rule = |at| format!("pattern = \"{}\"\norder = {at}", behaviour(at));
+        let site = site::snapshot(&site::settings(&site::of_rules((0..behaviours).map(rule))));
+        let last = behaviours - 1;
+        let taken = behaviour(last).replace('*', "some/of/it").replace('?', "7");
+        for (path, route) in [
+            (taken, behaviour(last)),
+            ("/nobody/wants/this/one".to_owned(), "/*".to_owned()),
+        ] {
+            lookups(&site, &path, &route, 1); // what is worked out once
+            matched(&site, &path, &route);
+        }
+        return;
+    }
+    let count = |behaviours: usize| {
+        let test = "seventy_five_behaviours_cost_hardly_more_than_one";
+        totals("matched", test, (COUNTED_BEHAVIOURS, &behaviours.to_string()))
+    };
+    let (Some(one), Some(many)) = (count(1), count(BEHAVIOURS)) else {
+        assert!(std::env::var_os("CI").is_none(), "valgrind is missing");
+        return println!("SKIPPED: instructions are counted by valgrind, which is not installed");
+    };
+    assert_eq!((one.len(), many.len()), (2, 2));
+    for (what, (one, many)) in ["taken", "left over"].iter().zip(one.into_iter().zip(many)) {
+        let ratio = many as f64 / one as f64;
+        println!("{what:<10} {one:>8} {many:>8} instructions, ratio {ratio:.2}");
+        assert!(
+            ratio <= BEHAVIOURS_RATIO_MAX,
+            "{what}: {one} instructions became {many}"
+        );
+    }
+}
+
+/// A pattern as long as one may be, with both wildcards.
+fn behaviour(at: usize) -> String {
+    let (start, end) = (format!("/squad-{at:02}/"), "*/page-??.html");
+    let filling = "a-long-segment/".chars().cycle();
+    let filling: String = filling
+        .take(PATTERN_CHARS_MAX - start.len() - end.len())
+        .collect();
+    format!("{start}{filling}{end}")
+}
+
+/// What callgrind counts: it knows the function by its name.
+#[inline(never)]
+fn matched(site: &Snapshot, path: &str, route: &str) {
+    lookups(site, path, route, TIMES);
+}
+
+fn lookups(site: &Snapshot, path: &str, route: &str, times: u32) {
+    let (headers, tokens) = (Fields::default(), TokenMemory::new());
+    let ask = Ask {
+        entrance: Entrance::Public,
+        method: &http::Method::GET,
+        host: "www.example.com",
+        target: path,
+        headers: &headers,
+        credential: Credential::Fields(&tokens),
+        entropy: [3; 16],
+    };
+    for _ in 0..times {
+        let decision = decide(&ask, UnixTime::from_secs(1_800_000_000), site, &mut ());
+        let decision = decision.unwrap_or_else(|_| panic!("{path} is refused"));
+        let rule = site.rule(decision.route).expect("its rule");
+        assert_eq!(&*rule.name, route);
     }
 }
 

@@ -3,6 +3,7 @@
 mod check;
 mod demo;
 mod explain;
+mod import;
 mod run;
 mod schema;
 mod site;
@@ -54,6 +55,8 @@ enum Command {
     Check(check::Options),
     /// Tell what would happen to a request, and why. Works from files; nothing need run.
     Explain(explain::Options),
+    /// Make Banyan's files of another router's configuration, with a report of what became of every part.
+    Import(import::Options),
     /// Print the JSON Schema of the files, for editors.
     Schema(schema::Options),
 }
@@ -88,6 +91,7 @@ pub fn main() -> ExitCode {
         Command::Demo(options) => demo::demo(&options),
         Command::Check(options) => check::check(&options),
         Command::Explain(options) => explain::explain(&options),
+        Command::Import(options) => import::import(&options),
         Command::Schema(options) => schema::schema(&options),
     };
     exit.into()

@@ -48,6 +48,8 @@ pub(super) enum Verdict {
     },
     /// No request fits.
     Nothing { route: usize },
+    /// All patterns together are too much; this one most of all.
+    TooLarge { route: usize, steps: usize, most: usize },
     /// The table can't read it.
     Wrong { route: usize, why: String },
 }
@@ -75,6 +77,11 @@ pub(super) fn judge(claims: &[Claim]) -> Vec<Verdict> {
                 example,
             }),
             Clash::Nothing { route } => Some(Verdict::Nothing { route: at(route) }),
+            Clash::TooLarge { route, steps, most } => Some(Verdict::TooLarge {
+                route: at(route),
+                steps,
+                most,
+            }),
             Clash::Wrong { route, why } => Some(Verdict::Wrong {
                 route: at(route),
                 why,

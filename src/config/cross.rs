@@ -277,6 +277,7 @@ fn together(site: &Site, reports: &mut Reports) {
         let (Verdict::Equal { second: index, .. }
         | Verdict::Shadowed { route: index, .. }
         | Verdict::Nothing { route: index }
+        | Verdict::TooLarge { route: index, .. }
         | Verdict::Wrong { route: index, .. }) = verdict;
         let Some((part, route)) = routes.get(index) else {
             continue;
@@ -310,6 +311,15 @@ fn together(site: &Site, reports: &mut Reports) {
                         format!("`{text}` never gets a request: no path in its canonical form fits"),
                     )
                     .hint("paths are matched without `//`, dot segments and needless escapes");
+            }
+            Verdict::TooLarge { steps, most, .. } => {
+                report
+                    .error(
+                        "patterns-too-large",
+                        span,
+                        format!("all routes with an `order` have {steps} characters behind a `*` together, at most {most} fit one automaton; `{text}` has most of them"),
+                    )
+                    .hint("shorten what stands behind the first `*`, or write a `path` without an `order` where one will do");
             }
             Verdict::Wrong { why, .. } => {
                 report.error("bad-path", span, format!("`{text}` can't be used: {why}"));

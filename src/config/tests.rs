@@ -303,6 +303,28 @@ fn problems_are_drawn_for_terminals_and_written_for_programs() {
 }
 
 #[test]
+fn patterns_that_would_explode_are_refused_with_their_size() {
+    let mut text = squad("learn", "/courses/*");
+    for order in 0..1_000 {
+        let pattern = format!("*{order}{}", "*a?b".repeat(60));
+        text.push_str(&format!(
+            "[[routes]]\npattern = \"{pattern}\"\norder = {order}\nbackend = \"learn\"\n"
+        ));
+    }
+    let loaded = load_sources(&site().with("routes/learn.toml", &text), &no_env);
+    let told: Vec<_> = loaded
+        .problems
+        .iter()
+        .filter(|problem| problem.kind == "patterns-too-large")
+        .collect();
+    let [problem] = told[..] else {
+        panic!("{}", loaded.problems)
+    };
+    assert!(problem.what.contains("at most 200000 fit"), "{}", problem.what);
+    assert!(loaded.settings.is_none());
+}
+
+#[test]
 fn every_key_of_every_schema_is_described() {
     for kind in SchemaKind::ALL {
         let schema = schema(kind);

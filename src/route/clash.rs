@@ -5,6 +5,7 @@
 use super::{
     PathRule,
     condition::{Weight, exclude_each_other, implies},
+    ordered::FLOATING_MAX,
     pathset::{Inside, PathSet},
     pattern::Pattern,
     table::{RouteId, Rule, Table},
@@ -46,6 +47,15 @@ pub enum Clash {
         /// Which one.
         route: RouteId,
     },
+    /// The patterns of all ordered routes together would make an automaton that no path should have to go through.
+    TooLarge {
+        /// The one that takes the most room.
+        route: RouteId,
+        /// Steps behind a wildcard, in all of them.
+        steps: usize,
+        /// Most that there may be.
+        most: usize,
+    },
     /// A pattern says no order; `CloudFront`'s patterns have no other precedence.
     NoOrder {
         /// Which one.
@@ -58,6 +68,25 @@ pub enum Clash {
         /// What is wrong and how to mend it, as a sentence.
         why: String,
     },
+}
+
+/// Finds out whether all ordered routes together are too much for one automaton. `ordered` is in the order of trial.
+pub(super) fn too_large(table: &Table, ordered: &[RouteId], clashes: &mut Vec<Clash>) {
+    let steps = table.ordered().floating();
+    if steps <= FLOATING_MAX {
+        return;
+    }
+    let size = |id: &RouteId| {
+        let rule = table.route(*id).and_then(|route| route.rule.as_ref());
+        rule.map_or(0, |rule| rule.set().floating())
+    };
+    if let Some(route) = ordered.iter().copied().max_by_key(size) {
+        clashes.push(Clash::TooLarge {
+            route,
+            steps,
+            most: FLOATING_MAX,
+        });
+    }
 }
 
 /// Finds claims that nothing tells apart. `ordered` is in the order of trial.
@@ -149,6 +178,9 @@ fn equal_ordered(table: &Table, ordered: &[RouteId], clashes: &mut Vec<Clash>) {
 /// Finds claims that never take a request: an earlier ordered route takes all of theirs, or no canonical path fits them.
 #[must_use]
 pub fn unreachable(table: &Table) -> Vec<Clash> {
+    if table.ordered().floating() > FLOATING_MAX {
+        return Vec::new(); // refused as a whole; without the automaton every pair would have to be looked at
+    }
     table
         .ids()
         .filter_map(|id| unreachable_route(table, id))

@@ -24,6 +24,10 @@ const STATES_BYTES_PER_ROUTE: usize = 2 * 1024;
 /// Bytes that the automaton may take before all routes are tried one by one instead.
 const AUTOMATON_BYTES_MAX: usize = 256 * 1024 * 1024;
 
+/// Most steps of all patterns together that stand behind a wildcard. Any of them may be alive at any byte of a path, so this bounds a
+/// state's size and the work for a byte that leads to a new one; twice what 5,000 patterns such as `/squad-7/*/page-?.html` have.
+pub(super) const FLOATING_MAX: usize = 200_000;
+
 /// Routes that take a path, as ranks: the lowest is tried first.
 pub(super) type Ranks = SmallVec<[u32; 8]>;
 
@@ -47,7 +51,7 @@ thread_local! {
 impl Ordered {
     /// Compiles routes given in the order in which they are tried.
     pub(super) fn compile(routes: Vec<(RouteId, PathSet)>) -> Self {
-        let automaton = if routes.is_empty() {
+        let automaton = if routes.is_empty() || floating(&routes) > FLOATING_MAX {
             None
         } else {
             let texts: Vec<String> = routes.iter().map(|(_, set)| set.regex()).collect();
@@ -58,6 +62,19 @@ impl Ordered {
             routes,
             automaton,
         }
+    }
+
+    /// How many steps stand behind a wildcard, in all routes together.
+    pub(super) fn floating(&self) -> usize {
+        floating(&self.routes)
+    }
+
+    /// Bytes that the automaton takes beside the states that are worked out as paths come; none when there is none.
+    #[cfg(test)]
+    pub(super) fn automaton_bytes(&self) -> Option<usize> {
+        self.automaton
+            .as_ref()
+            .map(|automaton| automaton.get_nfa().memory_usage())
     }
 
     /// The route of a rank.
@@ -92,6 +109,10 @@ impl Ordered {
             .map(|(rank, _)| rank)
             .collect()
     }
+}
+
+fn floating(routes: &[(RouteId, PathSet)]) -> usize {
+    routes.iter().map(|(_, set)| set.floating()).sum()
 }
 
 fn automaton(texts: &[String]) -> Option<DFA> {

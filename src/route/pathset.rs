@@ -122,6 +122,12 @@ impl PathSet {
         text
     }
 
+    /// How many steps stand behind the first that repeats: all of them may be alive at once, at any byte of a path.
+    pub(super) fn floating(&self) -> usize {
+        let first = self.steps.iter().position(|step| step.repeats());
+        first.map_or(0, |first| self.steps.len() - first - 1)
+    }
+
     /// The bytes that every path of the set starts with.
     pub(super) fn fixed_start(&self) -> Vec<u8> {
         let limit = self.may_end_at.unwrap_or(self.steps.len());

@@ -1,6 +1,6 @@
 //! `CloudFront`'s path patterns, to the letter: `*` crosses slashes, `?` is one character, both ends are anchored.
 
-use super::pathset::PathSet;
+use super::pathset::{Inside, PathSet};
 
 /// Longest pattern in characters, as `CloudFront` has it.
 pub const PATTERN_CHARS_MAX: usize = 255;
@@ -73,6 +73,24 @@ impl Pattern {
     #[must_use]
     pub fn takes(&self, path: &str) -> bool {
         self.set.takes(path)
+    }
+
+    /// A short canonical path that it takes; `None` when there is none (`/a//b`).
+    #[must_use]
+    pub fn example(&self) -> Option<String> {
+        self.set.example()
+    }
+
+    /// A short canonical path that both take; `None` when there is none, or none was found within the bound of the search.
+    #[must_use]
+    pub fn common_path(&self, other: &Self) -> Option<String> {
+        self.set.common_path(&other.set)
+    }
+
+    /// Whether `other` takes every canonical path that this one takes. `false` also when it can't be decided within the bound.
+    #[must_use]
+    pub fn is_inside(&self, other: &Self) -> bool {
+        self.set.inside(&[&other.set]) == Inside::Yes
     }
 
     /// The paths that it takes.

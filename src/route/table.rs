@@ -203,6 +203,7 @@ impl Table {
             shapes,
             groups,
         };
+        clash::too_large(&table, &ordered, &mut clashes);
         clash::equal(&table, &ordered, &mut clashes);
         (table, clashes)
     }

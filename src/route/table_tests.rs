@@ -1,5 +1,7 @@
 //! Precedence, by table, and against a plain scan written straight from the design.
 
+use std::time::Duration;
+
 use http::{HeaderMap, HeaderName, HeaderValue, Method};
 use serde::Deserialize;
 
@@ -278,6 +280,82 @@ fn ten_thousand_routes_are_all_found() {
             assert_eq!(found.map(|found| found.route), Some(RouteId(route)), "{path}");
         }
     }
+}
+
+/// Builds a table, with how long that took.
+fn timed(texts: impl Iterator<Item = String>) -> (Table, Vec<Clash>, Duration) {
+    let claims: Vec<Claim> = (0..)
+        .zip(texts)
+        .map(|(order, text)| tests::pattern(&text, order))
+        .collect();
+    let began = crate::clock::steady();
+    let (table, clashes) = Table::build(&claims);
+    (
+        table,
+        clashes,
+        crate::clock::steady().saturating_duration_since(began),
+    )
+}
+
+#[test]
+fn five_thousand_patterns_compile_within_a_second_into_a_bounded_automaton() {
+    let pattern = |at: usize| format!("/squad-{}/*/page-{at:04}-??.html", at % 40);
+    let (table, clashes, took) = timed((0..5_000).map(pattern));
+    assert_eq!(clashes, []);
+    let bytes = table.ordered().automaton_bytes().unwrap();
+    println!("5,000 patterns: {took:?}, {bytes} bytes");
+    // an unoptimised build takes ten times as long as a release
+    let most = if cfg!(debug_assertions) { 10 } else { 1 };
+    assert!(took < Duration::from_secs(most), "{took:?}");
+    assert!(bytes < 64 * 1024 * 1024, "{bytes} bytes");
+    for at in (0..5_000).step_by(499) {
+        let path = format!("/squad-{}/a/b/page-{at:04}-x1.html", at % 40);
+        let found = table.find(&Ask::get(&path).probe());
+        assert_eq!(found.map(|found| found.route.index()), Some(at), "{path}");
+    }
+}
+
+#[test]
+fn patterns_built_to_explode_are_refused_with_their_size() {
+    let pattern = |at: usize| format!("*{at}{}", "*a?b".repeat(60));
+    let (table, clashes, took) = timed((0..5_000).map(pattern));
+    let [Clash::TooLarge { steps, most, .. }] = clashes[..] else {
+        panic!("{} clashes", clashes.len());
+    };
+    assert!(steps > 1_000_000 && most == 200_000, "{steps} {most}");
+    assert_eq!(table.ordered().automaton_bytes(), None);
+    assert_eq!(crate::route::unreachable(&table), []);
+    assert!(took < Duration::from_secs(20), "{took:?}");
+}
+
+/// What is just let in keeps its memory, however hostile the path is.
+#[test]
+fn the_worst_patterns_that_are_let_in_stay_bounded() {
+    let pattern = |at: usize| {
+        format!(
+            "*{}{}",
+            char::from(b'a' + u8::try_from(at % 26).unwrap()),
+            "*a?b".repeat(60)
+        )
+    };
+    let (table, clashes, _) = timed((0..75).map(pattern));
+    assert!(
+        !clashes
+            .iter()
+            .any(|clash| matches!(clash, Clash::TooLarge { .. })),
+        "{clashes:?}"
+    );
+    let path = format!("/{}", "abxaab".repeat(300));
+    let ask = Ask::get(&path);
+    let began = crate::clock::steady();
+    let seen = allocation_counter::measure(|| {
+        assert!(table.find(&ask.probe()).is_none_or(|found| found.route.0 < 75))
+    });
+    println!(
+        "the worst path: {:?}",
+        crate::clock::steady().saturating_duration_since(began)
+    );
+    assert!(seen.bytes_max < 64 * 1024 * 1024, "{} bytes", seen.bytes_max);
 }
 
 #[test]

@@ -32,6 +32,7 @@ mod forwarding;
 mod gate;
 mod geo;
 mod gone;
+mod import;
 mod kept;
 mod observe;
 mod passing;

@@ -1,7 +1,7 @@
 //! What `tidy` holds the code to, as tables: who may name whom, what stays where, which words are not ours.
 
 /// Top-level modules and which others each may name, in reading order. What may be named is what it is built on.
-pub(super) const LAYERS: [(&str, &[&str]); 26] = [
+pub(super) const LAYERS: [(&str, &[&str]); 27] = [
     ("name", &[]),
     ("clock", &[]),
     ("limits", &[]),
@@ -80,6 +80,7 @@ pub(super) const LAYERS: [(&str, &[&str]); 26] = [
             "route", "snapshot", "stream", "tls", "visitor", "wire",
         ],
     ),
+    ("import", &["name", "route"]),
     ("demo", &[]),
     // The only places where planes meet.
     (
@@ -222,6 +223,9 @@ pub(super) const OTHER_WORDS: [(&str, &str); 7] = [
     ("experiment", "flag"),
     ("tenant", "squad"),
 ];
+
+/// Modules that speak of what others configured, in their words.
+pub(super) const TRANSLATORS: [&str; 1] = ["import"];
 
 /// Where such a word is somebody else's: RFC 9112's `origin-form`, `Origin` and the fields around it.
 pub(super) const ALLOWED_WORDS: [(&str, &str); 15] = [

@@ -1,0 +1,179 @@
+//! The keys that are written, in one place: what the files call things, and the fields about visitors that Banyan knows.
+
+/// Keys of `[backends.<name>]`.
+pub(super) mod backend {
+    pub(crate) const SERVERS: &str = "servers";
+    pub(crate) const PATH: &str = "path";
+    pub(crate) const HOST: &str = "host";
+    pub(crate) const HEADERS: &str = "headers";
+    pub(crate) const CONNECT_TIMEOUT: &str = "connect_timeout";
+    pub(crate) const FIRST_BYTE_TIMEOUT: &str = "first_byte_timeout";
+    pub(crate) const BETWEEN_BYTES_TIMEOUT: &str = "between_bytes_timeout";
+    pub(crate) const IDLE_TIMEOUT: &str = "idle_timeout";
+    pub(crate) const TOTAL_TIMEOUT: &str = "total_timeout";
+    pub(crate) const ATTEMPTS: &str = "attempts";
+}
+
+/// Keys and tables of `[[routes]]`.
+pub(super) mod route {
+    pub(crate) const PATTERN: &str = "pattern";
+    pub(crate) const PATH: &str = "path";
+    pub(crate) const ORDER: &str = "order";
+    pub(crate) const HOSTS: &str = "hosts";
+    pub(crate) const BACKEND: &str = "backend";
+    pub(crate) const FAILOVER: &str = "failover";
+    pub(crate) const HTTPS: &str = "https";
+    pub(crate) const ALLOWED_METHODS: &str = "allowed_methods";
+    pub(crate) const REFUSED_METHOD_STATUS: &str = "refused_method_status";
+    pub(crate) const REWRITE: &str = "rewrite";
+    pub(crate) const COMPRESS: &str = "compress";
+
+    pub(crate) const FORWARD: &str = "routes.forward";
+    pub(crate) const VIEWER: &str = "routes.viewer";
+    pub(crate) const RESPONSE: &str = "routes.response";
+    pub(crate) const CORS: &str = "routes.cors";
+    pub(crate) const ERRORS: &str = "routes.errors";
+    pub(crate) const SIGNED: &str = "routes.signed";
+    pub(crate) const GEO: &str = "routes.geo";
+}
+
+/// Keys of `[routes.forward]`.
+pub(super) mod forward {
+    /// Also of `[routes.viewer]`.
+    pub(crate) const HEADERS: &str = "headers";
+    pub(crate) const COOKIES: &str = "cookies";
+    pub(crate) const QUERY: &str = "query";
+    pub(crate) const ONLY: &str = "only";
+    pub(crate) const EXCEPT: &str = "except";
+}
+
+/// Keys of `[routes.response]` and `[routes.cors]`.
+pub(super) mod response {
+    pub(crate) const REMOVE: &str = "remove";
+    pub(crate) const SECURITY: &str = "security";
+    pub(crate) const SET: &str = "set";
+    pub(crate) const DEFAULT: &str = "default";
+    pub(crate) const HSTS: &str = "hsts";
+    pub(crate) const SERVER_TIMING: &str = "server_timing";
+    pub(crate) const ORIGINS: &str = "origins";
+    pub(crate) const METHODS: &str = "methods";
+    pub(crate) const HEADERS: &str = "headers";
+    pub(crate) const EXPOSE: &str = "expose";
+    pub(crate) const CREDENTIALS: &str = "credentials";
+    pub(crate) const MAX_AGE: &str = "max_age";
+    pub(crate) const OVERRIDE: &str = "override";
+}
+
+/// Keys of `[[errors]]` and `[[routes.errors]]`.
+pub(super) mod errors {
+    pub(crate) const STATUS: &str = "status";
+    pub(crate) const PAGE: &str = "page";
+    pub(crate) const ANSWER_STATUS: &str = "answer_status";
+}
+
+/// What `CloudFront` answers to a method that a behaviour doesn't allow.
+pub(super) const REFUSED_METHOD_STATUS: u16 = 403;
+
+/// Fewest and most bytes of an answer that `CloudFront` compresses.
+pub(super) const COMPRESSED_BYTES: (u64, u64) = (1_000, 10_000_000);
+
+/// Whether Banyan itself says this field to backends, or leaves it to visitors, so that no backend's table can.
+pub(super) fn is_fixed_request_field(name: &str) -> bool {
+    let name = name.to_ascii_lowercase();
+    FIXED_REQUEST_FIELDS.contains(&name.as_str())
+        || ["banyan-", "x-amz-", "proxy-", "x-forwarded-", "sec-websocket-"]
+            .iter()
+            .any(|prefix| name.starts_with(prefix))
+}
+
+/// Whether this field of answers is Banyan's to say, or has a table of its own.
+pub(super) fn is_fixed_response_field(name: &str, removed: bool) -> bool {
+    let name = name.to_ascii_lowercase();
+    let own_table = name == "strict-transport-security"
+        || name == "set-cookie"
+        || name.starts_with("access-control-")
+        || name == "timing-allow-origin";
+    FIXED_RESPONSE_FIELDS.contains(&name.as_str())
+        || name.starts_with("banyan-")
+        || name.starts_with("proxy-")
+        || (own_table && !removed)
+}
+
+const FIXED_REQUEST_FIELDS: [&str; 27] = [
+    "connection",
+    "content-encoding",
+    "content-length",
+    "content-type",
+    "cookie",
+    "expect",
+    "forwarded",
+    "host",
+    "http2-settings",
+    "if-match",
+    "if-modified-since",
+    "if-none-match",
+    "if-range",
+    "if-unmodified-since",
+    "keep-alive",
+    "max-forwards",
+    "range",
+    "request-range",
+    "te",
+    "trace-id",
+    "traceparent",
+    "tracestate",
+    "trailer",
+    "transfer-encoding",
+    "upgrade",
+    "via",
+    "x-request-id",
+];
+
+const FIXED_RESPONSE_FIELDS: [&str; 13] = [
+    "connection",
+    "content-encoding",
+    "content-length",
+    "content-range",
+    "date",
+    "http2-settings",
+    "keep-alive",
+    "te",
+    "trailer",
+    "transfer-encoding",
+    "upgrade",
+    "via",
+    "x-request-id",
+];
+
+/// A field about the visitor as Banyan spells it, and whether it needs the database; `None`: Banyan doesn't add it.
+pub(super) fn viewer_field(name: &str) -> Option<(&'static str, bool)> {
+    let known = VIEWER_FIELDS
+        .iter()
+        .find(|(known, _)| known.eq_ignore_ascii_case(name));
+    known.copied()
+}
+
+/// The fields of `forward.viewer`, and which need `[geo]`.
+const VIEWER_FIELDS: [(&str, bool); 21] = [
+    ("CloudFront-Forwarded-Proto", false),
+    ("CloudFront-Is-Android-Viewer", false),
+    ("CloudFront-Is-Desktop-Viewer", false),
+    ("CloudFront-Is-IOS-Viewer", false),
+    ("CloudFront-Is-Mobile-Viewer", false),
+    ("CloudFront-Is-SmartTV-Viewer", false),
+    ("CloudFront-Is-Tablet-Viewer", false),
+    ("CloudFront-Viewer-Address", false),
+    ("CloudFront-Viewer-Http-Version", false),
+    ("CloudFront-Viewer-TLS", false),
+    ("CloudFront-Viewer-ASN", true),
+    ("CloudFront-Viewer-City", true),
+    ("CloudFront-Viewer-Country", true),
+    ("CloudFront-Viewer-Country-Name", true),
+    ("CloudFront-Viewer-Country-Region", true),
+    ("CloudFront-Viewer-Country-Region-Name", true),
+    ("CloudFront-Viewer-Latitude", true),
+    ("CloudFront-Viewer-Longitude", true),
+    ("CloudFront-Viewer-Metro-Code", true),
+    ("CloudFront-Viewer-Postal-Code", true),
+    ("CloudFront-Viewer-Time-Zone", true),
+];

@@ -1,0 +1,130 @@
+//! Behaviours beside each other: one that takes all of another's paths, an open one before a protected one, `/x/*` without `/x`.
+
+use super::{
+    finding::{Findings, Severity},
+    names::plain,
+};
+use crate::route::Pattern;
+
+/// A behaviour, as far as it matters here, in the order of trial; the default behaviour is the last.
+#[derive(Debug)]
+pub(super) struct Placed {
+    pub(super) number: usize,
+    pub(super) pattern: Pattern,
+    /// Where it leads.
+    pub(super) target: String,
+    pub(super) protected: bool,
+}
+
+/// The first that takes `path`, a canonical one.
+pub(super) fn winner<'p>(placed: &'p [Placed], path: &str) -> Option<&'p Placed> {
+    placed.iter().find(|one| one.pattern.takes(path))
+}
+
+/// Tells all of it.
+pub(super) fn lint(placed: &[Placed], findings: &mut Findings) {
+    for (at, one) in placed.iter().enumerate() {
+        let earlier = placed.get(..at).unwrap_or_default();
+        if !shadowed(one, earlier, findings) {
+            overlapped(one, earlier, findings);
+        }
+        misses(one, placed, findings);
+    }
+}
+
+fn label(one: &Placed) -> String {
+    format!("{} `{}`", one.number, plain(one.pattern.as_str()))
+}
+
+/// Whether nothing is left for it.
+fn shadowed(one: &Placed, earlier: &[Placed], findings: &mut Findings) -> bool {
+    let Some(example) = one.pattern.example() else {
+        findings.at(
+            one.number,
+            Severity::Warning,
+            "no-path",
+            format!(
+                "behaviour {} takes nothing: no path in its plain form fits",
+                label(one)
+            ),
+            "paths are matched without `//`, dot segments and needless escapes; take it out",
+        );
+        return true;
+    };
+    // who takes everything takes the example too
+    let by = earlier
+        .iter()
+        .filter(|other| other.pattern.takes(&example))
+        .find(|other| one.pattern.is_inside(&other.pattern));
+    let Some(by) = by else { return false };
+    let what = format!(
+        "behaviour {} never gets a request: {}, which stands before it, takes all of its paths (such as `{example}`)",
+        label(one),
+        label(by)
+    );
+    let hint = if one.protected && !by.protected {
+        "what it should protect is open; move it before the other (a lower `order`)"
+    } else {
+        "move it before the other (a lower `order`), or take it out"
+    };
+    findings.at(one.number, Severity::Warning, "shadowed", what, hint);
+    true
+}
+
+/// Open ones that take a part of a protected one's paths.
+fn overlapped(one: &Placed, earlier: &[Placed], findings: &mut Findings) {
+    if !one.protected {
+        return;
+    }
+    for other in earlier.iter().filter(|other| !other.protected) {
+        if let Some(example) = other.pattern.common_path(&one.pattern) {
+            findings.at(
+                one.number,
+                Severity::Warning,
+                "open-before-protected",
+                format!(
+                    "{} is protected, but {} stands before it and is open: anybody gets `{example}`",
+                    label(one),
+                    label(other)
+                ),
+                "give the protected one the lower `order`, or protect both",
+            );
+        }
+    }
+}
+
+/// `/x/*` doesn't take `/x`: told when that goes somewhere else.
+fn misses(one: &Placed, placed: &[Placed], findings: &mut Findings) {
+    let Some(parent) = one.pattern.as_str().strip_suffix("/*") else {
+        return;
+    };
+    let path = Pattern::parse(parent).ok().and_then(|parent| parent.example());
+    let Some(path) = path.filter(|path| path != "/") else {
+        return;
+    };
+    let Some(other) = winner(placed, &path) else {
+        return;
+    };
+    if other.number == one.number || (&other.target, other.protected) == (&one.target, one.protected) {
+        return;
+    }
+    let pattern = plain(one.pattern.as_str());
+    let hint = if one.protected && !other.protected {
+        format!("if `{path}` shows what `{pattern}` protects, protect it too")
+    } else {
+        format!("add a route for `{}` if it belongs to the same", plain(parent))
+    };
+    findings.at(
+        one.number,
+        Severity::Warning,
+        "without-parent",
+        format!(
+            "{} doesn't take `{path}`, which goes to {} (`{}` instead of `{}`)",
+            label(one),
+            label(other),
+            plain(&other.target),
+            plain(&one.target)
+        ),
+        hint,
+    );
+}
