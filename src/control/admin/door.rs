@@ -12,12 +12,12 @@ use axum::{
     middleware::Next,
     response::{IntoResponse, Response},
 };
-use http::{HeaderName, HeaderValue, Method, header, uri::Authority};
+use http::{HeaderName, HeaderValue, header, uri::Authority};
 
 use super::refusal::Refusal;
 
-/// Largest body of a request, in bytes. Nothing reads one yet.
-pub(super) const BODY_BYTES_MAX: u64 = 64 * 1024;
+/// Largest body of a request, in bytes.
+pub(super) const BODY_BYTES_MAX: usize = 64 * 1024;
 
 /// Only what this listener serves itself, no inline script or style, no frame around it.
 const CONTENT_SECURITY_POLICY: &str = "default-src 'none'; style-src 'self'; script-src 'self'; connect-src 'self'; \
@@ -54,12 +54,9 @@ pub(super) async fn pass(request: Request, next: Next) -> Response {
 }
 
 fn admit(request: &http::Request<Body>) -> Result<(), Refusal> {
-    if !matches!(*request.method(), Method::GET | Method::HEAD) {
-        return Err(Refusal::Method);
-    }
     admit_host(request)?;
     match request.body().size_hint().exact() {
-        Some(bytes) if bytes <= BODY_BYTES_MAX => Ok(()),
+        Some(bytes) if usize::try_from(bytes).is_ok_and(|bytes| bytes <= BODY_BYTES_MAX) => Ok(()),
         Some(_) => Err(Refusal::TooLarge),
         None => Err(Refusal::Lengthless),
     }

@@ -2,18 +2,23 @@
 
 use axum::{
     RequestPartsExt, Router,
+    body::{Body, Bytes},
     extract::{Query, RawPathParams, Request, State},
     middleware,
     response::{IntoResponse, Response},
-    routing::get,
+    routing::{get, patch, post},
 };
+use futures_util::future::BoxFuture;
 use http::{HeaderMap, StatusCode, header};
 use schemars::{Schema, SchemaGenerator};
 use std::sync::atomic::Ordering;
 
 use super::{
+    actor::Actor,
     answer::{Answer, CSS, HTML, JSON, SCRIPT, SVG, TEXT},
-    api, assets, door, openapi, page,
+    api, assets,
+    door::{self, BODY_BYTES_MAX},
+    openapi, page,
     refusal::Refusal,
 };
 use crate::{control::plane::View, observe::metrics::Exposition, snapshot::explain::Explanation};
@@ -34,6 +39,24 @@ pub(super) struct Endpoint {
     /// Other statuses, and when.
     pub(super) otherwise: &'static [(u16, &'static str)],
     does: Does,
+}
+
+/// What a change, or a question too long for a query, says beside its address.
+#[derive(Debug)]
+pub(super) struct Order {
+    /// Who asks, as the door knows it; `None`: nobody in particular.
+    pub(super) actor: Option<Actor>,
+    /// The request's fields.
+    pub(super) headers: HeaderMap,
+    /// JSON.
+    pub(super) body: Bytes,
+}
+
+impl Order {
+    /// What the body says.
+    pub(super) fn read<T: serde::de::DeserializeOwned>(&self) -> Result<T, Refusal> {
+        serde_json::from_slice(&self.body).map_err(|error| Refusal::Body(error.to_string()))
+    }
 }
 
 /// A parameter of the query, or of the path if the path names it.
@@ -59,6 +82,24 @@ enum Does {
     Now(fn(&View, &Asked) -> Result<Answer, Refusal>),
     /// By asking all cores.
     Metrics,
+    /// From JSON that is sent: a change, or a question too long for a query.
+    Order {
+        verb: Verb,
+        /// What the JSON looks like.
+        takes: fn(&mut SchemaGenerator) -> Schema,
+        does: fn(View, Asked, Order) -> BoxFuture<'static, Result<Answer, Refusal>>,
+    },
+    /// As things happen, until the client goes or the connection is too old.
+    Stream(fn(&View, &Asked) -> Result<Response, Refusal>),
+}
+
+/// How an [`Order`] is given.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Verb {
+    /// Does something.
+    Post,
+    /// Changes parts of something.
+    Patch,
 }
 
 /// What a request says beside its path.
@@ -68,6 +109,24 @@ pub(super) struct Asked {
     pub(super) key: String,
     /// The query's parameters, unescaped, in order.
     pub(super) query: Vec<(String, String)>,
+}
+
+impl Endpoint {
+    /// How it is asked; `None`: by GET.
+    pub(super) fn verb(&self) -> Option<Verb> {
+        match self.does {
+            Does::Order { verb, .. } => Some(verb),
+            Does::Now(_) | Does::Metrics | Does::Stream(_) => None,
+        }
+    }
+
+    /// What its body looks like.
+    pub(super) fn takes(&self) -> Option<fn(&mut SchemaGenerator) -> Schema> {
+        match self.does {
+            Does::Order { takes, .. } => Some(takes),
+            Does::Now(_) | Does::Metrics | Does::Stream(_) => None,
+        }
+    }
 }
 
 impl Asked {
@@ -302,21 +361,60 @@ pub(super) fn router(view: View) -> Router {
     let mut router = Router::new();
     for endpoint in ENDPOINTS {
         let answer = move |State(view): State<View>, request: Request| answer(endpoint, view, request);
-        router = router.route(endpoint.path, get(answer));
+        let way = match endpoint.verb() {
+            None => get(answer),
+            Some(Verb::Post) => post(answer),
+            Some(Verb::Patch) => patch(answer),
+        };
+        router = router.route(endpoint.path, way);
     }
     router
         .fallback(|| async { Refusal::NotFound })
+        .method_not_allowed_fallback(|| async { Refusal::Method })
         .layer(middleware::from_fn(door::pass))
         .with_state(view)
 }
 
 async fn answer(endpoint: &'static Endpoint, view: View, request: Request) -> Response {
-    let (mut parts, _) = request.into_parts();
+    let (mut parts, body) = request.into_parts();
     let asked = match endpoint.does {
         Does::Metrics => return metrics(&view, &parts.headers).await,
         Does::Now(does) => read(&mut parts).await.and_then(|asked| does(&view, &asked)),
+        Does::Order { does, .. } => order(&mut parts, body, view, does).await,
+        Does::Stream(does) => {
+            let stream = read(&mut parts).await.and_then(|asked| does(&view, &asked));
+            return stream.into_response();
+        }
     };
     asked.map_or_else(IntoResponse::into_response, |answer| answer.to(&parts.headers))
+}
+
+async fn order(
+    parts: &mut http::request::Parts,
+    body: Body,
+    view: View,
+    does: fn(View, Asked, Order) -> BoxFuture<'static, Result<Answer, Refusal>>,
+) -> Result<Answer, Refusal> {
+    let asked = read(parts).await?;
+    let json = parts.headers.get(header::CONTENT_TYPE).is_some_and(is_json);
+    if !json {
+        return Err(Refusal::NotJson); // a form, which any web page can send without asking
+    }
+    let body = axum::body::to_bytes(body, BODY_BYTES_MAX)
+        .await
+        .map_err(|error| Refusal::Body(error.to_string()))?;
+    let order = Order {
+        actor: parts.extensions.get().cloned(),
+        headers: parts.headers.clone(),
+        body,
+    };
+    does(view, asked, order).await
+}
+
+fn is_json(media: &http::HeaderValue) -> bool {
+    let media = media.to_str().unwrap_or_default();
+    let essence = media.split(';').next().unwrap_or_default().trim();
+    essence.eq_ignore_ascii_case(JSON)
 }
 
 async fn read(parts: &mut http::request::Parts) -> Result<Asked, Refusal> {

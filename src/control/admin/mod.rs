@@ -4,6 +4,7 @@
 //! is the router and the OpenAPI document alike), and leaves as an `answer`. `api` says what JSON looks like, `page` draws the
 //! same answers as HTML, `refusal` says no.
 
+mod actor;
 mod answer;
 mod api;
 mod assets;

@@ -4,7 +4,7 @@ use schemars::{SchemaGenerator, generate::SchemaSettings};
 use serde_json::{Map, Value, json};
 
 use super::{
-    endpoints::{ENDPOINTS, Endpoint, Needed, Parameter},
+    endpoints::{ENDPOINTS, Endpoint, Needed, Parameter, Verb},
     refusal::Problem,
 };
 
@@ -15,10 +15,13 @@ pub(super) fn document() -> Value {
         settings.meta_schema = None;
     });
     let mut generator = settings.into_generator();
-    let paths: Map<String, Value> = ENDPOINTS
-        .iter()
-        .map(|endpoint| (endpoint.path.to_owned(), path(endpoint, &mut generator)))
-        .collect();
+    let mut paths = Map::new();
+    for endpoint in ENDPOINTS {
+        let ways = paths.entry(endpoint.path).or_insert_with(|| json!({}));
+        if let (Some(ways), Value::Object(way)) = (ways.as_object_mut(), path(endpoint, &mut generator)) {
+            ways.extend(way); // one address may be read and changed
+        }
+    }
     let problem = generator.subschema_for::<Problem>();
     let refused = json!({ "description": "Why not.", "content": { "application/problem+json": { "schema": problem } } });
     json!({
@@ -26,7 +29,7 @@ pub(super) fn document() -> Value {
         "info": {
             "title": "Banyan admin listener",
             "version": env!("CARGO_PKG_VERSION"),
-            "description": "Read side: what serves, for whom, and why. Every answer bears an ETag where it makes sense.",
+            "description": "What serves, for whom, and why. Every answer bears an ETag where it makes sense.",
         },
         "paths": paths,
         "components": { "schemas": generator.take_definitions(true), "responses": { "Refused": refused } },
@@ -61,7 +64,21 @@ fn path(endpoint: &Endpoint, generator: &mut SchemaGenerator) -> Value {
         .iter()
         .map(|parameter| described(endpoint, parameter))
         .collect();
-    json!({ "get": { "summary": endpoint.summary, "parameters": parameters, "responses": responses } })
+    let mut described =
+        json!({ "summary": endpoint.summary, "parameters": parameters, "responses": responses });
+    if let (Some(takes), Some(described)) = (endpoint.takes(), described.as_object_mut()) {
+        let content = json!({ "application/json": { "schema": takes(generator).to_value() } });
+        described.insert(
+            "requestBody".to_owned(),
+            json!({ "required": true, "content": content }),
+        );
+    }
+    let way = match endpoint.verb() {
+        None => "get",
+        Some(Verb::Post) => "post",
+        Some(Verb::Patch) => "patch",
+    };
+    json!({ way: described })
 }
 
 fn described(endpoint: &Endpoint, parameter: &Parameter) -> Value {

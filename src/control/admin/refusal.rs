@@ -18,9 +18,15 @@ pub(super) enum Refusal {
     /// No `Host`, or several.
     #[error("a request needs exactly one `Host` field")]
     NoHost,
-    /// Neither GET nor HEAD.
-    #[error("this listener only shows: GET and HEAD")]
+    /// A method that isn't for this address.
+    #[error("this method is not for this address; `/api/openapi.json` says which one is")]
     Method,
+    /// A body that isn't said to be JSON.
+    #[error("a body must be `Content-Type: application/json`")]
+    NotJson,
+    /// A body that can't be read.
+    #[error("the body can't be read: {0}")]
+    Body(String),
     /// A body of unknown length.
     #[error("a body must say its length")]
     Lengthless,
@@ -58,8 +64,9 @@ impl Refusal {
     pub(super) const fn status(&self) -> StatusCode {
         match self {
             Self::StrangeHost(_) => StatusCode::MISDIRECTED_REQUEST,
-            Self::NoHost | Self::Parameter(_) => StatusCode::BAD_REQUEST,
+            Self::NoHost | Self::Parameter(_) | Self::Body(_) => StatusCode::BAD_REQUEST,
             Self::Method => StatusCode::METHOD_NOT_ALLOWED,
+            Self::NotJson => StatusCode::UNSUPPORTED_MEDIA_TYPE,
             Self::Lengthless => StatusCode::LENGTH_REQUIRED,
             Self::TooLarge => StatusCode::PAYLOAD_TOO_LARGE,
             Self::NotFound | Self::Unknown(..) => StatusCode::NOT_FOUND,
@@ -79,14 +86,10 @@ impl IntoResponse for Refusal {
         };
         let body = serde_json::to_string(&problem).unwrap_or_default();
         let mut response = (status, body).into_response();
-        let headers = response.headers_mut();
-        headers.insert(
+        response.headers_mut().insert(
             header::CONTENT_TYPE,
             HeaderValue::from_static("application/problem+json"),
         );
-        if self == Self::Method {
-            headers.insert(header::ALLOW, HeaderValue::from_static("GET, HEAD"));
-        }
         response
     }
 }
