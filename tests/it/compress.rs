@@ -574,3 +574,31 @@ async fn large_answers_leave_other_requests_their_turn() {
     }
     assert!(answered >= 10, "{answered} small answers meanwhile");
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_is_shown_instead_and_what_the_route_adds_come_before_the_encoding() {
+    let routes = "[[routes]]\npath = \"/*\"\nbackend = \"legacy\"\ncompress = true\n\
+        errors = [{ status = [404], page = \"/page\" }]\n\
+        [routes.response]\nset = { ETag = '\"v2\"' }\n[routes.cors]\norigins = [\"https://app.example.com\"]\n";
+    let world = World::new().backend("legacy", site).routes(routes).start().await;
+    let mut client = world.client(Http::Two).await;
+    let browser = [
+        ALL,
+        ("accept", "text/html"),
+        ("origin", "https://app.example.com"),
+    ];
+    let answer = client.get_with("/missing", &browser).await;
+    assert_eq!(answer.status.as_u16(), 404);
+    assert_eq!(answer.header("content-type"), "text/html; charset=utf-8");
+    assert_eq!(answer.header("content-encoding"), "br");
+    assert!(decoded("br", &answer.body) == page().as_bytes());
+    assert_eq!(answer.header("etag"), "W/\"v2\"");
+    let vary: Vec<_> = answer.headers.get_all("vary").iter().collect();
+    let all: Vec<&str> = vary.iter().filter_map(|value| value.to_str().ok()).collect();
+    let all = all.join(", ").to_ascii_lowercase();
+    assert!(all.contains("origin") && all.contains("accept-encoding"), "{all}");
+    assert_eq!(
+        answer.header("access-control-allow-origin"),
+        "https://app.example.com"
+    );
+}
