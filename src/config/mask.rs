@@ -46,8 +46,10 @@ fn mask_values(text: &Arc<str>) -> Arc<str> {
     {
         from = equals + 1;
         let key = key_before(text, equals);
-        let is_inside = || backends.iter().any(|part| part.is_inside(text, equals));
-        if !names_a_secret(key) && (HEALTH_KEYS.contains(&key) || !is_inside()) {
+        let is_plain = |part: &Part| part.is_of_health && HEALTH_KEYS.contains(&key);
+        let is_inside = |part: &&Part| part.is_inside(text, equals);
+        let part = backends.iter().find(is_inside);
+        if !names_a_secret(key) && part.is_none_or(is_plain) {
             continue;
         }
         let Some((start, end)) = string_after(text, equals + 1) else {
@@ -71,7 +73,7 @@ fn mask_values(text: &Arc<str>) -> Arc<str> {
     Arc::from(out)
 }
 
-/// Texts inside a table of a backend's table that are no secrets. All others there are values of `headers`, or would be if its
+/// Texts inside the `health` table of a backend's table that are no secrets. All others there are values of `headers`, or would be if its
 /// name were not misspelt.
 const HEALTH_KEYS: [&str; 4] = ["path", "status", "interval", "timeout"];
 
@@ -80,6 +82,8 @@ struct Part {
     line: Range<usize>,
     /// How deep its table is: 2 for `[backends.web]`.
     depth: usize,
+    /// It speaks of health checks.
+    is_of_health: bool,
 }
 
 impl Part {
@@ -106,6 +110,7 @@ fn backends(text: &str) -> Vec<Part> {
             found.push(Part {
                 line: here,
                 depth: table.map_or(0, depth),
+                is_of_health: table.is_some_and(|table| table.contains("health")) || begin.contains("health"),
             });
         }
     }
