@@ -11,7 +11,7 @@
 //!
 //! | module | what it is | invariant worth knowing |
 //! |---|---|---|
-//! | [`name`], [`clock`], [`limits`] | validated names; the one place that reads time; every bound | use nothing else |
+//! | [`name`], [`clock`], [`limits`], [`courtesy`] | validated names; the one place that reads time; every bound; long work gives way to traffic | use nothing else |
 //! | [`stream`], [`fields`], [`body`], [`message`], [`wire`], [`tunnel`] | bytes, heads, bodies, what HTTP versions share, connections that changed their protocol | know nothing of routes or flags |
 //! | [`http1`], [`http2`] | HTTP on the wire, strictly, both directions | one reading of every message; no task or channel per exchange, but for `h2`'s towards HTTP/2 backends |
 //! | [`visitor`], [`gate`], [`flag`], [`route`] | who asks, may they, which variant, which route | pure: no socket, no clock; time and bytes come in, a value goes out |
@@ -36,6 +36,7 @@ pub mod cli;
 pub mod clock;
 pub mod config;
 pub mod control;
+pub mod courtesy;
 pub mod demo;
 pub mod fields;
 pub mod flag;

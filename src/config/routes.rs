@@ -28,6 +28,7 @@ use super::{
 };
 use crate::{
     backend::BackendSettings,
+    courtesy::give_way,
     gate::{Auth, Requirement},
     name::SquadName,
     policy::Policy,
@@ -233,6 +234,7 @@ impl RouteFile {
         around: Around<'_>,
         report: &mut Report,
     ) -> Option<RoutePart> {
+        give_way();
         let path = self.path_rule(table, report);
         let hosts = self.hosts(around, report);
         let conditions = self.conditions(report);

@@ -14,7 +14,7 @@ use super::{
     settings::{EdgeSettings, Settings},
     sources::{FileKind, Sources, Unreadable},
 };
-use crate::flag::FlagSettings;
+use crate::{courtesy::give_way, flag::FlagSettings};
 
 /// What the files say, and what is wrong with them so far.
 #[derive(Debug)]
@@ -77,6 +77,7 @@ impl Site {
             gate: site.gate(sources),
         };
         for (file, text) in sources.iter() {
+            give_way();
             match sources.kind(file) {
                 Some(FileKind::Squad) => site.read_squad(file, text, around, env),
                 Some(kind @ (FileKind::Flag | FileKind::FlagSet)) => site.read_flags(file, kind, text, env),

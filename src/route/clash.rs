@@ -11,6 +11,7 @@ use super::{
     table::{RouteId, Rule, Table},
     template::Template,
 };
+use crate::courtesy::give_way;
 
 /// Most pairs of routes with equal templates and equally many conditions that are compared: 2,000 routes on one path.
 const TWINS_MAX: usize = 2_000_000;
@@ -188,6 +189,7 @@ pub fn unreachable(table: &Table) -> Vec<Clash> {
 }
 
 fn unreachable_route(table: &Table, id: RouteId) -> Option<Clash> {
+    give_way();
     let route = table.route(id)?;
     let rule = route.rule.as_ref()?;
     let Some(example) = quick_example(rule).or_else(|| rule.set().example()) else {

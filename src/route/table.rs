@@ -17,6 +17,7 @@ use super::{
     shapes::{Group, Shapes},
     template::Template,
 };
+use crate::courtesy::give_way;
 
 /// A route: the index of its claim in what the table was built from.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -164,6 +165,7 @@ impl Table {
         let mut groups: Vec<Vec<RouteId>> = Vec::new();
         let mut ordered: Vec<RouteId> = Vec::new();
         for (id, claim) in (0..).map(RouteId).zip(claims) {
+            give_way();
             let rule = Rule::parse(&claim.path)
                 .map_err(|why| clashes.push(Clash::Wrong { route: id, why }))
                 .ok();

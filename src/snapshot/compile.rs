@@ -8,6 +8,7 @@ use super::{BackendId, GateAtWork, Rule, Snapshot, Target};
 use crate::{
     backend::{Backend, BackendSettings, Scheme, Server, ServerAddress, server::TlsClient},
     config::settings::{RouteSettings, Settings, TargetSettings},
+    courtesy::give_way,
     flag::{Flag, FlagId, Flags},
     gate::{Gate, GateSettings, KeySet},
     name::{BackendName, FlagKey, Place, VariantName},
@@ -120,6 +121,7 @@ fn at_operator(what: String) -> CompileProblem {
 fn flags(settings: &Settings, problems: &mut Vec<CompileProblem>) -> Flags {
     let mut compiled = Vec::with_capacity(settings.flags.len());
     for flag in &settings.flags {
+        give_way();
         match Flag::compile(flag.clone()) {
             Ok(flag) => compiled.push(flag),
             Err(error) => problems.push(CompileProblem {
@@ -242,6 +244,7 @@ impl Names<'_> {
 }
 
 fn rule(route: &RouteSettings, names: &Names<'_>, problems: &mut Vec<CompileProblem>) -> Option<Rule> {
+    give_way();
     let compiled = names.target(&route.target).and_then(|(target, mut flags)| {
         for key in &route.flags {
             let id = names.flag(key)?;

@@ -7,7 +7,7 @@ use std::{
 };
 
 use super::{Rule, Snapshot};
-use crate::backend::Wording;
+use crate::{backend::Wording, courtesy::give_way};
 
 /// Names that came, went or changed.
 #[derive(Debug, Clone, Default, PartialEq, Eq, serde::Serialize, schemars::JsonSchema)]
@@ -97,6 +97,7 @@ type Named = BTreeMap<String, String>;
 fn routes(snapshot: &Snapshot) -> Named {
     let mut named = Named::new();
     for rule in &snapshot.rules {
+        give_way();
         let meaning = meaning(rule, snapshot);
         // Routes may share a path and differ in conditions: they are one entry here.
         named

@@ -1,10 +1,11 @@
 //! What `tidy` holds the code to, as tables: who may name whom, what stays where, which words are not ours.
 
 /// Top-level modules and which others each may name, in reading order. What may be named is what it is built on.
-pub(super) const LAYERS: [(&str, &[&str]); 27] = [
+pub(super) const LAYERS: [(&str, &[&str]); 28] = [
     ("name", &[]),
     ("clock", &[]),
     ("limits", &[]),
+    ("courtesy", &[]),
     ("websocket", &[]),
     ("stream", &[]),
     ("body", &["http1", "http2", "tunnel"]), // a body is what either protocol makes of it
@@ -42,7 +43,7 @@ pub(super) const LAYERS: [(&str, &[&str]); 27] = [
     ),
     ("tls", &["clock", "stream"]),
     ("visitor", &["clock", "fields"]),
-    ("route", &["fields", "name"]),
+    ("route", &["courtesy", "fields", "name"]),
     ("policy", &["clock", "fields", "message", "name", "route"]),
     ("gate", &["clock", "fields", "name"]),
     ("flag", &["clock", "fields", "name", "visitor"]),
@@ -55,14 +56,14 @@ pub(super) const LAYERS: [(&str, &[&str]); 27] = [
     (
         "config",
         &[
-            "backend", "flag", "gate", "limits", "name", "policy", "route", "visitor",
+            "backend", "courtesy", "flag", "gate", "limits", "name", "policy", "route", "visitor",
         ],
     ),
     (
         "snapshot",
         &[
-            "backend", "clock", "config", "fields", "flag", "gate", "limits", "name", "policy", "route",
-            "visitor",
+            "backend", "clock", "config", "courtesy", "fields", "flag", "gate", "limits", "name", "policy",
+            "route", "visitor",
         ],
     ),
     ("observe", &["clock", "fields", "message", "name"]),
