@@ -19,7 +19,7 @@ const PATHS: u64 = 10_000;
 const SAMPLE: &str = include_str!("../../tests/import/cloudfront-sample.json");
 
 /// SplitMix64: the same on every machine.
-struct Random(u64);
+pub(super) struct Random(pub(super) u64);
 
 impl Random {
     fn next(&mut self) -> u64 {
@@ -30,11 +30,11 @@ impl Random {
         z ^ (z >> 31)
     }
 
-    fn below(&mut self, count: usize) -> usize {
+    pub(super) fn below(&mut self, count: usize) -> usize {
         usize::try_from(self.next() % u64::try_from(count).unwrap()).unwrap()
     }
 
-    fn of<'t>(&mut self, list: &[&'t str]) -> &'t str {
+    pub(super) fn of<'t>(&mut self, list: &[&'t str]) -> &'t str {
         list[self.below(list.len())]
     }
 }
@@ -138,7 +138,7 @@ const PIECES: [&str; 22] = [
     "-",
 ];
 
-fn pattern(random: &mut Random) -> String {
+pub(super) fn pattern(random: &mut Random) -> String {
     let mut text = String::new();
     if random.below(4) > 0 {
         text.push('/');

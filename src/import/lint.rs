@@ -23,13 +23,31 @@ pub(super) fn winner<'p>(placed: &'p [Placed], path: &str) -> Option<&'p Placed>
 
 /// Tells all of it.
 pub(super) fn lint(placed: &[Placed], findings: &mut Findings) {
+    let mut left = COMPARED_MAX;
     for (at, one) in placed.iter().enumerate() {
         let earlier = placed.get(..at).unwrap_or_default();
-        if !shadowed(one, earlier, findings) {
-            overlapped(one, earlier, findings);
+        if !shadowed(one, earlier, &mut left, findings) {
+            overlapped(one, earlier, &mut left, findings);
         }
         misses(one, placed, findings);
     }
+    if left == 0 {
+        findings.warning(
+            "not-compared",
+            format!("there are so many behaviours that take the same paths that only {COMPARED_MAX} pairs were looked at"),
+            "look yourself whether an open one stands before a protected one",
+        );
+    }
+}
+
+/// Pairs of patterns are compared in some microseconds, by all paths that both could take; hostile ones take a thousand times that.
+const COMPARED_MAX: usize = 10_000;
+
+/// Takes one comparison of those that are left.
+fn may_compare(left: &mut usize) -> bool {
+    let may = *left > 0;
+    *left = left.saturating_sub(1);
+    may
 }
 
 fn label(one: &Placed) -> String {
@@ -37,7 +55,7 @@ fn label(one: &Placed) -> String {
 }
 
 /// Whether nothing is left for it.
-fn shadowed(one: &Placed, earlier: &[Placed], findings: &mut Findings) -> bool {
+fn shadowed(one: &Placed, earlier: &[Placed], left: &mut usize, findings: &mut Findings) -> bool {
     let Some(example) = one.pattern.example() else {
         findings.at(
             one.number,
@@ -55,7 +73,7 @@ fn shadowed(one: &Placed, earlier: &[Placed], findings: &mut Findings) -> bool {
     let by = earlier
         .iter()
         .filter(|other| other.pattern.takes(&example))
-        .find(|other| one.pattern.is_inside(&other.pattern));
+        .find(|other| may_compare(left) && one.pattern.is_inside(&other.pattern));
     let Some(by) = by else { return false };
     let what = format!(
         "behaviour {} never gets a request: {}, which stands before it, takes all of its paths (such as `{example}`)",
@@ -72,12 +90,13 @@ fn shadowed(one: &Placed, earlier: &[Placed], findings: &mut Findings) -> bool {
 }
 
 /// Open ones that take a part of a protected one's paths.
-fn overlapped(one: &Placed, earlier: &[Placed], findings: &mut Findings) {
+fn overlapped(one: &Placed, earlier: &[Placed], left: &mut usize, findings: &mut Findings) {
     if !one.protected {
         return;
     }
     for other in earlier.iter().filter(|other| !other.protected) {
-        if let Some(example) = other.pattern.common_path(&one.pattern) {
+        let common = if may_compare(left) { other.pattern.common_path(&one.pattern) } else { None };
+        if let Some(example) = common {
             findings.at(
                 one.number,
                 Severity::Warning,

@@ -10,6 +10,7 @@ use super::{
     policy::Policies,
     shape::{Behaviour, Distribution, said},
 };
+use crate::policy::{geo::Country, signed::KEYS_MAX};
 
 /// What holds for every behaviour of a distribution.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -63,13 +64,18 @@ fn countries(distribution: &Distribution, wishes: &Wishes, whole: &mut Whole, fi
     list.sort_unstable();
     list.dedup();
     let restricts = !matches!(said(&restriction.restriction_type), None | Some("none"));
-    let is_country = |code: &String| code.len() == 2 && code.bytes().all(|b| b.is_ascii_uppercase());
-    if restricts && (list.is_empty() || !list.iter().all(is_country)) {
+    let is_country = |code: &String| Country::new(code).is_some_and(Country::is_assigned);
+    let odd = list.iter().find(|code| !is_country(code));
+    if let (true, Some(odd)) = (restricts, odd) {
         findings.error(
             "bad-geo",
-            "GeoRestriction has no list of countries as two letters",
-            "mend it in the file",
+            format!("GeoRestriction has `{}` among its countries, which is none", plain(odd)),
+            "a country is two letters of ISO 3166; mend it in the file",
         );
+        return;
+    }
+    if restricts && list.is_empty() {
+        findings.error("bad-geo", "GeoRestriction has no list of countries", "mend it in the file");
         return;
     }
     let countries = plain(&list.join(", "));
@@ -218,6 +224,15 @@ impl KeyGroups {
             .filter_map(|key| Some((key.clone(), policies.public_keys.get(key)?.clone())))
             .collect();
         let (wanted, given) = (group.map(|group| group.keys.len()), keys.len());
+        if given > KEYS_MAX {
+            findings.at(
+                number,
+                Severity::Error,
+                "too-many",
+                format!("key group `{}` has {given} keys; Banyan takes {KEYS_MAX}", plain(id)),
+                "take out those that sign nothing any more",
+            );
+        }
         let called = group
             .map(|group| group.name.as_str())
             .filter(|name| !name.is_empty());

@@ -7,7 +7,7 @@ use super::{
     plan::ErrorPage,
     shape::{Distribution, said, unknown},
 };
-use crate::route::{EncodedSlash, canonical};
+use crate::policy::request::check_path;
 
 /// Tells what is not carried over of the whole distribution.
 pub(super) fn tell(distribution: &Distribution, findings: &mut Findings) {
@@ -224,7 +224,7 @@ pub(super) fn error_pages(
             );
             continue;
         };
-        if !canonical(page, EncodedSlash::Refuse).is_ok_and(|same| same == page) {
+        if check_path(page).is_err() || page.starts_with("/.banyan") {
             findings.error(
                 "bad-path",
                 format!("the error page `{}` is not a plain path", plain(page)),
@@ -232,8 +232,24 @@ pub(super) fn error_pages(
             );
             continue;
         }
+        if pages.iter().any(|one| one.status.contains(&code)) {
+            findings.warning(
+                "error-pages",
+                format!("{code} has two error pages; the first is written"),
+                "take one out",
+            );
+            continue;
+        }
         let answer = response.response_code.0.and_then(|code| u16::try_from(code).ok());
         let answer_status = answer.filter(|status| *status != code);
+        if answer_status.is_some_and(|status| status != 200 && !(400..=599).contains(&status)) {
+            findings.error(
+                "bad-status",
+                format!("the error page for {code} is answered with {}", answer_status.unwrap_or_default()),
+                "it is 200, or 400 to 599; mend it in the file",
+            );
+            continue;
+        }
         let same = pages
             .iter_mut()
             .find(|one| one.page == page && one.answer_status == answer_status && answer_status.is_some());

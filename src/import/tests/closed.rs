@@ -3,7 +3,7 @@
 use serde_json::json;
 
 use super::{behaviour, changed, distribution, file, kinds, made, made_with, routes, warned, with};
-use crate::import::{Accepted, Wishes, finding::Severity};
+use crate::import::{Accepted, Wishes, checked_tests::PEM, finding::Severity};
 
 const KEY_GROUP: &str = "8d2c5c1e-1111-4a5b-9c3d-aaaabbbbcccc";
 
@@ -20,7 +20,7 @@ fn protected_content_is_closed_until_there_are_keys() {
     assert!(routes(&imported).contains(&format!("[routes.signed]\nkeys = [\"{group}\"]\n")));
     assert!(file(&imported, "banyan.toml").contains(&format!("[key_groups.{group}]\n")));
 
-    let pem = "-----BEGIN PUBLIC KEY-----\nMFkw\n-----END PUBLIC KEY-----\n";
+    let pem = PEM;
     let policies = [
         json!({"KeyGroup": {"Id": KEY_GROUP, "KeyGroupConfig": {"Name": "videos", "Items": ["K2JCJMDEHXQW5F"]}}}),
         json!({"PublicKey": {"Id": "K2JCJMDEHXQW5F", "PublicKeyConfig": {"EncodedKey": pem}}}),

@@ -80,7 +80,7 @@ pub(super) const LAYERS: [(&str, &[&str]); 27] = [
             "route", "snapshot", "stream", "tls", "visitor", "wire",
         ],
     ),
-    ("import", &["name", "route"]),
+    ("import", &["backend", "name", "policy", "route"]),
     ("demo", &[]),
     // The only places where planes meet.
     (
