@@ -1,5 +1,7 @@
 //! Origins and origin groups become backends: one for each `Host` that an origin is sent.
 
+use std::collections::BTreeSet;
+
 use super::{
     finding::{Findings, Severity},
     keys,
@@ -36,8 +38,17 @@ impl<'d> Backends<'d> {
         }
     }
 
-    /// Origins that no behaviour leads to are not written.
-    pub(super) fn tell_unused(&self, findings: &mut Findings) {
+    /// Two of one name, and origins that no behaviour leads to, which are not written.
+    pub(super) fn tell_odd(&self, findings: &mut Findings) {
+        let origins = self.distribution.origins.items.iter().map(|origin| said(&origin.id));
+        let groups = self.distribution.origin_groups.items.iter().map(|group| said(&group.id));
+        let mut known = BTreeSet::new();
+        for id in origins.chain(groups).flatten() {
+            if !known.insert(id) {
+                let what = format!("two origins or groups are called `{}`", plain(id));
+                findings.error("repeated-origin", what, "mend the file");
+            }
+        }
         for origin in &self.distribution.origins.items {
             let id = said(&origin.id).unwrap_or_default();
             if !self.made.iter().any(|backend| backend.id == id) {

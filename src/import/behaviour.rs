@@ -1,5 +1,7 @@
 //! One behaviour becomes one route, and a part of the report.
 
+use http::HeaderName;
+
 use super::{
     Accepted, Wishes, answer,
     backend::Backends,
@@ -14,7 +16,7 @@ use super::{
     shape::{Behaviour, said, unknown},
 };
 use crate::{
-    policy::forward::{Names, Of},
+    policy::forward::{Names, Of, always_passes},
     route::Pattern,
 };
 
@@ -42,6 +44,7 @@ pub(super) fn route(
     let caching = Caching::of(number, behaviour, around);
     let (mut forward, host) = forward(caching.settings());
     viewer_fields(number, &mut forward.viewer, around);
+    always(number, &mut forward, around);
     names(number, &forward, around);
     let target = said(&behaviour.target_origin_id).unwrap_or_default();
     let led = around
@@ -204,6 +207,29 @@ fn methods(behaviour: &Behaviour) -> Vec<String> {
         return ["GET", "HEAD"].map(str::to_owned).to_vec();
     }
     methods
+}
+
+/// Fields that no list keeps back: a policy may have done so.
+fn always(number: usize, forward: &mut Forward, around: &mut Around<'_, '_>) {
+    let Choice::Except(list) = &mut forward.headers else {
+        return;
+    };
+    let passes = |name: &String| HeaderName::from_bytes(name.as_bytes()).is_ok_and(|name| always_passes(&name));
+    let told: Vec<String> = list.iter().filter(|name| passes(name)).map(|name| plain(name)).collect();
+    if told.is_empty() {
+        return;
+    }
+    list.retain(|name| !passes(name));
+    if list.is_empty() {
+        forward.headers = Choice::All;
+    }
+    warn(
+        around.findings,
+        number,
+        "always-forwarded",
+        format!("CloudFront kept {} from the origin; in Banyan they reach the backend, since without them a request means something else", told.join(", ")),
+        "nothing, unless the backend must not see them",
+    );
 }
 
 /// What a policy names must be names; AWS would not have taken others.

@@ -34,19 +34,26 @@ pub(super) fn lint(placed: &[Placed], findings: &mut Findings) {
     if left == 0 {
         findings.warning(
             "not-compared",
-            format!("there are so many behaviours that take the same paths that only {COMPARED_MAX} pairs were looked at"),
+            "there are so many behaviours, or so many wildcards in them, that not all pairs were compared",
             "look yourself whether an open one stands before a protected one",
         );
     }
 }
 
-/// Pairs of patterns are compared in some microseconds, by all paths that both could take; hostile ones take a thousand times that.
+/// What comparing may cost in all: a pair of usual patterns costs one, a pair with many wildcards [`HARD`].
 const COMPARED_MAX: usize = 10_000;
 
-/// Takes one comparison of those that are left.
-fn may_compare(left: &mut usize) -> bool {
-    let may = *left > 0;
-    *left = left.saturating_sub(1);
+/// A pair with more wildcards than [`EASY_MAX`] may take a second, where a usual one takes a millisecond.
+const HARD: usize = 500;
+const EASY_MAX: usize = 8;
+
+/// Takes the cost of comparing two from what is left.
+fn may_compare(one: &Pattern, other: &Pattern, left: &mut usize) -> bool {
+    let texts = [one.as_str(), other.as_str()];
+    let wildcards: usize = texts.iter().map(|text| text.matches(['*', '?']).count()).sum();
+    let cost = if wildcards > EASY_MAX { HARD } else { 1 };
+    let may = *left >= cost;
+    *left = if may { *left - cost } else { 0 };
     may
 }
 
@@ -73,7 +80,7 @@ fn shadowed(one: &Placed, earlier: &[Placed], left: &mut usize, findings: &mut F
     let by = earlier
         .iter()
         .filter(|other| other.pattern.takes(&example))
-        .find(|other| may_compare(left) && one.pattern.is_inside(&other.pattern));
+        .find(|other| may_compare(&one.pattern, &other.pattern, left) && one.pattern.is_inside(&other.pattern));
     let Some(by) = by else { return false };
     let what = format!(
         "behaviour {} never gets a request: {}, which stands before it, takes all of its paths (such as `{example}`)",
@@ -95,7 +102,7 @@ fn overlapped(one: &Placed, earlier: &[Placed], left: &mut usize, findings: &mut
         return;
     }
     for other in earlier.iter().filter(|other| !other.protected) {
-        let common = if may_compare(left) { other.pattern.common_path(&one.pattern) } else { None };
+        let common = if may_compare(&one.pattern, &other.pattern, left) { other.pattern.common_path(&one.pattern) } else { None };
         if let Some(example) = common {
             findings.at(
                 one.number,

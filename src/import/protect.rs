@@ -25,7 +25,7 @@ pub(super) fn whole(distribution: &Distribution, wishes: &Wishes, findings: &mut
     let mut whole = Whole::default();
     countries(distribution, wishes, &mut whole, findings);
     let mtls = distribution.viewer_mtls_config.get();
-    match mtls.and_then(|mtls| said(&mtls.mode)) {
+    match mtls.map(|mtls| said(&mtls.mode).unwrap_or("required")) {
         None => {}
         Some("required") if !wishes.accept(Accepted::NoClientCertificate) => {
             whole
@@ -63,7 +63,8 @@ fn countries(distribution: &Distribution, wishes: &Wishes, whole: &mut Whole, fi
         .collect();
     list.sort_unstable();
     list.dedup();
-    let restricts = !matches!(said(&restriction.restriction_type), None | Some("none"));
+    let kind = said(&restriction.restriction_type);
+    let restricts = kind.map_or(!list.is_empty(), |kind| kind != "none");
     let is_country = |code: &String| Country::new(code).is_some_and(Country::is_assigned);
     let odd = list.iter().find(|code| !is_country(code));
     if let (true, Some(odd)) = (restricts, odd) {
@@ -79,7 +80,7 @@ fn countries(distribution: &Distribution, wishes: &Wishes, whole: &mut Whole, fi
         return;
     }
     let countries = plain(&list.join(", "));
-    let (geo, who) = match said(&restriction.restriction_type) {
+    let (geo, who) = match kind.or(restricts.then_some("")) {
         None | Some("none") => return,
         Some("whitelist") => (
             Geo {
@@ -126,11 +127,12 @@ fn countries(distribution: &Distribution, wishes: &Wishes, whole: &mut Whole, fi
     }
 }
 
-/// Whether a behaviour asks for signed addresses or cookies. A list that is switched off counts too: better closed than open.
+/// Whether a behaviour asks for signed addresses or cookies. A list that is switched off counts too, and one that somebody cut: better closed
+/// than open.
 pub(super) fn asks_for_signatures(behaviour: &Behaviour) -> bool {
     [&behaviour.trusted_key_groups, &behaviour.trusted_signers]
         .iter()
-        .any(|list| list.enabled || !list.items.is_empty())
+        .any(|list| list.enabled || !list.items.is_empty() || list.miscounts())
 }
 
 /// The key groups that routes have named so far, over all distributions.
@@ -173,7 +175,7 @@ impl KeyGroups {
         for id in &signers.items {
             signed.push(self.signer(id, number, findings));
         }
-        if signed.is_empty() && (groups.enabled || signers.enabled) {
+        if signed.is_empty() && asks_for_signatures(behaviour) {
             signed.push(self.nobody());
             findings.at(
                 number,

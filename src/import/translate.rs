@@ -113,7 +113,7 @@ impl Making<'_> {
         }
         let apis: Vec<String> = told.iter().filter(|one| is_api(one)).map(shown).collect();
         let errors = whole::error_pages(config, &apis, self.findings);
-        backends.tell_unused(self.findings);
+        backends.tell_odd(self.findings);
         self.secrets.append(&mut backends.secrets);
         Squad {
             name: self.squads.claim(hosts.first().unwrap_or(&title), "imported"),

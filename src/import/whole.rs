@@ -181,6 +181,11 @@ fn counts(distribution: &Distribution, findings: &mut Findings) {
             wrong(&origin.custom_headers),
         );
     }
+    for group in &distribution.origin_groups.items {
+        let id = plain(said(&group.id).unwrap_or_default());
+        let statuses = group.failover_criteria.get().is_some_and(|all| wrong(&all.status_codes));
+        count(&format!("Members or StatusCodes of group `{id}`"), statuses || wrong(&group.members));
+    }
     let default = distribution.default_cache_behavior.get();
     for behaviour in distribution.cache_behaviors.items.iter().chain(default) {
         let pattern = plain(said(&behaviour.path_pattern).unwrap_or("*"));
@@ -191,6 +196,14 @@ fn counts(distribution: &Distribution, findings: &mut Findings) {
         count(
             &format!("TrustedKeyGroups of `{pattern}`"),
             wrong(&behaviour.trusted_key_groups),
+        );
+        count(
+            &format!("TrustedSigners of `{pattern}`"),
+            wrong(&behaviour.trusted_signers),
+        );
+        count(
+            &format!("LambdaFunctionAssociations of `{pattern}`"),
+            wrong(&behaviour.lambda_function_associations),
         );
         count(
             &format!("FunctionAssociations of `{pattern}`"),
@@ -206,6 +219,7 @@ pub(super) fn error_pages(
     findings: &mut Findings,
 ) -> Vec<ErrorPage> {
     let mut pages: Vec<ErrorPage> = Vec::new();
+    let mut kept: Vec<String> = Vec::new();
     for response in &distribution.custom_error_responses.items {
         let code = response.error_code.0.and_then(|code| u16::try_from(code).ok());
         let Some(code) = code.filter(|code| (400..=599).contains(code)) else {
@@ -216,12 +230,10 @@ pub(super) fn error_pages(
             );
             continue;
         };
+        if let Some(seconds) = response.error_caching_min_ttl.0.filter(|seconds| *seconds > 0) {
+            kept.push(format!("{code} for {seconds} s"));
+        }
         let Some(page) = said(&response.response_page_path) else {
-            findings.note(
-                "error-caching",
-                format!("for {code} the file only says how long the error is kept"),
-                "nothing: Banyan keeps no errors",
-            );
             continue;
         };
         if check_path(page).is_err() || page.starts_with("/.banyan") {
@@ -261,6 +273,13 @@ pub(super) fn error_pages(
                 answer_status,
             }),
         }
+    }
+    if !kept.is_empty() {
+        findings.note(
+            "error-caching",
+            format!("CloudFront kept errors: {}", kept.join(", ")),
+            "nothing: Banyan keeps none, so a backend that is back is seen at once; `limits` keep it from being overrun",
+        );
     }
     if !pages.is_empty() && !apis.is_empty() {
         findings.warning(
