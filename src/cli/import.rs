@@ -151,7 +151,9 @@ fn read(path: &Path) -> io::Result<String> {
     }
     String::from_utf8(bytes).map_err(|error| {
         let at = error.utf8_error().valid_up_to();
-        io::Error::other(format!("it is not UTF-8, byte {at} belongs to no character (PowerShell writes UTF-16 with `>`)"))
+        io::Error::other(format!(
+            "it is not UTF-8, byte {at} belongs to no character (PowerShell writes UTF-16 with `>`)"
+        ))
     })
 }
 

@@ -111,9 +111,7 @@ pub(super) fn key_groups(
                     name.span.clone(),
                     format!("the group `{}` has {} keys", name.value, group.value.len()),
                 )
-                .hint(format!(
-                    "at most {KEYS_MAX}; name several groups on the route"
-                ));
+                .hint(format!("at most {KEYS_MAX}; name several groups on the route"));
         }
         let keys = group
             .value

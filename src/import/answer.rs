@@ -81,7 +81,7 @@ pub(super) fn answer(
 /// Whether a field can be sent at all. Its value is not told: it may be one that nobody should see.
 fn usable(behaviour: usize, name: &str, value: &str, findings: &mut Findings) -> bool {
     let visible = value.bytes().all(|b| matches!(b, b' ' | b'\t' | 0x21..=0x7e));
-    let fine = visible && http::HeaderName::from_bytes(name.as_bytes()).is_ok();
+    let fine = visible && HeaderName::from_bytes(name.as_bytes()).is_ok();
     if !fine {
         findings.at(
             behaviour,
@@ -129,7 +129,11 @@ fn origins(behaviour: usize, written: &[String], findings: &mut Findings) -> Vec
     let mut origins: Vec<String> = Vec::with_capacity(written.len());
     for site in written {
         let has_scheme = site.contains("://") || site == "null";
-        let origin = if has_scheme { site.clone() } else { format!("https://{site}") };
+        let origin = if has_scheme {
+            site.clone()
+        } else {
+            format!("https://{site}")
+        };
         if let Err(why) = Origin::parse(&origin) {
             findings.at(
                 behaviour,
@@ -145,7 +149,11 @@ fn origins(behaviour: usize, written: &[String], findings: &mut Findings) -> Vec
                 behaviour,
                 Severity::Warning,
                 "cors-scheme",
-                format!("CORS let `{}` in without a scheme; `{}` is written", plain(site), plain(&origin)),
+                format!(
+                    "CORS let `{}` in without a scheme; `{}` is written",
+                    plain(site),
+                    plain(&origin)
+                ),
                 "add the same with `http://` if a site without TLS needs it",
             );
         }
@@ -158,7 +166,10 @@ fn origins(behaviour: usize, written: &[String], findings: &mut Findings) -> Vec
             behaviour,
             Severity::Error,
             "too-many",
-            format!("CORS lets {} sites in; a route may have {ORIGINS_MAX}", origins.len()),
+            format!(
+                "CORS lets {} sites in; a route may have {ORIGINS_MAX}",
+                origins.len()
+            ),
             "say more with `*.`, or take some out",
         );
     }

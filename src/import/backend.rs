@@ -40,8 +40,18 @@ impl<'d> Backends<'d> {
 
     /// Two of one name, and origins that no behaviour leads to, which are not written.
     pub(super) fn tell_odd(&self, findings: &mut Findings) {
-        let origins = self.distribution.origins.items.iter().map(|origin| said(&origin.id));
-        let groups = self.distribution.origin_groups.items.iter().map(|group| said(&group.id));
+        let origins = self
+            .distribution
+            .origins
+            .items
+            .iter()
+            .map(|origin| said(&origin.id));
+        let groups = self
+            .distribution
+            .origin_groups
+            .items
+            .iter()
+            .map(|group| said(&group.id));
         let mut known = BTreeSet::new();
         for id in origins.chain(groups).flatten() {
             if !known.insert(id) {
@@ -135,13 +145,20 @@ impl<'d> Backends<'d> {
         on.sort_unstable();
         on.dedup();
         let fails = |status: &u16| Statuses::ALLOWED.iter().any(|(known, _)| known == status);
-        let odd: Vec<String> = on.iter().filter(|status| !fails(status)).map(u16::to_string).collect();
+        let odd: Vec<String> = on
+            .iter()
+            .filter(|status| !fails(status))
+            .map(u16::to_string)
+            .collect();
         if !odd.is_empty() {
             findings.at(
                 behaviour,
                 Severity::Warning,
                 "failover-status",
-                format!("origin group `{id}` fails over on {}, which Banyan doesn't", odd.join(", ")),
+                format!(
+                    "origin group `{id}` fails over on {}, which Banyan doesn't",
+                    odd.join(", ")
+                ),
                 "have the backend answer 500, 502, 503 or 504 when it fails",
             );
         }
@@ -231,7 +248,9 @@ impl<'d> Backends<'d> {
                 continue;
             }
             let own = self.secrets.iter().filter(|secret| secret.backend == backend);
-            if own.clone().any(|secret| secret.field.eq_ignore_ascii_case(field)) || own.count() >= FIXED_FIELDS_MAX {
+            if own.clone().any(|secret| secret.field.eq_ignore_ascii_case(field))
+                || own.count() >= FIXED_FIELDS_MAX
+            {
                 findings.at(
                     behaviour,
                     Severity::Error,

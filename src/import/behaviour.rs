@@ -214,8 +214,13 @@ fn always(number: usize, forward: &mut Forward, around: &mut Around<'_, '_>) {
     let Choice::Except(list) = &mut forward.headers else {
         return;
     };
-    let passes = |name: &String| HeaderName::from_bytes(name.as_bytes()).is_ok_and(|name| always_passes(&name));
-    let told: Vec<String> = list.iter().filter(|name| passes(name)).map(|name| plain(name)).collect();
+    let passes =
+        |name: &String| HeaderName::from_bytes(name.as_bytes()).is_ok_and(|name| always_passes(&name));
+    let told: Vec<String> = list
+        .iter()
+        .filter(|name| passes(name))
+        .map(|name| plain(name))
+        .collect();
     if told.is_empty() {
         return;
     }
@@ -227,7 +232,10 @@ fn always(number: usize, forward: &mut Forward, around: &mut Around<'_, '_>) {
         around.findings,
         number,
         "always-forwarded",
-        format!("CloudFront kept {} from the origin; in Banyan they reach the backend, since without them a request means something else", told.join(", ")),
+        format!(
+            "CloudFront kept {} from the origin; in Banyan they reach the backend, since without them a request means something else",
+            told.join(", ")
+        ),
         "nothing, unless the backend must not see them",
     );
 }

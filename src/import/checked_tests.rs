@@ -1,12 +1,15 @@
 //! Whatever is written passes `banyan check`: distributions with everything in them, made up by chance.
 
 #[path = "../../tests/it/mmdb.rs"]
+#[expect(dead_code, unreachable_pub, reason = "made for tests that use more of it")]
 mod mmdb;
 
 use serde_json::{Value, json};
 
 use super::{
-    Accepted, Imported, Input, Source, Wishes, generated_tests::{Random, pattern}, import,
+    Accepted, Imported, Input, Source, Wishes,
+    generated_tests::{Random, pattern},
+    import,
 };
 use crate::config::{Problems, Sources, load_sources};
 
@@ -31,12 +34,18 @@ pub(super) fn check(imported: &Imported) -> Problems {
         }
     }
     let place = json!({"country": {"iso_code": "AT"}});
-    sources.attach(DATABASE, mmdb::database("GeoLite2-City", &[("81.2.69.0/24", place)]));
+    sources.attach(
+        DATABASE,
+        mmdb::database("GeoLite2-City", &[("81.2.69.0/24", place)]),
+    );
     let example = imported.files.iter().find(|(name, _)| name == ".env.example");
     let variables = example.map_or("", |(_, text)| text.as_str());
     let env = |name: &str| {
         let line = format!("{name}=");
-        variables.lines().any(|known| known == line).then(|| "a-value".to_owned())
+        variables
+            .lines()
+            .any(|known| known == line)
+            .then(|| "a-value".to_owned())
     };
     load_sources(&sources, &env).problems
 }
@@ -56,8 +65,20 @@ fn names(random: &mut Random, kinds: &[&str], list: &[&str]) -> (String, Value) 
 }
 
 const HEADERS: [&str; 14] = [
-    "Accept", "Accept-Language", "Authorization", "Host", "Origin", "Referer", "User-Agent", "X-Tenant", "CloudFront-Viewer-Country",
-    "CloudFront-Is-Mobile-Viewer", "CloudFront-Viewer-JA3-Fingerprint", "Cookie", "Range", "CloudFront-Viewer-Address",
+    "Accept",
+    "Accept-Language",
+    "Authorization",
+    "Host",
+    "Origin",
+    "Referer",
+    "User-Agent",
+    "X-Tenant",
+    "CloudFront-Viewer-Country",
+    "CloudFront-Is-Mobile-Viewer",
+    "CloudFront-Viewer-JA3-Fingerprint",
+    "Cookie",
+    "Range",
+    "CloudFront-Viewer-Address",
 ];
 const COOKIES: [&str; 5] = ["session", "exp_*", "a?c", "Ümlaut", "csrf-token"];
 const QUERIES: [&str; 5] = ["utm_source", "page", "filter[]", "q", "a%26b"];
@@ -76,7 +97,13 @@ fn cache_policy(random: &mut Random, id: &str) -> Value {
 }
 
 fn request_policy(random: &mut Random, id: &str) -> Value {
-    let kinds = ["none", "whitelist", "allViewer", "allExcept", "allViewerAndWhitelistCloudFront"];
+    let kinds = [
+        "none",
+        "whitelist",
+        "allViewer",
+        "allExcept",
+        "allViewerAndWhitelistCloudFront",
+    ];
     let (headers, header_list) = names(random, &kinds, &HEADERS);
     let (cookies, cookie_list) = names(random, &["none", "all", "whitelist", "allExcept"], &COOKIES);
     let (query, query_list) = names(random, &["none", "all", "whitelist", "allExcept"], &QUERIES);
@@ -87,20 +114,60 @@ fn request_policy(random: &mut Random, id: &str) -> Value {
 }
 
 fn response_policy(random: &mut Random, id: &str) -> Value {
-    let sites = ["https://app.example.com", "*.example.org", "example.net", "http://localhost:3000", "https://*", "null", "*",
-        "HTTPS://B.example.com:443"];
+    let sites = [
+        "https://app.example.com",
+        "*.example.org",
+        "example.net",
+        "http://localhost:3000",
+        "https://*",
+        "null",
+        "*",
+        "HTTPS://B.example.com:443",
+    ];
     let cors = json!({
         "AccessControlAllowOrigins": {"Items": some(random, &sites)},
         "AccessControlAllowHeaders": {"Items": some(random, &["*", "Content-Type", "Authorization"])},
         "AccessControlAllowMethods": {"Items": some(random, &["ALL", "GET", "POST", "OPTIONS"])},
         "AccessControlExposeHeaders": {"Items": some(random, &["*", "ETag"])},
         "AccessControlAllowCredentials": flip(random), "AccessControlMaxAgeSec": random.below(2) * 600, "OriginOverride": flip(random)});
-    let custom: Vec<Value> = some(random, &["X-A", "x-a", "Cache-Control", "Via", "Vary", "Strict-Transport-Security", "Server",
-        "Access-Control-Allow-Origin", "Content-Length", "Set-Cookie", "X-Frame-Options", "Transfer-Encoding", "Date"])
-        .into_iter().map(|name| json!({"Header": name, "Value": random.of(&["", " a ", "a\"b\\c${HOME}", "no-store, max-age=0"]),
-            "Override": flip(random)})).collect();
-    let removed: Vec<Value> = some(random, &["X-Powered-By", "Via", "Set-Cookie", "Content-Length", "Server", "Vary"])
-        .into_iter().map(|name| json!({"Header": name})).collect();
+    let custom: Vec<Value> = some(
+        random,
+        &[
+            "X-A",
+            "x-a",
+            "Cache-Control",
+            "Via",
+            "Vary",
+            "Strict-Transport-Security",
+            "Server",
+            "Access-Control-Allow-Origin",
+            "Content-Length",
+            "Set-Cookie",
+            "X-Frame-Options",
+            "Transfer-Encoding",
+            "Date",
+        ],
+    )
+    .into_iter()
+    .map(|name| {
+        json!({"Header": name, "Value": random.of(&["", " a ", "a\"b\\c${HOME}", "no-store, max-age=0"]),
+            "Override": flip(random)})
+    })
+    .collect();
+    let removed: Vec<Value> = some(
+        random,
+        &[
+            "X-Powered-By",
+            "Via",
+            "Set-Cookie",
+            "Content-Length",
+            "Server",
+            "Vary",
+        ],
+    )
+    .into_iter()
+    .map(|name| json!({"Header": name}))
+    .collect();
     let share = [0.0, 100.0, 12.345_678, 0.000_1][random.below(4)];
     let age = [0, 1, 31_536_000, 2_000_000_000][random.below(4)];
     json!({"ResponseHeadersPolicy": {"Id": id, "ResponseHeadersPolicyConfig": {"Name": format!("answer {id}"),
@@ -117,8 +184,21 @@ fn response_policy(random: &mut Random, id: &str) -> Value {
 }
 
 fn origin(random: &mut Random, at: usize) -> Value {
-    let headers: Vec<Value> = some(random, &["X-Origin-Verify", "Authorization", "Host", "X-Forwarded-For", "Path", "x-key", "Traceparent"])
-        .into_iter().map(|name| json!({"HeaderName": name, "HeaderValue": random.of(&["s3cr3t-1", "s3cr3t-2"])})).collect();
+    let headers: Vec<Value> = some(
+        random,
+        &[
+            "X-Origin-Verify",
+            "Authorization",
+            "Host",
+            "X-Forwarded-For",
+            "Path",
+            "x-key",
+            "Traceparent",
+        ],
+    )
+    .into_iter()
+    .map(|name| json!({"HeaderName": name, "HeaderValue": random.of(&["s3cr3t-1", "s3cr3t-2"])}))
+    .collect();
     let mut one = json!({"Id": format!("{} {at}", random.of(&["Öl & Gas", "api", "S3-bucket/x", "_"])), "DomainName": format!("Origin{at}.example.net"),
         "OriginPath": random.of(&["", "/public", "/a/b"]), "CustomHeaders": {"Quantity": headers.len(), "Items": headers},
         "ConnectionAttempts": 1 + random.below(3), "ConnectionTimeout": random.below(11), "ResponseCompletionTimeout": random.below(60)});
@@ -141,23 +221,42 @@ fn behaviour(random: &mut Random, pattern: Option<&String>, origins: &[Value]) -
         _ => &["GET", "HEAD", "OPTIONS", "PUT", "POST", "PATCH", "DELETE"],
     };
     let target = &origins[random.below(origins.len())]["Id"];
-    let target = if random.below(4) == 0 { &json!("group") } else { target };
+    let target = if random.below(4) == 0 {
+        &json!("group")
+    } else {
+        target
+    };
     let mut one = json!({"PathPattern": pattern, "TargetOriginId": target, "AllowedMethods": {"Quantity": methods.len(), "Items": methods},
         "ViewerProtocolPolicy": random.of(&["allow-all", "https-only", "redirect-to-https"]), "Compress": flip(random),
         "ResponseHeadersPolicyId": random.of(&["", "answer", "67f7725c-6f97-4210-82d7-5512b31e9d03", "5cc3b908-e619-4b99-88e5-2cf7f45965bd"]),
         "TrustedKeyGroups": {"Enabled": false, "Quantity": 0}});
     if random.below(4) == 0 {
-        one["TrustedKeyGroups"] = json!({"Enabled": true, "Items": [random.of(&["keys", "no-keys", "unknown"])]});
+        one["TrustedKeyGroups"] =
+            json!({"Enabled": true, "Items": [random.of(&["keys", "no-keys", "unknown"])]});
     }
     if random.below(3) == 0 {
-        let headers = if flip(random) { vec!["*"] } else { some(random, &HEADERS) };
+        let headers = if flip(random) {
+            vec!["*"]
+        } else {
+            some(random, &HEADERS)
+        };
         one["ForwardedValues"] = json!({"QueryString": flip(random),
             "Cookies": {"Forward": random.of(&["none", "whitelist", "all"]), "WhitelistedNames": {"Items": some(random, &COOKIES)}},
             "Headers": {"Items": headers}});
         one["MinTTL"] = json!(random.below(3));
     } else {
-        one["CachePolicyId"] = json!(random.of(&["cache", "unknown", "658327ea-f89d-4fab-a63d-7e88639e58f6", "2e54312d-136d-493c-8eb9-b001f22f67d2"]));
-        one["OriginRequestPolicyId"] = json!(random.of(&["", "ask", "216adef6-5c7f-47e4-b989-5492eafa07d3", "33f36d7e-f396-46d9-90e0-52428a34d9dc"]));
+        one["CachePolicyId"] = json!(random.of(&[
+            "cache",
+            "unknown",
+            "658327ea-f89d-4fab-a63d-7e88639e58f6",
+            "2e54312d-136d-493c-8eb9-b001f22f67d2"
+        ]));
+        one["OriginRequestPolicyId"] = json!(random.of(&[
+            "",
+            "ask",
+            "216adef6-5c7f-47e4-b989-5492eafa07d3",
+            "33f36d7e-f396-46d9-90e0-52428a34d9dc"
+        ]));
     }
     one
 }
@@ -166,10 +265,16 @@ fn distribution(random: &mut Random, aliases: &[&str]) -> Value {
     let origins: Vec<Value> = (0..2 + random.below(3)).map(|at| origin(random, at)).collect();
     let count = [0, 1, 4, 12][random.below(4)];
     let patterns: Vec<String> = (0..count).map(|_| pattern(random)).collect();
-    let ordered: Vec<Value> = patterns.iter().map(|pattern| behaviour(random, Some(pattern), &origins)).collect();
+    let ordered: Vec<Value> = patterns
+        .iter()
+        .map(|pattern| behaviour(random, Some(pattern), &origins))
+        .collect();
     let page = |code: u16, answer: Value| json!({"ErrorCode": code, "ResponsePagePath": "/errors/e.html", "ResponseCode": answer});
-    let geo = [json!({"RestrictionType": "none", "Quantity": 0}), json!({"RestrictionType": "whitelist", "Items": ["de", "AT"]}),
-        json!({"RestrictionType": "blacklist", "Items": ["KP"]})];
+    let geo = [
+        json!({"RestrictionType": "none", "Quantity": 0}),
+        json!({"RestrictionType": "whitelist", "Items": ["de", "AT"]}),
+        json!({"RestrictionType": "blacklist", "Items": ["KP"]}),
+    ];
     let geo = &geo[random.below(3)];
     let default = behaviour(random, None, &origins);
     json!({"Distribution": {"Id": "E1", "DomainName": "d111.cloudfront.net", "DistributionConfig": {
@@ -204,7 +309,10 @@ fn whatever_is_written_passes_the_check() {
     let (mut written, mut kinds) = (0, std::collections::BTreeSet::new());
     for seed in 0..DISTRIBUTIONS {
         let mut random = Random(seed);
-        let mut files = vec![input("one.json", &distribution(&mut random, &["www.example.com", "*.example.net"]))];
+        let mut files = vec![input(
+            "one.json",
+            &distribution(&mut random, &["www.example.com", "*.example.net"]),
+        )];
         if random.below(4) == 0 {
             files.push(input("two.json", &distribution(&mut random, &["a.example.net"])));
         }
@@ -218,19 +326,33 @@ fn whatever_is_written_passes_the_check() {
         };
         let wishes = Wishes {
             geo_database: flip(&mut random).then(|| DATABASE.to_owned()),
-            accepted: if flip(&mut random) { vec![Accepted::EveryCountry] } else { Vec::new() },
+            accepted: if flip(&mut random) {
+                vec![Accepted::EveryCountry]
+            } else {
+                Vec::new()
+            },
         };
         let imported = import(Source::CloudFront, &files, &policies, &wishes);
         assert_eq!(imported.report.errors, 0, "seed {seed}\n{}", imported.report);
         let problems = check(&imported);
-        assert!(!problems.has_errors(), "seed {seed}\n{problems}\n{}", imported.files[1].1);
+        assert!(
+            !problems.has_errors(),
+            "seed {seed}\n{problems}\n{}",
+            imported.files[1].1
+        );
         kinds.extend(problems.iter().map(|problem| problem.kind));
         let all = format!("{imported:?}");
         assert!(!all.contains("s3cr3t"), "seed {seed}");
         written += imported.files.len();
     }
     assert!(written > 700, "{written}");
-    let expected = ["always-forwarded", "hsts-preload", "no-keys", "no-path", "unreachable-route"];
+    let expected = [
+        "always-forwarded",
+        "hsts-preload",
+        "no-keys",
+        "no-path",
+        "unreachable-route",
+    ];
     println!("warnings of the check: {kinds:?}");
     assert!(kinds.len() <= expected.len() + 4, "{kinds:?}");
 }

@@ -418,21 +418,31 @@ fn several_distributions_keep_to_their_own_hosts() {
 fn the_documented_table_holds() {
     let documented = include_str!("../../tests/tables/route/cloudfront_patterns.tsv");
     let mut rows = 0;
-    for line in documented.lines().filter(|line| !line.starts_with("# ") && !line.is_empty()) {
+    for line in documented
+        .lines()
+        .filter(|line| !line.starts_with("# ") && !line.is_empty())
+    {
         let columns: Vec<&str> = line.split('\t').collect();
         let (path, _) = split_target(columns[1]);
         let (mut config, _) = distribution(&mut Random(0));
         config["DistributionConfig"]["DefaultRootObject"] = json!("");
-        config["DistributionConfig"]["CacheBehaviors"]["Items"] =
-            json!([{"PathPattern": columns[0], "TargetOriginId": "one", "ViewerProtocolPolicy": "allow-all"}]);
+        config["DistributionConfig"]["CacheBehaviors"]["Items"] = json!([{"PathPattern": columns[0], "TargetOriginId": "one", "ViewerProtocolPolicy": "allow-all"}]);
         let (table, whose) = table(&squads(&[&config.to_string()]));
         let Ok(canonical) = canonical(path, EncodedSlash::Refuse) else {
             assert_eq!(columns[2], "refused", "{line}");
             continue;
         };
         let behaviour = if columns[2] == "yes" { 1 } else { 2 };
-        assert_eq!(picked(&table, &whose, "www.example.com", &canonical), Some((0, behaviour)), "{line}");
-        assert_eq!(naive(&[columns[0].replace("&amp;", "&")], path), behaviour, "{line}");
+        assert_eq!(
+            picked(&table, &whose, "www.example.com", &canonical),
+            Some((0, behaviour)),
+            "{line}"
+        );
+        assert_eq!(
+            naive(&[columns[0].replace("&amp;", "&")], path),
+            behaviour,
+            "{line}"
+        );
         rows += 1;
     }
     assert!(rows > 45, "{rows}");

@@ -44,7 +44,7 @@ pub(super) fn lint(placed: &[Placed], findings: &mut Findings) {
 const COMPARED_MAX: usize = 10_000;
 
 /// A pair with more wildcards than [`EASY_MAX`] may take a second, where a usual one takes a millisecond.
-const HARD: usize = 500;
+const HARD: usize = 1_000;
 const EASY_MAX: usize = 8;
 
 /// Takes the cost of comparing two from what is left.
@@ -80,7 +80,9 @@ fn shadowed(one: &Placed, earlier: &[Placed], left: &mut usize, findings: &mut F
     let by = earlier
         .iter()
         .filter(|other| other.pattern.takes(&example))
-        .find(|other| may_compare(&one.pattern, &other.pattern, left) && one.pattern.is_inside(&other.pattern));
+        .find(|other| {
+            may_compare(&one.pattern, &other.pattern, left) && one.pattern.is_inside(&other.pattern)
+        });
     let Some(by) = by else { return false };
     let what = format!(
         "behaviour {} never gets a request: {}, which stands before it, takes all of its paths (such as `{example}`)",
@@ -102,7 +104,11 @@ fn overlapped(one: &Placed, earlier: &[Placed], left: &mut usize, findings: &mut
         return;
     }
     for other in earlier.iter().filter(|other| !other.protected) {
-        let common = if may_compare(&one.pattern, &other.pattern, left) { other.pattern.common_path(&one.pattern) } else { None };
+        let common = if may_compare(&one.pattern, &other.pattern, left) {
+            other.pattern.common_path(&one.pattern)
+        } else {
+            None
+        };
         if let Some(example) = common {
             findings.at(
                 one.number,

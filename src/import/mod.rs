@@ -14,10 +14,10 @@ mod answer;
 mod backend;
 mod behaviour;
 mod caching;
-mod finding;
-mod forward;
 #[cfg(test)]
 mod checked_tests;
+mod finding;
+mod forward;
 #[cfg(test)]
 mod generated_tests;
 mod keys;

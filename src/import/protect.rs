@@ -49,58 +49,60 @@ pub(super) fn whole(distribution: &Distribution, wishes: &Wishes, findings: &mut
     whole
 }
 
-fn countries(distribution: &Distribution, wishes: &Wishes, whole: &mut Whole, findings: &mut Findings) {
-    let restriction = distribution
-        .restrictions
-        .get()
-        .and_then(|all| all.geo_restriction.get());
-    let Some(restriction) = restriction else { return };
-    let mut list: Vec<String> = restriction
-        .items
-        .items
-        .iter()
-        .map(|country| country.to_ascii_uppercase())
-        .collect();
+/// What a distribution says of countries, and that in words. What it says wrongly is an error, and nothing is written then.
+fn restriction(distribution: &Distribution, findings: &mut Findings) -> Option<(Geo, String)> {
+    let restriction = distribution.restrictions.get()?.geo_restriction.get()?;
+    let items = restriction.items.items.iter();
+    let mut list: Vec<String> = items.map(|country| country.to_ascii_uppercase()).collect();
     list.sort_unstable();
     list.dedup();
-    let kind = said(&restriction.restriction_type);
-    let restricts = kind.map_or(!list.is_empty(), |kind| kind != "none");
+    let kind = match said(&restriction.restriction_type) {
+        Some("none") => return None,
+        None if list.is_empty() => return None,
+        kind => kind.unwrap_or_default(),
+    };
     let is_country = |code: &String| Country::new(code).is_some_and(Country::is_assigned);
     let odd = list.iter().find(|code| !is_country(code));
-    if let (true, Some(odd)) = (restricts, odd) {
+    if odd.is_some() || list.is_empty() {
+        let what = match odd {
+            Some(odd) => format!(
+                "GeoRestriction has `{}` among its countries, which is none",
+                plain(odd)
+            ),
+            None => "GeoRestriction has no list of countries".to_owned(),
+        };
         findings.error(
             "bad-geo",
-            format!("GeoRestriction has `{}` among its countries, which is none", plain(odd)),
+            what,
             "a country is two letters of ISO 3166; mend it in the file",
         );
-        return;
-    }
-    if restricts && list.is_empty() {
-        findings.error("bad-geo", "GeoRestriction has no list of countries", "mend it in the file");
-        return;
+        return None;
     }
     let countries = plain(&list.join(", "));
-    let (geo, who) = match kind.or(restricts.then_some("")) {
-        None | Some("none") => return,
-        Some("whitelist") => (
-            Geo {
-                allow: list,
-                deny: Vec::new(),
-            },
-            format!("only visitors from {countries} were let in"),
-        ),
-        Some("blacklist") => (
-            Geo {
-                allow: Vec::new(),
-                deny: list,
-            },
-            format!("visitors from {countries} were kept out"),
-        ),
-        Some(other) => {
+    let mut geo = Geo {
+        allow: Vec::new(),
+        deny: Vec::new(),
+    };
+    match kind {
+        "whitelist" => {
+            geo.allow = list;
+            Some((geo, format!("only visitors from {countries} were let in")))
+        }
+        "blacklist" => {
+            geo.deny = list;
+            Some((geo, format!("visitors from {countries} were kept out")))
+        }
+        other => {
             let what = format!("GeoRestriction is of the unknown type `{}`", plain(other));
             findings.error("bad-geo", what, "it is none, whitelist or blacklist");
-            return;
+            None
         }
+    }
+}
+
+fn countries(distribution: &Distribution, wishes: &Wishes, whole: &mut Whole, findings: &mut Findings) {
+    let Some((geo, who)) = restriction(distribution, findings) else {
+        return;
     };
     if let Some(file) = &wishes.geo_database {
         whole.geo = Some(geo);
@@ -231,7 +233,10 @@ impl KeyGroups {
                 number,
                 Severity::Error,
                 "too-many",
-                format!("key group `{}` has {given} keys; Banyan takes {KEYS_MAX}", plain(id)),
+                format!(
+                    "key group `{}` has {given} keys; Banyan takes {KEYS_MAX}",
+                    plain(id)
+                ),
                 "take out those that sign nothing any more",
             );
         }

@@ -356,10 +356,15 @@ fn without_value(error: &str) -> String {
 /// are several, or when the search would take too long.
 fn place<T: DeserializeOwned>(value: &Value) -> Option<String> {
     let mut path = String::new();
-    let mut tries = size(value).checked_sub(1).and_then(|size| PLACE_WORK_MAX.checked_div(size))?;
+    let mut tries = size(value)
+        .checked_sub(1)
+        .and_then(|size| PLACE_WORK_MAX.checked_div(size))?;
     loop {
         let children: Vec<String> = match value.pointer(&path)? {
-            Value::Object(table) => table.keys().map(|key| key.replace('~', "~0").replace('/', "~1")).collect(),
+            Value::Object(table) => table
+                .keys()
+                .map(|key| key.replace('~', "~0").replace('/', "~1"))
+                .collect(),
             Value::Array(list) => (0..list.len()).map(|at| at.to_string()).collect(),
             _ => Vec::new(),
         };

@@ -13,10 +13,7 @@ use super::{
     shape::{Behaviour, Distribution, said},
     together, whole,
 };
-use crate::{
-    policy::request::check_path,
-    route::Pattern,
-};
+use crate::{policy::request::check_path, route::Pattern};
 
 /// All distributions, in the order in which their routes are tried.
 pub(super) fn all(found: &Found, wishes: &Wishes, findings: &mut Findings) -> Vec<Squad> {

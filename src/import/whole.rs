@@ -5,7 +5,7 @@ use super::{
     list::List,
     names::plain,
     plan::ErrorPage,
-    shape::{Distribution, said, unknown},
+    shape::{Distribution, ErrorResponse, said, unknown},
 };
 use crate::policy::request::check_path;
 
@@ -16,6 +16,7 @@ pub(super) fn tell(distribution: &Distribution, findings: &mut Findings) {
     protection(distribution, findings);
     logs(distribution, findings);
     counts(distribution, findings);
+    behaviour_counts(distribution, findings);
     let lost = unknown(&distribution.others, &IDLE);
     if !lost.is_empty() {
         findings.warning(
@@ -144,19 +145,22 @@ fn logs(distribution: &Distribution, findings: &mut Findings) {
     }
 }
 
-fn counts(distribution: &Distribution, findings: &mut Findings) {
-    let mut count = |name: &str, wrong: bool| {
-        if wrong {
-            findings.warning(
-                "quantity",
-                format!("{name} says another Quantity than it has items"),
-                "make sure that nobody cut the file",
-            );
-        }
-    };
-    fn wrong<T>(list: &List<T>) -> bool {
-        list.miscounts()
+fn wrong<T>(list: &List<T>) -> bool {
+    list.miscounts()
+}
+
+fn tell_count(name: &str, wrong: bool, findings: &mut Findings) {
+    if wrong {
+        findings.warning(
+            "quantity",
+            format!("{name} says another Quantity than it has items"),
+            "make sure that nobody cut the file",
+        );
     }
+}
+
+fn counts(distribution: &Distribution, findings: &mut Findings) {
+    let mut count = |name: &str, wrong: bool| tell_count(name, wrong, findings);
     count("Aliases", wrong(&distribution.aliases));
     count("Origins", wrong(&distribution.origins));
     count("OriginGroups", wrong(&distribution.origin_groups));
@@ -183,9 +187,19 @@ fn counts(distribution: &Distribution, findings: &mut Findings) {
     }
     for group in &distribution.origin_groups.items {
         let id = plain(said(&group.id).unwrap_or_default());
-        let statuses = group.failover_criteria.get().is_some_and(|all| wrong(&all.status_codes));
-        count(&format!("Members or StatusCodes of group `{id}`"), statuses || wrong(&group.members));
+        let statuses = group
+            .failover_criteria
+            .get()
+            .is_some_and(|all| wrong(&all.status_codes));
+        count(
+            &format!("Members or StatusCodes of group `{id}`"),
+            statuses || wrong(&group.members),
+        );
     }
+}
+
+fn behaviour_counts(distribution: &Distribution, findings: &mut Findings) {
+    let mut count = |name: &str, wrong: bool| tell_count(name, wrong, findings);
     let default = distribution.default_cache_behavior.get();
     for behaviour in distribution.cache_behaviors.items.iter().chain(default) {
         let pattern = plain(said(&behaviour.path_pattern).unwrap_or("*"));
@@ -233,17 +247,6 @@ pub(super) fn error_pages(
         if let Some(seconds) = response.error_caching_min_ttl.0.filter(|seconds| *seconds > 0) {
             kept.push(format!("{code} for {seconds} s"));
         }
-        let Some(page) = said(&response.response_page_path) else {
-            continue;
-        };
-        if check_path(page).is_err() || page.starts_with("/.banyan") {
-            findings.error(
-                "bad-path",
-                format!("the error page `{}` is not a plain path", plain(page)),
-                "it starts with `/`; mend it in the file",
-            );
-            continue;
-        }
         if pages.iter().any(|one| one.status.contains(&code)) {
             findings.warning(
                 "error-pages",
@@ -252,16 +255,9 @@ pub(super) fn error_pages(
             );
             continue;
         }
-        let answer = response.response_code.0.and_then(|code| u16::try_from(code).ok());
-        let answer_status = answer.filter(|status| *status != code);
-        if answer_status.is_some_and(|status| status != 200 && !(400..=599).contains(&status)) {
-            findings.error(
-                "bad-status",
-                format!("the error page for {code} is answered with {}", answer_status.unwrap_or_default()),
-                "it is 200, or 400 to 599; mend it in the file",
-            );
+        let Some((page, answer_status)) = error_page(code, response, findings) else {
             continue;
-        }
+        };
         let same = pages
             .iter_mut()
             .find(|one| one.page == page && one.answer_status == answer_status && answer_status.is_some());
@@ -292,6 +288,40 @@ pub(super) fn error_pages(
         );
     }
     pages
+}
+
+/// The page for an error, and the status that it is answered with, if that is another.
+fn error_page<'r>(
+    code: u16,
+    response: &'r ErrorResponse,
+    findings: &mut Findings,
+) -> Option<(&'r str, Option<u16>)> {
+    let page = said(&response.response_page_path)?;
+    if check_path(page).is_err() || page.starts_with("/.banyan") {
+        findings.error(
+            "bad-path",
+            format!("the error page `{}` is not a plain path", plain(page)),
+            "it starts with `/`; mend it in the file",
+        );
+        return None;
+    }
+    let answer = response
+        .response_code
+        .0
+        .filter(|status| *status != u64::from(code));
+    let status = answer.and_then(|status| u16::try_from(status).ok());
+    if answer.is_some() && !status.is_some_and(|status| status == 200 || (400..=599).contains(&status)) {
+        findings.error(
+            "bad-status",
+            format!(
+                "the error page for {code} is answered with {}",
+                answer.unwrap_or_default()
+            ),
+            "it is 200, or 400 to 599; mend it in the file",
+        );
+        return None;
+    }
+    Some((page, status))
 }
 
 /// Keys that change nothing for an edge that isn't AWS's, and what Terraform adds.

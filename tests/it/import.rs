@@ -263,7 +263,11 @@ fn what_is_written_passes_the_check() {
     let folder = folder();
     let state = fixture("terraform-sample.json");
     let with_places = ["--geo-database", "places.mmdb"];
-    for (site, wishes) in [("open", &["--accept", "every-country"][..]), ("closed", &[]), ("places", &with_places)] {
+    for (site, wishes) in [
+        ("open", &["--accept", "every-country"][..]),
+        ("closed", &[]),
+        ("places", &with_places),
+    ] {
         let terraform = format!("{site}-terraform");
         let ran = sample(folder.path(), &[&["--out", site], wishes].concat());
         assert_eq!(ran.code, Some(0), "{ran:?}");
@@ -273,10 +277,17 @@ fn what_is_written_passes_the_check() {
         for site in [site, &terraform] {
             let site = folder.path().join(site);
             let place = serde_json::json!({"country": {"iso_code": "KP"}});
-            fs::write(site.join("places.mmdb"), database("GeoLite2-Country", &[("81.2.69.0/24", place)])).unwrap();
+            fs::write(
+                site.join("places.mmdb"),
+                database("GeoLite2-Country", &[("81.2.69.0/24", place)]),
+            )
+            .unwrap();
             let ran = check(&site);
             assert_eq!(ran.code, Some(0), "{ran:?}");
-            assert!(!ran.err.contains("error[") && ran.out.contains("ok: 15 routes"), "{ran:?}");
+            assert!(
+                !ran.err.contains("error[") && ran.out.contains("ok: 15 routes"),
+                "{ran:?}"
+            );
             assert!(ran.err.contains("warning[no-keys]"), "{ran:?}");
         }
     }
@@ -286,21 +297,33 @@ fn what_is_written_passes_the_check() {
 #[test]
 fn what_is_protected_is_closed() {
     let folder = folder();
-    assert_eq!(sample(folder.path(), &["--accept", "every-country", "--out", "site"]).code, Some(0));
+    assert_eq!(
+        sample(folder.path(), &["--accept", "every-country", "--out", "site"]).code,
+        Some(0)
+    );
     let site = folder.path().join("site");
     let explained = |path: &str| {
         let address = format!("https://learn.example.com{path}");
         let mut explain = banyan(&site, &["explain", &address]);
-        for name in ["SQUAD_COMMUNITY_X_SQUAD", "SQUAD_COURSE_X_SQUAD", "SQUAD_PAYMENT_X_SQUAD", "X_ORIGIN_VERIFY"] {
+        for name in [
+            "SQUAD_COMMUNITY_X_SQUAD",
+            "SQUAD_COURSE_X_SQUAD",
+            "SQUAD_PAYMENT_X_SQUAD",
+            "X_ORIGIN_VERIFY",
+        ] {
             explain.env(name, "s3cr3t-value");
         }
         let output = explain.output().unwrap();
-        let told = String::from_utf8_lossy(&output.stdout).into_owned() + &String::from_utf8_lossy(&output.stderr);
+        let told =
+            String::from_utf8_lossy(&output.stdout).into_owned() + &String::from_utf8_lossy(&output.stderr);
         assert!(!told.contains("s3cr3t"), "{told}");
         told
     };
     let (closed, open) = (explained("/premium/videos/a.mp4"), explained("/assets/a.css"));
-    assert!(closed.contains("403") && closed.contains("/premium/videos/*"), "{closed}");
+    assert!(
+        closed.contains("403") && closed.contains("/premium/videos/*"),
+        "{closed}"
+    );
     assert!(!open.contains("403") && open.contains("static-assets"), "{open}");
 }
 
@@ -309,7 +332,10 @@ fn files_that_are_none_are_told_by_name() {
     let folder = folder();
     let put = |name: &str, bytes: &[u8]| fs::write(folder.path().join(name), bytes).unwrap();
     put("empty.json", b"");
-    put("cut.json", &fs::read(fixture("cloudfront-sample.json")).unwrap()[..5_000]);
+    put(
+        "cut.json",
+        &fs::read(fixture("cloudfront-sample.json")).unwrap()[..5_000],
+    );
     put("utf16.json", b"\xff\xfe{\0}\0");
     put("state.json", &fs::read(fixture("terraform-sample.json")).unwrap());
     fs::create_dir(folder.path().join("folder.json")).unwrap();
@@ -332,7 +358,10 @@ fn files_that_are_none_are_told_by_name() {
     }
     let aws = fixture("cloudfront-sample.json");
     let ran = run(folder.path(), &["import", "terraform", &aws, "--out", "site"]);
-    assert!(ran.code == Some(1) && ran.out.contains("error no-state"), "{ran:?}");
+    assert!(
+        ran.code == Some(1) && ran.out.contains("error no-state"),
+        "{ran:?}"
+    );
 }
 
 #[test]
@@ -342,7 +371,10 @@ fn nothing_is_written_through_links_or_into_files() {
     fs::create_dir(&site).unwrap();
     std::os::unix::fs::symlink(folder.path().join("elsewhere"), site.join("banyan.toml")).unwrap();
     let ran = sample(folder.path(), &["--out", "site"]);
-    assert!(ran.code == Some(1) && ran.err.contains("banyan.toml already"), "{ran:?}");
+    assert!(
+        ran.code == Some(1) && ran.err.contains("banyan.toml already"),
+        "{ran:?}"
+    );
     assert!(!folder.path().join("elsewhere").exists());
     fs::write(folder.path().join("a-file"), "mine").unwrap();
     for wishes in [&["--out", "a-file"][..], &["--out", "a-file", "--overwrite"]] {

@@ -191,14 +191,23 @@ fn texts_stay_what_they_are() {
 /// What somebody cut or left half is closed, not open.
 #[test]
 fn half_a_protection_is_a_whole_one() {
-    for odd in [json!({"Enabled": false, "Quantity": 1}), json!({"Quantity": 2, "Items": ["g"]})] {
+    for odd in [
+        json!({"Enabled": false, "Quantity": 1}),
+        json!({"Quantity": 2, "Items": ["g"]}),
+    ] {
         let one = with(behaviour("/v/*", "one"), "/TrustedKeyGroups", odd.clone());
         let imported = made(&distribution(&[one]));
-        assert!(routes(&imported).contains("[routes.signed]\nkeys = [\""), "{odd} is open");
+        assert!(
+            routes(&imported).contains("[routes.signed]\nkeys = [\""),
+            "{odd} is open"
+        );
     }
     let untyped = changed("/Restrictions", json!({"GeoRestriction": {"Items": ["AT"]}}));
     assert_eq!(kinds(&made(&untyped), Severity::Error), ["bad-geo"]);
-    let nowhere = changed("/Restrictions", json!({"GeoRestriction": {"RestrictionType": "whitelist", "Items": ["UK"]}}));
+    let nowhere = changed(
+        "/Restrictions",
+        json!({"GeoRestriction": {"RestrictionType": "whitelist", "Items": ["UK"]}}),
+    );
     assert_eq!(kinds(&made(&nowhere), Severity::Error), ["bad-geo"]);
     let mtls = changed("/ViewerMtlsConfig", json!({"TrustStoreConfig": {}}));
     assert!(routes(&made(&mtls)).contains("keys = [\"nobody\"]"));
@@ -208,14 +217,35 @@ fn half_a_protection_is_a_whole_one() {
 #[test]
 fn no_error_tells_a_value() {
     for (pointer, value, place) in [
-        ("/Origins/Items/0/CustomHeaders", json!("s3cr3t-9f1"), "/Origins/Items/0/CustomHeaders"),
-        ("/Origins/Items/1/CustomHeaders", json!({"Items": ["s3cr3t-9f1"]}), "/Origins/Items/1/CustomHeaders/Items/0"),
-        ("/Origins/Items/1/ConnectionTimeout", json!("s3cr3t-9f1"), "/Origins/Items/1/ConnectionTimeout"),
-        ("/DefaultCacheBehavior/Compress", json!("s3cr3t-9f1\", expected"), "/DefaultCacheBehavior/Compress"),
+        (
+            "/Origins/Items/0/CustomHeaders",
+            json!("s3cr3t-9f1"),
+            "/Origins/Items/0/CustomHeaders",
+        ),
+        (
+            "/Origins/Items/1/CustomHeaders",
+            json!({"Items": ["s3cr3t-9f1"]}),
+            "/Origins/Items/1/CustomHeaders/Items/0",
+        ),
+        (
+            "/Origins/Items/1/ConnectionTimeout",
+            json!("s3cr3t-9f1"),
+            "/Origins/Items/1/ConnectionTimeout",
+        ),
+        (
+            "/DefaultCacheBehavior/Compress",
+            json!("s3cr3t-9f1\", expected"),
+            "/DefaultCacheBehavior/Compress",
+        ),
     ] {
         let imported = made(&changed(pointer, value));
         let told = imported.report.to_string();
         assert!(!told.contains("s3cr3t") && imported.files.is_empty(), "{told}");
-        assert!(told.contains(&format!("given.json\n  [1] error bad-shape: the distribution can't be read at {place}: ")), "{told}");
+        assert!(
+            told.contains(&format!(
+                "given.json\n  [1] error bad-shape: the distribution can't be read at {place}: "
+            )),
+            "{told}"
+        );
     }
 }
