@@ -341,6 +341,7 @@ fn generated_distributions_pick_what_a_plain_reading_picks() {
             .collect();
         threads.into_iter().map(|thread| thread.join().unwrap()).sum()
     });
+    println!("{asked} of {} paths had one reading", DISTRIBUTIONS * PATHS);
     // the others are refused, which a plain reading leaves to the origin
     assert!(
         asked > DISTRIBUTIONS * PATHS / 2,
