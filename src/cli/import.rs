@@ -7,7 +7,10 @@ use std::{
 };
 
 use super::Exit;
-use crate::import::{self, Accepted, Imported, Input, Source, Wishes};
+use crate::{
+    config::{Problem, Sources, load_sources},
+    import::{self, Accepted, Imported, Input, Source, Wishes},
+};
 
 /// From whom.
 #[derive(Debug, clap::Args)]
@@ -99,6 +102,7 @@ fn run(source: Source, files: &Files) -> Result<Exit, String> {
         eprintln!("banyan: nothing is written: there are warnings, and --strict was given");
         return Ok(Exit::Failure);
     }
+    check(&imported)?;
     match &files.out {
         None => eprintln!("banyan: nothing is written; say where with --out DIR"),
         Some(folder) => write(folder, &imported, &told, files.overwrite)?,
@@ -136,16 +140,43 @@ fn inputs(paths: &[PathBuf]) -> Result<Vec<Input>, String> {
 }
 
 fn read(path: &Path) -> io::Result<String> {
-    let mut text = String::new();
+    let mut bytes = Vec::new();
     fs::File::open(path)?
         .take(FILE_BYTES_MAX + 1)
-        .read_to_string(&mut text)?;
-    if text.len() as u64 > FILE_BYTES_MAX {
+        .read_to_end(&mut bytes)?;
+    if bytes.len() as u64 > FILE_BYTES_MAX {
         return Err(io::Error::other(format!(
             "it is longer than {FILE_BYTES_MAX} bytes"
         )));
     }
-    Ok(text)
+    String::from_utf8(bytes).map_err(|error| {
+        let at = error.utf8_error().valid_up_to();
+        io::Error::other(format!(
+            "it is not UTF-8, byte {at} belongs to no character (PowerShell writes UTF-16 with `>`)"
+        ))
+    })
+}
+
+/// Judges what was made as `banyan check` will, so that nothing is written which that would refuse. Variables have a value, and the database
+/// of places is left to the check: it may not be there yet.
+fn check(imported: &Imported) -> Result<(), String> {
+    let mut sources = Sources::empty("");
+    for (name, text) in &imported.files {
+        if name.ends_with(".toml") {
+            sources.insert(name, text.as_str());
+        } else if name.ends_with(".pem") {
+            sources.attach(name, text.as_bytes());
+        }
+    }
+    let loaded = load_sources(&sources, &|_| Some("a-value".to_owned()));
+    let expected = |problem: &&Problem| problem.kind == "unreadable-file" && !problem.what.contains(".pem");
+    match loaded.problems.errors().find(|problem| !expected(problem)) {
+        None => Ok(()),
+        Some(problem) => Err(format!(
+            "nothing is written: `banyan check` would refuse it, which is a fault of the import: {}, line {}: {}",
+            problem.file, problem.line, problem.what
+        )),
+    }
 }
 
 /// Writes all files, or none when one of them is there already.
@@ -155,7 +186,7 @@ fn write(folder: &Path, imported: &Imported, told: &str, overwrite: bool) -> Res
     let there: Vec<&str> = files
         .iter()
         .map(|(name, _)| name.as_str())
-        .filter(|name| folder.join(name).exists())
+        .filter(|name| folder.join(name).symlink_metadata().is_ok())
         .collect();
     if !overwrite && !there.is_empty() {
         return Err(format!(
@@ -169,14 +200,26 @@ fn write(folder: &Path, imported: &Imported, told: &str, overwrite: bool) -> Res
         if let Some(parent) = path.parent() {
             fs::create_dir_all(parent).map_err(|error| format!("{}: {error}", parent.display()))?;
         }
-        fs::write(&path, text).map_err(|error| format!("{}: {error}", path.display()))?;
+        put(&path, text, overwrite).map_err(|error| format!("{}: {error}", path.display()))?;
     }
     let names: Vec<&str> = files.iter().map(|(name, _)| name.as_str()).collect();
     eprintln!("banyan: wrote {} into {}", names.join(", "), folder.display());
     Ok(())
 }
 
+/// Without `overwrite`, a file that somebody has put there meanwhile is kept, and a link is not followed.
+fn put(path: &Path, text: &str, overwrite: bool) -> io::Result<()> {
+    let mut options = fs::OpenOptions::new();
+    options.write(true);
+    if overwrite {
+        options.create(true).truncate(true);
+    } else {
+        options.create_new(true);
+    }
+    options.open(path)?.write_all(text.as_bytes())
+}
+
 /// A state with every resource of a large company has some tens of megabytes.
-const FILE_BYTES_MAX: u64 = 256 * 1024 * 1024;
+const FILE_BYTES_MAX: u64 = 64 * 1024 * 1024;
 
 const REPORT_FILE: &str = "import-report.txt";

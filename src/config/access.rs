@@ -95,16 +95,23 @@ pub(super) fn key_groups(
 ) -> Vec<Arc<KeyGroup>> {
     let mut groups = Vec::with_capacity(written.len());
     for (name, group) in written {
-        if group.value.is_empty() || group.value.len() > KEYS_MAX {
+        if group.value.is_empty() {
+            report
+                .warning(
+                    "no-keys",
+                    name.span.clone(),
+                    format!("the group `{}` has no keys: nobody is let in where only it is named", name.value),
+                )
+                .hint("write each key as its id and the file of its public key: `K2JCJMDEHXQW5F = \"keys/videos.pem\"`");
+        }
+        if group.value.len() > KEYS_MAX {
             report
                 .error(
                     "bad-key-group",
                     name.span.clone(),
                     format!("the group `{}` has {} keys", name.value, group.value.len()),
                 )
-                .hint(format!(
-                    "write 1 to {KEYS_MAX}, each as its id and the file of its public key: `K2JCJMDEHXQW5F = \"keys/videos.pem\"`"
-                ));
+                .hint(format!("at most {KEYS_MAX}; name several groups on the route"));
         }
         let keys = group
             .value

@@ -1,12 +1,17 @@
 //! What is done to answers: response headers policies in Banyan's words.
 
+use http::HeaderName;
+
 use super::{
     finding::{Findings, Severity},
-    keys,
     names::plain,
     plan::{Answer, Cors, Hsts},
     policy::{CorsShape, Policies, SecurityHeader, SecurityShape},
     shape::said,
+};
+use crate::policy::{
+    cors::{ORIGINS_MAX, Origin},
+    response::{RESPONSE_BYTES_MAX, RESPONSE_FIELDS_MAX, Touch, why_not},
 };
 
 /// What a behaviour's response headers policy says. An unknown one does nothing, and is told.
@@ -37,7 +42,7 @@ pub(super) fn answer(
     };
     for one in config.remove_headers_config.items() {
         let name = said(&one.header).unwrap_or_default();
-        if settable(behaviour, name, true, findings) && usable(behaviour, name, "", findings) {
+        if touchable(behaviour, name, Touch::Remove, findings) && usable(behaviour, name, "", findings) {
             answer.remove.push(name.to_owned());
         }
     }
@@ -57,22 +62,26 @@ pub(super) fn answer(
     for one in config.custom_headers_config.items() {
         let name = said(&one.header).unwrap_or_default();
         let value = one.value.as_deref().unwrap_or_default().trim().to_owned();
-        if settable(behaviour, name, false, findings) && usable(behaviour, name, &value, findings) {
-            answer.put(name, value, one.wins.unwrap_or_default());
+        let wins = one.wins.unwrap_or_default();
+        let touch = if wins { Touch::Set } else { Touch::Default };
+        if touchable(behaviour, name, touch, findings) && usable(behaviour, name, &value, findings) {
+            answer.put(name, value, wins);
         }
     }
+    answer.weigh(behaviour, findings);
     let timing = config.server_timing_headers_config.get();
     answer.server_timing = timing
         .filter(|timing| timing.enabled.unwrap_or_default())
         .map(|timing| (timing.sampling_rate.unwrap_or_default() * 1_000.0).round() / 1_000.0)
-        .map(|percent| percent.clamp(0.0, 100.0));
+        .map(|percent| percent.clamp(0.0, 100.0))
+        .filter(|percent| *percent > 0.0);
     answer
 }
 
 /// Whether a field can be sent at all. Its value is not told: it may be one that nobody should see.
 fn usable(behaviour: usize, name: &str, value: &str, findings: &mut Findings) -> bool {
     let visible = value.bytes().all(|b| matches!(b, b' ' | b'\t' | 0x21..=0x7e));
-    let fine = visible && http::HeaderName::from_bytes(name.as_bytes()).is_ok();
+    let fine = visible && HeaderName::from_bytes(name.as_bytes()).is_ok();
     if !fine {
         findings.at(
             behaviour,
@@ -88,32 +97,96 @@ fn usable(behaviour: usize, name: &str, value: &str, findings: &mut Findings) ->
     fine
 }
 
-/// Whether a route may touch a field of answers.
-fn settable(behaviour: usize, name: &str, removed: bool, findings: &mut Findings) -> bool {
-    let fixed = keys::is_fixed_response_field(name, removed);
-    if fixed {
+/// Whether a route may touch a field of answers in this way.
+fn touchable(behaviour: usize, name: &str, touch: Touch, findings: &mut Findings) -> bool {
+    let field = HeaderName::from_bytes(name.as_bytes());
+    let Some((why, instead)) = field.ok().and_then(|field| why_not(&field, touch)) else {
+        return true;
+    };
+    let verb = if touch == Touch::Remove { "removes" } else { "sets" };
+    findings.at(
+        behaviour,
+        Severity::Warning,
+        "fixed-header",
+        format!(
+            "a response headers policy {verb} `{}`, which no route does, since it {why}",
+            plain(name)
+        ),
+        if touch == Touch::Remove {
+            "nothing, unless it is missed"
+        } else {
+            instead
+        },
+    );
+    false
+}
+
+/// Origins as browsers send them: where a name stands alone, it is the name of a site that is asked over TLS.
+fn origins(behaviour: usize, written: &[String], findings: &mut Findings) -> Vec<String> {
+    if written.iter().any(|site| site == "*") {
+        return vec!["*".to_owned()]; // everybody; beside it no other means anything
+    }
+    let mut origins: Vec<String> = Vec::with_capacity(written.len());
+    for site in written {
+        let has_scheme = site.contains("://") || site == "null";
+        let origin = if has_scheme {
+            site.clone()
+        } else {
+            format!("https://{site}")
+        };
+        if let Err(why) = Origin::parse(&origin) {
+            findings.at(
+                behaviour,
+                Severity::Warning,
+                "cors-origin",
+                format!("CORS let `{}` in, which is left out: {why}", plain(site)),
+                "name the sites that are meant, such as `https://app.example.com`",
+            );
+            continue;
+        }
+        if !has_scheme {
+            findings.at(
+                behaviour,
+                Severity::Warning,
+                "cors-scheme",
+                format!(
+                    "CORS let `{}` in without a scheme; `{}` is written",
+                    plain(site),
+                    plain(&origin)
+                ),
+                "add the same with `http://` if a site without TLS needs it",
+            );
+        }
+        if !origins.contains(&origin) {
+            origins.push(origin);
+        }
+    }
+    if origins.len() > ORIGINS_MAX {
         findings.at(
             behaviour,
-            Severity::Warning,
-            "fixed-header",
-            format!("a response headers policy sets or removes `{}`, which is Banyan's to say or has a table of its own", plain(name)),
-            "look for `hsts`, `[routes.cors]` and `add` in the README if it is missed",
+            Severity::Error,
+            "too-many",
+            format!(
+                "CORS lets {} sites in; a route may have {ORIGINS_MAX}",
+                origins.len()
+            ),
+            "say more with `*.`, or take some out",
         );
     }
-    !fixed
+    origins
 }
 
 fn cors_of(behaviour: usize, cors: &CorsShape, findings: &mut Findings) -> Option<Cors> {
-    let mut origins = cors.access_control_allow_origins.items().to_vec();
-    if origins.iter().any(|site| site == "*") {
-        origins = vec!["*".to_owned()]; // everybody; beside it no other means anything
-    }
+    let origins = origins(behaviour, cors.access_control_allow_origins.items(), findings);
     if origins.is_empty() {
         return None; // nobody is let in that would not be without
     }
     let methods = methods(cors.access_control_allow_methods.items());
     let headers = cors.access_control_allow_headers.items().to_vec();
     let expose = cors.access_control_expose_headers.items().to_vec();
+    for name in methods.iter().chain(&headers).chain(&expose) {
+        usable(behaviour, name, "", findings);
+    }
     let asked = cors.access_control_allow_credentials.unwrap_or_default();
     let everything = [&origins, &methods, &headers, &expose]
         .into_iter()
@@ -152,7 +225,29 @@ fn methods(written: &[String]) -> Vec<String> {
 impl Answer {
     fn put(&mut self, name: &str, value: String, wins: bool) {
         let list = if wins { &mut self.set } else { &mut self.default };
-        list.push((name.to_owned(), value));
+        // a field stands in a list once; AWS takes no policy that has it twice
+        if !list.iter().any(|(known, _)| known.eq_ignore_ascii_case(name)) {
+            list.push((name.to_owned(), value));
+        }
+    }
+
+    /// Whether it is more than a route may do.
+    fn weigh(&self, behaviour: usize, findings: &mut Findings) {
+        let lists = [self.remove.len(), self.set.len(), self.default.len()];
+        let own = self.set.iter().chain(&self.default);
+        let bytes: usize = own.map(|(name, value)| name.len() + value.len()).sum();
+        if lists.into_iter().any(|length| length > RESPONSE_FIELDS_MAX) || bytes > RESPONSE_BYTES_MAX {
+            findings.at(
+                behaviour,
+                Severity::Error,
+                "too-many",
+                format!(
+                    "response headers policy `{}` has more than {RESPONSE_FIELDS_MAX} fields, or more than {RESPONSE_BYTES_MAX} bytes of them",
+                    plain(&self.policy)
+                ),
+                "leave some to the backend: clients refuse answers with large heads",
+            );
+        }
     }
 
     fn security(&mut self, behaviour: usize, security: &SecurityShape, findings: &mut Findings) {
@@ -177,6 +272,7 @@ impl Answer {
             fields.push(("X-XSS-Protection", xss_protection(header), wins(header)));
         }
         for (name, value, wins) in fields {
+            let value = value.trim().to_owned();
             if usable(behaviour, name, &value, findings) {
                 self.put(name, value, wins);
             }

@@ -1,5 +1,7 @@
 //! Origins and origin groups become backends: one for each `Host` that an origin is sent.
 
+use std::collections::BTreeSet;
+
 use super::{
     finding::{Findings, Severity},
     keys,
@@ -7,7 +9,10 @@ use super::{
     plan::{Backend, Failover, Host, SecretField},
     shape::{CustomOrigin, Distribution, Origin, OriginGroup, said, unknown},
 };
-use crate::route::{EncodedSlash, canonical};
+use crate::{
+    backend::wording::FIXED_FIELDS_MAX,
+    policy::{failover::Statuses, request::check_prefix},
+};
 
 /// The backends that routes have led to so far.
 #[derive(Debug)]
@@ -33,8 +38,27 @@ impl<'d> Backends<'d> {
         }
     }
 
-    /// Origins that no behaviour leads to are not written.
-    pub(super) fn tell_unused(&self, findings: &mut Findings) {
+    /// Two of one name, and origins that no behaviour leads to, which are not written.
+    pub(super) fn tell_odd(&self, findings: &mut Findings) {
+        let origins = self
+            .distribution
+            .origins
+            .items
+            .iter()
+            .map(|origin| said(&origin.id));
+        let groups = self
+            .distribution
+            .origin_groups
+            .items
+            .iter()
+            .map(|group| said(&group.id));
+        let mut known = BTreeSet::new();
+        for id in origins.chain(groups).flatten() {
+            if !known.insert(id) {
+                let what = format!("two origins or groups are called `{}`", plain(id));
+                findings.error("repeated-origin", what, "mend the file");
+            }
+        }
         for origin in &self.distribution.origins.items {
             let id = said(&origin.id).unwrap_or_default();
             if !self.made.iter().any(|backend| backend.id == id) {
@@ -101,6 +125,16 @@ impl<'d> Backends<'d> {
         }
         let first = said(&first.origin_id).unwrap_or_default();
         let second = said(&second.origin_id).unwrap_or_default();
+        if first == second {
+            findings.at(
+                behaviour,
+                Severity::Error,
+                "bad-group",
+                format!("both members of origin group `{id}` are `{}`", plain(first)),
+                "a group has two; mend the file",
+            );
+            return None;
+        }
         let first = self.backend(behaviour, first, host, names, findings);
         let second = self.backend(behaviour, second, host, names, findings);
         let mut on = group
@@ -110,6 +144,25 @@ impl<'d> Backends<'d> {
             .unwrap_or_default();
         on.sort_unstable();
         on.dedup();
+        let fails = |status: &u16| Statuses::ALLOWED.iter().any(|(known, _)| known == status);
+        let odd: Vec<String> = on
+            .iter()
+            .filter(|status| !fails(status))
+            .map(u16::to_string)
+            .collect();
+        if !odd.is_empty() {
+            findings.at(
+                behaviour,
+                Severity::Warning,
+                "failover-status",
+                format!(
+                    "origin group `{id}` fails over on {}, which Banyan doesn't",
+                    odd.join(", ")
+                ),
+                "have the backend answer 500, 502, 503 or 504 when it fails",
+            );
+        }
+        on.retain(fails);
         Some(Target {
             backend: first?,
             failover: Some(Failover { backend: second?, on }),
@@ -191,6 +244,23 @@ impl<'d> Backends<'d> {
                         plain(field)
                     ),
                     "send another name, and have the backend read that",
+                );
+                continue;
+            }
+            let own = self.secrets.iter().filter(|secret| secret.backend == backend);
+            if own.clone().any(|secret| secret.field.eq_ignore_ascii_case(field))
+                || own.count() >= FIXED_FIELDS_MAX
+            {
+                findings.at(
+                    behaviour,
+                    Severity::Error,
+                    "bad-header",
+                    format!(
+                        "origin `{}` has the custom header `{}` twice, or more than {FIXED_FIELDS_MAX} of them",
+                        plain(&origin_id(origin)),
+                        plain(field)
+                    ),
+                    "mend it in the file",
                 );
                 continue;
             }
@@ -285,24 +355,22 @@ fn path(behaviour: usize, origin: &Origin, findings: &mut Findings) -> Option<St
     if path.is_empty() {
         return Some(String::new());
     }
-    match canonical(path, EncodedSlash::Refuse) {
-        Ok(same) if same == path => Some(path.to_owned()),
-        _ => {
-            let what = format!(
-                "OriginPath `{}` of origin `{}` is not a plain path",
-                plain(path),
-                plain(&origin_id(origin))
-            );
-            findings.at(
-                behaviour,
-                Severity::Error,
-                "bad-path",
-                what,
-                "it starts with `/` and has no dot segments, doubled slashes or needless escapes",
-            );
-            None
-        }
+    if path.len() <= PATH_BYTES_MAX && check_prefix(path).is_ok() {
+        return Some(path.to_owned());
     }
+    let what = format!(
+        "OriginPath `{}` of origin `{}` is not a plain path",
+        plain(path),
+        plain(&origin_id(origin))
+    );
+    findings.at(
+        behaviour,
+        Severity::Error,
+        "bad-path",
+        what,
+        format!("it starts with `/`, has no dot segments, doubled slashes or needless escapes, and at most {PATH_BYTES_MAX} bytes"),
+    );
+    None
 }
 
 /// What an origin asks for that a backend doesn't have.
@@ -411,6 +479,9 @@ const CONNECT_TIMEOUT: u64 = 10;
 const READ_TIMEOUT: u64 = 30;
 const IDLE_TIMEOUT: u64 = 5;
 const ATTEMPTS: u64 = 3;
+
+/// As long as `CloudFront` lets an `OriginPath` be.
+const PATH_BYTES_MAX: usize = 255;
 
 /// Keys that change nothing for an edge that isn't AWS's.
 const IDLE: [&str; 2] = ["IpAddressType", "ip_address_type"];

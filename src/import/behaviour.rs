@@ -1,5 +1,7 @@
 //! One behaviour becomes one route, and a part of the report.
 
+use http::HeaderName;
+
 use super::{
     Accepted, Wishes, answer,
     backend::Backends,
@@ -7,13 +9,16 @@ use super::{
     finding::{Findings, Severity},
     forward::forward,
     keys,
-    names::{Names, plain},
+    names::{Names as Taken, plain},
     plan::{Choice, Forward, Https, Route, Told},
     protect::{KeyGroups, Whole, asks_for_signatures},
     read::Found,
     shape::{Behaviour, said, unknown},
 };
-use crate::route::Pattern;
+use crate::{
+    policy::forward::{Names, Of, always_passes},
+    route::Pattern,
+};
 
 /// What a behaviour is looked at with.
 pub(super) struct Around<'a, 'd> {
@@ -23,7 +28,7 @@ pub(super) struct Around<'a, 'd> {
     /// Whether several names share what is kept of answers.
     pub(super) shared: bool,
     pub(super) backends: &'a mut Backends<'d>,
-    pub(super) names: &'a mut Names,
+    pub(super) names: &'a mut Taken,
     pub(super) key_groups: &'a mut KeyGroups,
     pub(super) findings: &'a mut Findings,
 }
@@ -39,6 +44,7 @@ pub(super) fn route(
     let caching = Caching::of(number, behaviour, around);
     let (mut forward, host) = forward(caching.settings());
     viewer_fields(number, &mut forward.viewer, around);
+    always(number, &mut forward, around);
     names(number, &forward, around);
     let target = said(&behaviour.target_origin_id).unwrap_or_default();
     let led = around
@@ -142,6 +148,16 @@ fn pattern(
         .unwrap_or_default()
         .replace("&amp;", "&");
     match Pattern::parse(&text) {
+        Ok(_) if text.trim_start_matches('/').starts_with(RESERVED) => {
+            around.findings.at(
+                number,
+                Severity::Error,
+                "reserved-path",
+                format!("`{}`: paths under `/.banyan/` are Banyan's own", plain(&text)),
+                "move what is there to another path",
+            );
+            None
+        }
         Ok(_) => Some(Some(text)),
         Err(why) => {
             let what = format!("`{}` is not a path pattern: {why}", plain(&text));
@@ -193,24 +209,58 @@ fn methods(behaviour: &Behaviour) -> Vec<String> {
     methods
 }
 
+/// Fields that no list keeps back: a policy may have done so.
+fn always(number: usize, forward: &mut Forward, around: &mut Around<'_, '_>) {
+    let Choice::Except(list) = &mut forward.headers else {
+        return;
+    };
+    let passes =
+        |name: &String| HeaderName::from_bytes(name.as_bytes()).is_ok_and(|name| always_passes(&name));
+    let told: Vec<String> = list
+        .iter()
+        .filter(|name| passes(name))
+        .map(|name| plain(name))
+        .collect();
+    if told.is_empty() {
+        return;
+    }
+    list.retain(|name| !passes(name));
+    if list.is_empty() {
+        forward.headers = Choice::All;
+    }
+    warn(
+        around.findings,
+        number,
+        "always-forwarded",
+        format!(
+            "CloudFront kept {} from the origin; in Banyan they reach the backend, since without them a request means something else",
+            told.join(", ")
+        ),
+        "nothing, unless the backend must not see them",
+    );
+}
+
 /// What a policy names must be names; AWS would not have taken others.
 fn names(number: usize, forward: &Forward, around: &mut Around<'_, '_>) {
-    let token = |c: char| c.is_ascii_alphanumeric() || "!#$%&'*+-.^_`|~?".contains(c);
-    let text = |c: char| !c.is_control() && !c.is_whitespace() && !matches!(c, ';' | '=' | '&' | '#');
-    let bad = |choice: &Choice, fits: &dyn Fn(char) -> bool| match choice {
-        Choice::All | Choice::None => false,
-        Choice::Only(list) | Choice::Except(list) => {
-            list.len() > NAMES_MAX || list.iter().any(|name| name.is_empty() || !name.chars().all(fits))
+    let choices = [
+        (&forward.headers, Of::Headers, "headers"),
+        (&forward.cookies, Of::Cookies, "cookies"),
+        (&forward.query, Of::Query, "parameters"),
+    ];
+    for (choice, of, noun) in choices {
+        let (Choice::Only(list) | Choice::Except(list)) = choice else {
+            continue;
+        };
+        if let Err((at, why)) = Names::compile(of, list) {
+            let name = list.get(at).map_or("", String::as_str);
+            around.findings.at(
+                number,
+                Severity::Error,
+                "bad-name",
+                format!("`{}` can't stand in a list of {noun}: {why}", plain(name)),
+                "mend the policy",
+            );
         }
-    };
-    if bad(&forward.headers, &token) || bad(&forward.cookies, &text) || bad(&forward.query, &text) {
-        around.findings.at(
-            number,
-            Severity::Error,
-            "bad-name",
-            "a policy names a header, cookie or parameter that can't be one, or more than 100",
-            "mend the policy",
-        );
     }
 }
 
@@ -357,8 +407,8 @@ impl Choice {
     }
 }
 
-/// CloudFront allows ten of a kind.
-const NAMES_MAX: usize = 100;
+/// What Banyan answers itself on every host.
+const RESERVED: &str = ".banyan/";
 
 /// Which methods' answers are kept matters only to a cache.
 const IDLE: [&str; 1] = ["cached_methods"];

@@ -81,6 +81,7 @@ impl Findings {
         what: String,
         hint: String,
     ) {
+        let count = self.all.len();
         let same = self.all.iter_mut().find(|finding| {
             (finding.kind, &finding.about, &finding.what, &finding.hint) == (kind, &self.about, &what, &hint)
         });
@@ -91,6 +92,16 @@ impl Findings {
                 }
             }
             (Some(_), None) => {}
+            (None, _) if count > FINDINGS_MAX => {}
+            (None, _) if count == FINDINGS_MAX => self.all.push(Finding {
+                number: 0,
+                severity: Severity::Error,
+                kind: "too-many",
+                about: self.about.clone(),
+                behaviours: Vec::new(),
+                what: format!("there is more to say than {FINDINGS_MAX} things"),
+                hint: "import fewer distributions at once".to_owned(),
+            }),
             (None, behaviour) => self.all.push(Finding {
                 number: 0,
                 severity,
@@ -120,3 +131,6 @@ impl Findings {
         self.all
     }
 }
+
+/// A distribution of 75 behaviours leaves some fifty. More is an error of its own, so that none is lost in silence.
+const FINDINGS_MAX: usize = 5_000;

@@ -158,10 +158,10 @@ fn host_of(headers: &Choice, keyed: &[String]) -> Host {
     if visitor { Host::Visitor } else { Host::Server }
 }
 
-/// Takes out what lists don't decide: `Host` is the backend's, `CloudFront-*` are added, not forwarded.
+/// Takes out what lists don't decide: `Host` is the backend's, cookies have a list of their own, `CloudFront-*` are added, not forwarded.
 fn strip(headers: &mut Choice) {
     if let Choice::Only(list) | Choice::Except(list) = headers {
-        list.retain(|name| !name.eq_ignore_ascii_case("Host") && !is_own(name));
+        list.retain(|name| !contains(&NOT_LISTED, name) && !is_own(name));
         if list.is_empty() {
             *headers = match headers {
                 Choice::Except(_) => Choice::All,
@@ -176,8 +176,8 @@ fn is_own(name: &str) -> bool {
         .is_some_and(|start| start.eq_ignore_ascii_case(OWN_PREFIX))
 }
 
-fn contains(list: &[String], name: &str) -> bool {
-    list.iter().any(|one| one.eq_ignore_ascii_case(name))
+fn contains<S: AsRef<str>>(list: &[S], name: &str) -> bool {
+    list.iter().any(|one| one.as_ref().eq_ignore_ascii_case(name))
 }
 
 fn without(list: &[String], kept: &[String]) -> Vec<String> {
@@ -204,6 +204,8 @@ fn sorted_exactly<'n>(names: impl Iterator<Item = &'n String>) -> Vec<String> {
 }
 
 const OWN_PREFIX: &str = "CloudFront-";
+
+const NOT_LISTED: [&str; 3] = ["Host", "Cookie", "Set-Cookie"];
 
 /// What reaches the backend whatever a policy says. Others of the kind (`Content-*`, `Range`, `Cache-Control`, most `If-*`) need not be
 /// listed: no list of Banyan's takes them away.

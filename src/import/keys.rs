@@ -1,4 +1,9 @@
-//! The keys that are written, in one place: what the files call things, and the fields about visitors that Banyan knows.
+//! The keys that are written, in one place: what the files call things, and the fields that Banyan knows.
+
+use crate::{
+    backend::wording::{FixedField, NoFixedField},
+    policy::viewer::ViewerHeader,
+};
 
 /// Keys of `[backends.<name>]`.
 pub(super) mod backend {
@@ -79,101 +84,10 @@ pub(super) const COMPRESSED_BYTES: (u64, u64) = (1_000, 10_000_000);
 
 /// Whether Banyan itself says this field to backends, or leaves it to visitors, so that no backend's table can.
 pub(super) fn is_fixed_request_field(name: &str) -> bool {
-    let name = name.to_ascii_lowercase();
-    FIXED_REQUEST_FIELDS.contains(&name.as_str())
-        || ["banyan-", "x-amz-", "proxy-", "x-forwarded-", "sec-websocket-"]
-            .iter()
-            .any(|prefix| name.starts_with(prefix))
+    matches!(FixedField::new(name, "x"), Err(NoFixedField::NotYours(_)))
 }
-
-/// Whether this field of answers is Banyan's to say, or has a table of its own.
-pub(super) fn is_fixed_response_field(name: &str, removed: bool) -> bool {
-    let name = name.to_ascii_lowercase();
-    let own_table = name == "strict-transport-security"
-        || name == "set-cookie"
-        || name.starts_with("access-control-")
-        || name == "timing-allow-origin";
-    FIXED_RESPONSE_FIELDS.contains(&name.as_str())
-        || name.starts_with("banyan-")
-        || name.starts_with("proxy-")
-        || (own_table && !removed)
-}
-
-const FIXED_REQUEST_FIELDS: [&str; 27] = [
-    "connection",
-    "content-encoding",
-    "content-length",
-    "content-type",
-    "cookie",
-    "expect",
-    "forwarded",
-    "host",
-    "http2-settings",
-    "if-match",
-    "if-modified-since",
-    "if-none-match",
-    "if-range",
-    "if-unmodified-since",
-    "keep-alive",
-    "max-forwards",
-    "range",
-    "request-range",
-    "te",
-    "trace-id",
-    "traceparent",
-    "tracestate",
-    "trailer",
-    "transfer-encoding",
-    "upgrade",
-    "via",
-    "x-request-id",
-];
-
-const FIXED_RESPONSE_FIELDS: [&str; 13] = [
-    "connection",
-    "content-encoding",
-    "content-length",
-    "content-range",
-    "date",
-    "http2-settings",
-    "keep-alive",
-    "te",
-    "trailer",
-    "transfer-encoding",
-    "upgrade",
-    "via",
-    "x-request-id",
-];
 
 /// A field about the visitor as Banyan spells it, and whether it needs the database; `None`: Banyan doesn't add it.
 pub(super) fn viewer_field(name: &str) -> Option<(&'static str, bool)> {
-    let known = VIEWER_FIELDS
-        .iter()
-        .find(|(known, _)| known.eq_ignore_ascii_case(name));
-    known.copied()
+    ViewerHeader::named(name).map(|header| (header.name(), header.needs_database()))
 }
-
-/// The fields of `forward.viewer`, and which need `[geo]`.
-const VIEWER_FIELDS: [(&str, bool); 21] = [
-    ("CloudFront-Forwarded-Proto", false),
-    ("CloudFront-Is-Android-Viewer", false),
-    ("CloudFront-Is-Desktop-Viewer", false),
-    ("CloudFront-Is-IOS-Viewer", false),
-    ("CloudFront-Is-Mobile-Viewer", false),
-    ("CloudFront-Is-SmartTV-Viewer", false),
-    ("CloudFront-Is-Tablet-Viewer", false),
-    ("CloudFront-Viewer-Address", false),
-    ("CloudFront-Viewer-Http-Version", false),
-    ("CloudFront-Viewer-TLS", false),
-    ("CloudFront-Viewer-ASN", true),
-    ("CloudFront-Viewer-City", true),
-    ("CloudFront-Viewer-Country", true),
-    ("CloudFront-Viewer-Country-Name", true),
-    ("CloudFront-Viewer-Country-Region", true),
-    ("CloudFront-Viewer-Country-Region-Name", true),
-    ("CloudFront-Viewer-Latitude", true),
-    ("CloudFront-Viewer-Longitude", true),
-    ("CloudFront-Viewer-Metro-Code", true),
-    ("CloudFront-Viewer-Postal-Code", true),
-    ("CloudFront-Viewer-Time-Zone", true),
-];

@@ -23,13 +23,38 @@ pub(super) fn winner<'p>(placed: &'p [Placed], path: &str) -> Option<&'p Placed>
 
 /// Tells all of it.
 pub(super) fn lint(placed: &[Placed], findings: &mut Findings) {
+    let mut left = COMPARED_MAX;
     for (at, one) in placed.iter().enumerate() {
         let earlier = placed.get(..at).unwrap_or_default();
-        if !shadowed(one, earlier, findings) {
-            overlapped(one, earlier, findings);
+        if !shadowed(one, earlier, &mut left, findings) {
+            overlapped(one, earlier, &mut left, findings);
         }
         misses(one, placed, findings);
     }
+    if left == 0 {
+        findings.warning(
+            "not-compared",
+            "there are so many behaviours, or so many wildcards in them, that not all pairs were compared",
+            "look yourself whether an open one stands before a protected one",
+        );
+    }
+}
+
+/// What comparing may cost in all: a pair of usual patterns costs one, a pair with many wildcards [`HARD`].
+const COMPARED_MAX: usize = 10_000;
+
+/// A pair with more wildcards than [`EASY_MAX`] may take a second, where a usual one takes a millisecond.
+const HARD: usize = 1_000;
+const EASY_MAX: usize = 8;
+
+/// Takes the cost of comparing two from what is left.
+fn may_compare(one: &Pattern, other: &Pattern, left: &mut usize) -> bool {
+    let texts = [one.as_str(), other.as_str()];
+    let wildcards: usize = texts.iter().map(|text| text.matches(['*', '?']).count()).sum();
+    let cost = if wildcards > EASY_MAX { HARD } else { 1 };
+    let may = *left >= cost;
+    *left = if may { *left - cost } else { 0 };
+    may
 }
 
 fn label(one: &Placed) -> String {
@@ -37,7 +62,7 @@ fn label(one: &Placed) -> String {
 }
 
 /// Whether nothing is left for it.
-fn shadowed(one: &Placed, earlier: &[Placed], findings: &mut Findings) -> bool {
+fn shadowed(one: &Placed, earlier: &[Placed], left: &mut usize, findings: &mut Findings) -> bool {
     let Some(example) = one.pattern.example() else {
         findings.at(
             one.number,
@@ -55,7 +80,9 @@ fn shadowed(one: &Placed, earlier: &[Placed], findings: &mut Findings) -> bool {
     let by = earlier
         .iter()
         .filter(|other| other.pattern.takes(&example))
-        .find(|other| one.pattern.is_inside(&other.pattern));
+        .find(|other| {
+            may_compare(&one.pattern, &other.pattern, left) && one.pattern.is_inside(&other.pattern)
+        });
     let Some(by) = by else { return false };
     let what = format!(
         "behaviour {} never gets a request: {}, which stands before it, takes all of its paths (such as `{example}`)",
@@ -72,12 +99,17 @@ fn shadowed(one: &Placed, earlier: &[Placed], findings: &mut Findings) -> bool {
 }
 
 /// Open ones that take a part of a protected one's paths.
-fn overlapped(one: &Placed, earlier: &[Placed], findings: &mut Findings) {
+fn overlapped(one: &Placed, earlier: &[Placed], left: &mut usize, findings: &mut Findings) {
     if !one.protected {
         return;
     }
     for other in earlier.iter().filter(|other| !other.protected) {
-        if let Some(example) = other.pattern.common_path(&one.pattern) {
+        let common = if may_compare(&one.pattern, &other.pattern, left) {
+            other.pattern.common_path(&one.pattern)
+        } else {
+            None
+        };
+        if let Some(example) = common {
             findings.at(
                 one.number,
                 Severity::Warning,

@@ -181,7 +181,7 @@ impl<'de> Deserialize<'de> for Number {
             serde_json::Value::String(text) => text
                 .parse()
                 .map(|number| Self(Some(number)))
-                .map_err(|_| D::Error::custom(format!("{text:?} is no number"))),
+                .map_err(|_| D::Error::custom("a text stands where a number should be")),
             serde_json::Value::Number(number) => number
                 .as_u64()
                 .or_else(|| whole(number.as_f64()?))

@@ -5,7 +5,7 @@
 //!   write them, and `policy`, with `managed`, what a distribution refers to by id.
 //! - `translate` turns one distribution into a [`plan::Squad`]: `whole` what holds for all of it, `behaviour` each of its behaviours,
 //!   `backend` its servers, `caching` and `forward` what they are sent, `answer` what is done to their answers, `protect` who may ask.
-//! - `lint` looks at behaviours beside each other; `finding` is everything that a person should know.
+//! - `lint` looks at behaviours beside each other, `together` at all distributions; `finding` is everything that a person should know.
 //! - `write`, with `keys` and `toml_text`, writes the files; [`report`] tells what is in them.
 //!
 //! `CloudFront`'s own words (origin, behaviour, distribution) are used for what is read, Banyan's for what is written.
@@ -14,6 +14,8 @@ mod answer;
 mod backend;
 mod behaviour;
 mod caching;
+#[cfg(test)]
+mod checked_tests;
 mod finding;
 mod forward;
 #[cfg(test)]
@@ -31,6 +33,7 @@ pub mod report;
 mod shape;
 #[cfg(test)]
 mod tests;
+mod together;
 mod toml_text;
 mod translate;
 mod whole;

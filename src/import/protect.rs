@@ -10,6 +10,7 @@ use super::{
     policy::Policies,
     shape::{Behaviour, Distribution, said},
 };
+use crate::policy::{geo::Country, signed::KEYS_MAX};
 
 /// What holds for every behaviour of a distribution.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -24,7 +25,7 @@ pub(super) fn whole(distribution: &Distribution, wishes: &Wishes, findings: &mut
     let mut whole = Whole::default();
     countries(distribution, wishes, &mut whole, findings);
     let mtls = distribution.viewer_mtls_config.get();
-    match mtls.and_then(|mtls| said(&mtls.mode)) {
+    match mtls.map(|mtls| said(&mtls.mode).unwrap_or("required")) {
         None => {}
         Some("required") if !wishes.accept(Accepted::NoClientCertificate) => {
             whole
@@ -48,52 +49,60 @@ pub(super) fn whole(distribution: &Distribution, wishes: &Wishes, findings: &mut
     whole
 }
 
-fn countries(distribution: &Distribution, wishes: &Wishes, whole: &mut Whole, findings: &mut Findings) {
-    let restriction = distribution
-        .restrictions
-        .get()
-        .and_then(|all| all.geo_restriction.get());
-    let Some(restriction) = restriction else { return };
-    let mut list: Vec<String> = restriction
-        .items
-        .items
-        .iter()
-        .map(|country| country.to_ascii_uppercase())
-        .collect();
+/// What a distribution says of countries, and that in words. What it says wrongly is an error, and nothing is written then.
+fn restriction(distribution: &Distribution, findings: &mut Findings) -> Option<(Geo, String)> {
+    let restriction = distribution.restrictions.get()?.geo_restriction.get()?;
+    let items = restriction.items.items.iter();
+    let mut list: Vec<String> = items.map(|country| country.to_ascii_uppercase()).collect();
     list.sort_unstable();
     list.dedup();
-    let restricts = !matches!(said(&restriction.restriction_type), None | Some("none"));
-    let is_country = |code: &String| code.len() == 2 && code.bytes().all(|b| b.is_ascii_uppercase());
-    if restricts && (list.is_empty() || !list.iter().all(is_country)) {
+    let kind = match said(&restriction.restriction_type) {
+        Some("none") => return None,
+        None if list.is_empty() => return None,
+        kind => kind.unwrap_or_default(),
+    };
+    let is_country = |code: &String| Country::new(code).is_some_and(Country::is_assigned);
+    let odd = list.iter().find(|code| !is_country(code));
+    if odd.is_some() || list.is_empty() {
+        let what = match odd {
+            Some(odd) => format!(
+                "GeoRestriction has `{}` among its countries, which is none",
+                plain(odd)
+            ),
+            None => "GeoRestriction has no list of countries".to_owned(),
+        };
         findings.error(
             "bad-geo",
-            "GeoRestriction has no list of countries as two letters",
-            "mend it in the file",
+            what,
+            "a country is two letters of ISO 3166; mend it in the file",
         );
-        return;
+        return None;
     }
     let countries = plain(&list.join(", "));
-    let (geo, who) = match said(&restriction.restriction_type) {
-        None | Some("none") => return,
-        Some("whitelist") => (
-            Geo {
-                allow: list,
-                deny: Vec::new(),
-            },
-            format!("only visitors from {countries} were let in"),
-        ),
-        Some("blacklist") => (
-            Geo {
-                allow: Vec::new(),
-                deny: list,
-            },
-            format!("visitors from {countries} were kept out"),
-        ),
-        Some(other) => {
+    let mut geo = Geo {
+        allow: Vec::new(),
+        deny: Vec::new(),
+    };
+    match kind {
+        "whitelist" => {
+            geo.allow = list;
+            Some((geo, format!("only visitors from {countries} were let in")))
+        }
+        "blacklist" => {
+            geo.deny = list;
+            Some((geo, format!("visitors from {countries} were kept out")))
+        }
+        other => {
             let what = format!("GeoRestriction is of the unknown type `{}`", plain(other));
             findings.error("bad-geo", what, "it is none, whitelist or blacklist");
-            return;
+            None
         }
+    }
+}
+
+fn countries(distribution: &Distribution, wishes: &Wishes, whole: &mut Whole, findings: &mut Findings) {
+    let Some((geo, who)) = restriction(distribution, findings) else {
+        return;
     };
     if let Some(file) = &wishes.geo_database {
         whole.geo = Some(geo);
@@ -120,11 +129,12 @@ fn countries(distribution: &Distribution, wishes: &Wishes, whole: &mut Whole, fi
     }
 }
 
-/// Whether a behaviour asks for signed addresses or cookies. A list that is switched off counts too: better closed than open.
+/// Whether a behaviour asks for signed addresses or cookies. A list that is switched off counts too, and one that somebody cut: better closed
+/// than open.
 pub(super) fn asks_for_signatures(behaviour: &Behaviour) -> bool {
     [&behaviour.trusted_key_groups, &behaviour.trusted_signers]
         .iter()
-        .any(|list| list.enabled || !list.items.is_empty())
+        .any(|list| list.enabled || !list.items.is_empty() || list.miscounts())
 }
 
 /// The key groups that routes have named so far, over all distributions.
@@ -167,7 +177,7 @@ impl KeyGroups {
         for id in &signers.items {
             signed.push(self.signer(id, number, findings));
         }
-        if signed.is_empty() && (groups.enabled || signers.enabled) {
+        if signed.is_empty() && asks_for_signatures(behaviour) {
             signed.push(self.nobody());
             findings.at(
                 number,
@@ -218,6 +228,18 @@ impl KeyGroups {
             .filter_map(|key| Some((key.clone(), policies.public_keys.get(key)?.clone())))
             .collect();
         let (wanted, given) = (group.map(|group| group.keys.len()), keys.len());
+        if given > KEYS_MAX {
+            findings.at(
+                number,
+                Severity::Error,
+                "too-many",
+                format!(
+                    "key group `{}` has {given} keys; Banyan takes {KEYS_MAX}",
+                    plain(id)
+                ),
+                "take out those that sign nothing any more",
+            );
+        }
         let called = group
             .map(|group| group.name.as_str())
             .filter(|name| !name.is_empty());

@@ -11,6 +11,7 @@ use super::{
     policy::{CacheShape, KeyGroup, Policies, RequestShape, ResponseConfig, ResponsePolicy},
     shape::Distribution,
 };
+use crate::policy::signed::{PublicKey, is_id};
 
 /// What was found.
 #[derive(Debug, Default)]
@@ -75,6 +76,7 @@ pub(super) fn read(source: Source, files: &[Input], policies: &[Input], findings
 
 /// One document, or a list of several that stand one after another, as `>>` puts them into a file.
 fn documents(text: &str) -> Result<Value, serde_json::Error> {
+    let text = text.strip_prefix('\u{feff}').unwrap_or(text); // some editors write it
     let mut all = serde_json::Deserializer::from_str(text)
         .into_iter()
         .collect::<Result<Vec<Value>, _>>()?;
@@ -266,14 +268,19 @@ impl Reader<'_> {
 
     // === what both have ===
 
-    /// `what` names it in the error. The error never holds a header's value, whose type takes anything.
+    /// `what` names it in the error. The error never holds a value, which may be one that nobody should see.
     fn typed<T: DeserializeOwned>(&mut self, value: &Value, what: &str) -> Option<T> {
         match T::deserialize(value) {
             Ok(typed) => Some(typed),
             Err(error) => {
+                let place = match place::<T>(value) {
+                    Some(place) => format!(" at {}", plain(&place)),
+                    None => String::new(),
+                };
+                let error = without_value(&error.to_string());
                 self.findings.error(
                     "bad-shape",
-                    plain(&format!("{what} can't be read: {error}")),
+                    plain(&format!("{what} can't be read{place}: {error}")),
                     "give what the command line printed, as it is",
                 );
                 None
@@ -314,20 +321,19 @@ impl Reader<'_> {
     /// A key becomes a file and a key in a table, so both must be what they should.
     fn public_key(&mut self, id: String, pem: Option<&str>) {
         let Some(pem) = pem else { return };
-        let plain_id = !id.is_empty() && id.len() <= 64 && id.bytes().all(|b| b.is_ascii_alphanumeric());
-        if plain_id && pem.trim_start().starts_with("-----BEGIN PUBLIC KEY-----") && pem.len() < PEM_BYTES_MAX
-        {
-            self.found.policies.public_keys.insert(id, pem.to_owned());
-        } else {
-            self.findings.warning(
-                "bad-key",
-                format!(
-                    "public key `{}` is not a PEM public key; it is not used",
-                    plain(&id)
-                ),
-                "give what `aws cloudfront get-public-key` prints",
-            );
-        }
+        let why = match PublicKey::from_pem(pem.as_bytes()) {
+            Ok(_) if is_id(&id) => {
+                self.found.policies.public_keys.insert(id, pem.to_owned());
+                return;
+            }
+            Ok(_) => "its id is none".to_owned(),
+            Err(why) => why.to_string(),
+        };
+        self.findings.warning(
+            "bad-key",
+            format!("public key `{}` is not used: {why}", plain(&id)),
+            "give what `aws cloudfront get-public-key` prints",
+        );
     }
 
     fn function(&mut self, arn: Option<&str>, comment: Option<&str>) {
@@ -338,8 +344,62 @@ impl Reader<'_> {
     }
 }
 
+/// What an error says, without the text that stands where something else should.
+fn without_value(error: &str) -> String {
+    match (error.split_once("string \""), error.rsplit_once("\", expected")) {
+        (Some((start, _)), Some((_, end))) => format!("{start}text, expected{end}"),
+        _ => error.to_owned(),
+    }
+}
+
+/// Where a value is that keeps `value` from being read, as a JSON pointer: the innermost one without which it could be. `None` when there
+/// are several, or when the search would take too long.
+fn place<T: DeserializeOwned>(value: &Value) -> Option<String> {
+    let mut path = String::new();
+    let mut tries = size(value)
+        .checked_sub(1)
+        .and_then(|size| PLACE_WORK_MAX.checked_div(size))?;
+    loop {
+        let children: Vec<String> = match value.pointer(&path)? {
+            Value::Object(table) => table
+                .keys()
+                .map(|key| key.replace('~', "~0").replace('/', "~1"))
+                .collect(),
+            Value::Array(list) => (0..list.len()).map(|at| at.to_string()).collect(),
+            _ => Vec::new(),
+        };
+        let mut guilty = None;
+        for child in children {
+            tries = tries.checked_sub(1)?;
+            let mut without = value.clone();
+            match without.pointer_mut(&path)? {
+                Value::Object(table) => drop(table.remove(&child.replace("~1", "/").replace("~0", "~"))),
+                Value::Array(list) => drop(list.remove(child.parse().ok()?)),
+                _ => {}
+            }
+            if T::deserialize(&without).is_ok() {
+                guilty = Some(child);
+                break;
+            }
+        }
+        match guilty {
+            Some(child) => path = format!("{path}/{child}"),
+            None => return Some(path).filter(|path| !path.is_empty()),
+        }
+    }
+}
+
+/// How many values there are in a value, itself too.
+fn size(value: &Value) -> usize {
+    1 + match value {
+        Value::Array(list) => list.iter().map(size).sum(),
+        Value::Object(table) => table.values().map(size).sum(),
+        _ => 0,
+    }
+}
+
+/// Values that are copied in search of one that is wrong: a second's work.
+const PLACE_WORK_MAX: usize = 5_000_000;
+
 /// Nobody nests modules like this; a hostile file might.
 const MODULES_DEPTH_MAX: usize = 32;
-
-/// An RSA key of 4,096 bits takes 800 bytes.
-const PEM_BYTES_MAX: usize = 10_000;

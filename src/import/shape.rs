@@ -255,6 +255,8 @@ pub(super) struct ErrorResponse {
     pub(super) response_page_path: Option<String>,
     #[serde(alias = "response_code")]
     pub(super) response_code: Number,
+    #[serde(rename = "ErrorCachingMinTTL", alias = "error_caching_min_ttl")]
+    pub(super) error_caching_min_ttl: Number,
 }
 
 #[derive(Debug, Clone, Default, Deserialize)]

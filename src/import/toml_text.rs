@@ -61,6 +61,7 @@ pub(super) fn key(name: &str) -> String {
 
 /// Seconds as people write them: `"60s"`, `"10m"`, `"365d"`.
 pub(super) fn duration(seconds: u64) -> String {
+    let seconds = seconds.min(SECONDS_MAX);
     let units = [(86_400, 'd'), (3_600, 'h'), (60, 'm')];
     let fitting = units
         .iter()
@@ -70,3 +71,6 @@ pub(super) fn duration(seconds: u64) -> String {
         None => format!("\"{seconds}s\""),
     }
 }
+
+/// Ten years: no longer duration can be written, and none means more.
+const SECONDS_MAX: u64 = 3_650 * 86_400;

@@ -10,10 +10,10 @@ use super::{
     plan::{Backend, Route, SecretField, Squad, Told},
     protect::{self, KeyGroups},
     read::{Found, Printed},
-    shape::{Behaviour, said},
-    whole,
+    shape::{Behaviour, Distribution, said},
+    together, whole,
 };
-use crate::route::{Pattern, host_takes};
+use crate::{policy::request::check_path, route::Pattern};
 
 /// All distributions, in the order in which their routes are tried.
 pub(super) fn all(found: &Found, wishes: &Wishes, findings: &mut Findings) -> Vec<Squad> {
@@ -40,11 +40,12 @@ pub(super) fn all(found: &Found, wishes: &Wishes, findings: &mut Findings) -> Ve
     for one in &printed {
         let overlaps = printed
             .iter()
-            .any(|other| !std::ptr::eq(*one, *other) && overlap(&hosts(one), &hosts(other)));
+            .any(|other| !std::ptr::eq(*one, *other) && together::overlap(&hosts(one), &hosts(other)));
         squads.push(making.squad(one, printed.len() > 1, overlaps));
     }
     let secrets = making.secrets;
-    apart(&squads, findings);
+    together::apart(&squads, findings);
+    together::fits(&squads, findings);
     name_variables(&mut squads, &secrets);
     squads
 }
@@ -76,23 +77,7 @@ impl Making<'_> {
         let title = title(printed, &hosts);
         self.findings.turn_to(&title);
         whole::tell(config, self.findings);
-        if hosts.is_empty() && several {
-            self.findings.error(
-                "no-host",
-                "the distribution has no alias, and its own name is not in the file: nothing tells it apart from the others",
-                "give what `aws cloudfront get-distribution` prints, or import it alone",
-            );
-        } else if config.aliases.items.is_empty() {
-            self.findings.warning(
-                "no-alias",
-                "the distribution has no alias, so no host name of yours",
-                "write the names that visitors use into `hosts` of banyan.toml",
-            );
-        }
-        if hosts.iter().any(|host| !is_host(host)) {
-            self.findings
-                .error("bad-alias", "an alias is no host name", "mend it in the file");
-        }
+        self.tell_hosts(config, &hosts, several);
         let whole = protect::whole(config, self.wishes, self.findings);
         let mut backends = Backends::new(config);
         let (mut routes, mut told) = (Vec::new(), Vec::new());
@@ -125,7 +110,7 @@ impl Making<'_> {
         }
         let apis: Vec<String> = told.iter().filter(|one| is_api(one)).map(shown).collect();
         let errors = whole::error_pages(config, &apis, self.findings);
-        backends.tell_unused(self.findings);
+        backends.tell_odd(self.findings);
         self.secrets.append(&mut backends.secrets);
         Squad {
             name: self.squads.claim(hosts.first().unwrap_or(&title), "imported"),
@@ -146,7 +131,28 @@ impl Making<'_> {
         }
     }
 
-    fn numbered<'d>(&mut self, config: &'d super::shape::Distribution) -> Vec<Numbered<'d>> {
+    /// What there is to say of the names that a distribution answers for.
+    fn tell_hosts(&mut self, config: &Distribution, hosts: &[String], several: bool) {
+        if hosts.is_empty() && several {
+            self.findings.error(
+                "no-host",
+                "the distribution has no alias, and its own name is not in the file: nothing tells it apart from the others",
+                "give what `aws cloudfront get-distribution` prints, or import it alone",
+            );
+        } else if config.aliases.items.is_empty() {
+            self.findings.warning(
+                "no-alias",
+                "the distribution has no alias, so no host name of yours",
+                "write the names that visitors use into `hosts` of banyan.toml",
+            );
+        }
+        if hosts.iter().any(|host| !is_host(host)) {
+            self.findings
+                .error("bad-alias", "an alias is no host name", "mend it in the file");
+        }
+    }
+
+    fn numbered<'d>(&mut self, config: &'d Distribution) -> Vec<Numbered<'d>> {
         let listed = &config.cache_behaviors.items;
         if listed.len() > BEHAVIOURS_MAX {
             self.findings.error(
@@ -186,9 +192,7 @@ impl Making<'_> {
     fn root_object(&mut self, object: Option<&str>, routes: &mut Vec<Route>, told: &[Told]) {
         let Some(object) = object else { return };
         let path = format!("/{}", object.trim_start_matches('/'));
-        let plain_path = crate::route::canonical(&path, crate::route::EncodedSlash::Refuse)
-            .is_ok_and(|same| same == path.as_str());
-        if !plain_path {
+        if check_path(&path).is_err() {
             let what = format!("the default root object `{}` is not a plain path", plain(object));
             self.findings.error("bad-path", what, "mend it in the file");
             return;
@@ -294,38 +298,6 @@ fn title(printed: &Printed, hosts: &[String]) -> String {
     plain(hosts.first().map(String::as_str).or(id).unwrap_or(&printed.file))
 }
 
-/// Whether some name is one of both.
-fn overlap(a: &[String], b: &[String]) -> bool {
-    a.iter().any(|one| {
-        b.iter()
-            .any(|other| host_takes(one, other) || host_takes(other, one))
-    })
-}
-
-/// No name may lead to two distributions, but by a `*.` that stands after it.
-fn apart(squads: &[Squad], findings: &mut Findings) {
-    for (at, squad) in squads.iter().enumerate() {
-        for earlier in squads.get(..at).unwrap_or_default() {
-            for host in &squad.hosts {
-                let taken = earlier.hosts.iter().find(|wide| host_takes(wide, host));
-                if let Some(wide) = taken {
-                    findings.turn_to(&squad.title);
-                    findings.error(
-                        "same-host",
-                        format!(
-                            "`{}` is also taken by `{}` of {}",
-                            plain(host),
-                            plain(wide),
-                            earlier.title
-                        ),
-                        "import the two into folders of their own",
-                    );
-                }
-            }
-        }
-    }
-}
-
 /// Gives each different value of a field a variable: by the field's name alone where all values are the same.
 fn name_variables(squads: &mut [Squad], secrets: &[SecretField]) {
     let mut named: Vec<(&SecretField, String)> = Vec::new();
@@ -342,7 +314,8 @@ fn name_variables(squads: &mut [Squad], secrets: &[SecretField]) {
                     .iter()
                     .filter(same_field)
                     .all(|other| other.value == secret.value);
-                let text = if alone {
+                // a variable such as PATH is somebody else's
+                let text = if alone && secret.field.contains('-') {
                     variable(&[&secret.field])
                 } else {
                     variable(&[&secret.backend, &secret.field])

@@ -5,9 +5,9 @@ use super::{
     list::List,
     names::plain,
     plan::ErrorPage,
-    shape::{Distribution, said, unknown},
+    shape::{Distribution, ErrorResponse, said, unknown},
 };
-use crate::route::{EncodedSlash, canonical};
+use crate::policy::request::check_path;
 
 /// Tells what is not carried over of the whole distribution.
 pub(super) fn tell(distribution: &Distribution, findings: &mut Findings) {
@@ -16,6 +16,7 @@ pub(super) fn tell(distribution: &Distribution, findings: &mut Findings) {
     protection(distribution, findings);
     logs(distribution, findings);
     counts(distribution, findings);
+    behaviour_counts(distribution, findings);
     let lost = unknown(&distribution.others, &IDLE);
     if !lost.is_empty() {
         findings.warning(
@@ -144,19 +145,22 @@ fn logs(distribution: &Distribution, findings: &mut Findings) {
     }
 }
 
-fn counts(distribution: &Distribution, findings: &mut Findings) {
-    let mut count = |name: &str, wrong: bool| {
-        if wrong {
-            findings.warning(
-                "quantity",
-                format!("{name} says another Quantity than it has items"),
-                "make sure that nobody cut the file",
-            );
-        }
-    };
-    fn wrong<T>(list: &List<T>) -> bool {
-        list.miscounts()
+fn wrong<T>(list: &List<T>) -> bool {
+    list.miscounts()
+}
+
+fn tell_count(name: &str, wrong: bool, findings: &mut Findings) {
+    if wrong {
+        findings.warning(
+            "quantity",
+            format!("{name} says another Quantity than it has items"),
+            "make sure that nobody cut the file",
+        );
     }
+}
+
+fn counts(distribution: &Distribution, findings: &mut Findings) {
+    let mut count = |name: &str, wrong: bool| tell_count(name, wrong, findings);
     count("Aliases", wrong(&distribution.aliases));
     count("Origins", wrong(&distribution.origins));
     count("OriginGroups", wrong(&distribution.origin_groups));
@@ -181,6 +185,21 @@ fn counts(distribution: &Distribution, findings: &mut Findings) {
             wrong(&origin.custom_headers),
         );
     }
+    for group in &distribution.origin_groups.items {
+        let id = plain(said(&group.id).unwrap_or_default());
+        let statuses = group
+            .failover_criteria
+            .get()
+            .is_some_and(|all| wrong(&all.status_codes));
+        count(
+            &format!("Members or StatusCodes of group `{id}`"),
+            statuses || wrong(&group.members),
+        );
+    }
+}
+
+fn behaviour_counts(distribution: &Distribution, findings: &mut Findings) {
+    let mut count = |name: &str, wrong: bool| tell_count(name, wrong, findings);
     let default = distribution.default_cache_behavior.get();
     for behaviour in distribution.cache_behaviors.items.iter().chain(default) {
         let pattern = plain(said(&behaviour.path_pattern).unwrap_or("*"));
@@ -191,6 +210,14 @@ fn counts(distribution: &Distribution, findings: &mut Findings) {
         count(
             &format!("TrustedKeyGroups of `{pattern}`"),
             wrong(&behaviour.trusted_key_groups),
+        );
+        count(
+            &format!("TrustedSigners of `{pattern}`"),
+            wrong(&behaviour.trusted_signers),
+        );
+        count(
+            &format!("LambdaFunctionAssociations of `{pattern}`"),
+            wrong(&behaviour.lambda_function_associations),
         );
         count(
             &format!("FunctionAssociations of `{pattern}`"),
@@ -206,6 +233,7 @@ pub(super) fn error_pages(
     findings: &mut Findings,
 ) -> Vec<ErrorPage> {
     let mut pages: Vec<ErrorPage> = Vec::new();
+    let mut kept: Vec<String> = Vec::new();
     for response in &distribution.custom_error_responses.items {
         let code = response.error_code.0.and_then(|code| u16::try_from(code).ok());
         let Some(code) = code.filter(|code| (400..=599).contains(code)) else {
@@ -216,24 +244,20 @@ pub(super) fn error_pages(
             );
             continue;
         };
-        let Some(page) = said(&response.response_page_path) else {
-            findings.note(
-                "error-caching",
-                format!("for {code} the file only says how long the error is kept"),
-                "nothing: Banyan keeps no errors",
-            );
-            continue;
-        };
-        if !canonical(page, EncodedSlash::Refuse).is_ok_and(|same| same == page) {
-            findings.error(
-                "bad-path",
-                format!("the error page `{}` is not a plain path", plain(page)),
-                "it starts with `/`; mend it in the file",
+        if let Some(seconds) = response.error_caching_min_ttl.0.filter(|seconds| *seconds > 0) {
+            kept.push(format!("{code} for {seconds} s"));
+        }
+        if pages.iter().any(|one| one.status.contains(&code)) {
+            findings.warning(
+                "error-pages",
+                format!("{code} has two error pages; the first is written"),
+                "take one out",
             );
             continue;
         }
-        let answer = response.response_code.0.and_then(|code| u16::try_from(code).ok());
-        let answer_status = answer.filter(|status| *status != code);
+        let Some((page, answer_status)) = error_page(code, response, findings) else {
+            continue;
+        };
         let same = pages
             .iter_mut()
             .find(|one| one.page == page && one.answer_status == answer_status && answer_status.is_some());
@@ -246,6 +270,13 @@ pub(super) fn error_pages(
             }),
         }
     }
+    if !kept.is_empty() {
+        findings.note(
+            "error-caching",
+            format!("CloudFront kept errors: {}", kept.join(", ")),
+            "nothing: Banyan keeps none, so a backend that is back is seen at once; `limits` keep it from being overrun",
+        );
+    }
     if !pages.is_empty() && !apis.is_empty() {
         findings.warning(
             "error-pages",
@@ -257,6 +288,40 @@ pub(super) fn error_pages(
         );
     }
     pages
+}
+
+/// The page for an error, and the status that it is answered with, if that is another.
+fn error_page<'r>(
+    code: u16,
+    response: &'r ErrorResponse,
+    findings: &mut Findings,
+) -> Option<(&'r str, Option<u16>)> {
+    let page = said(&response.response_page_path)?;
+    if check_path(page).is_err() || page.starts_with("/.banyan") {
+        findings.error(
+            "bad-path",
+            format!("the error page `{}` is not a plain path", plain(page)),
+            "it starts with `/`; mend it in the file",
+        );
+        return None;
+    }
+    let answer = response
+        .response_code
+        .0
+        .filter(|status| *status != u64::from(code));
+    let status = answer.and_then(|status| u16::try_from(status).ok());
+    if answer.is_some() && !status.is_some_and(|status| status == 200 || (400..=599).contains(&status)) {
+        findings.error(
+            "bad-status",
+            format!(
+                "the error page for {code} is answered with {}",
+                answer.unwrap_or_default()
+            ),
+            "it is 200, or 400 to 599; mend it in the file",
+        );
+        return None;
+    }
+    Some((page, status))
 }
 
 /// Keys that change nothing for an edge that isn't AWS's, and what Terraform adds.

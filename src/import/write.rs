@@ -95,9 +95,10 @@ fn operator(squads: &[Squad], wishes: &Wishes) -> String {
         page.line("[log]");
         page.line("format = \"cloudfront\"");
     }
-    let geo = squads.iter().flat_map(|squad| &squad.routes);
-    let mut geo = geo.filter(|route| route.geo.is_some() || !route.forward.viewer.is_empty());
-    if let (Some(file), Some(_)) = (&wishes.geo_database, geo.next()) {
+    let needs_database = |name: &String| keys::viewer_field(name).is_some_and(|(_, needs)| needs);
+    let mut routes = squads.iter().flat_map(|squad| &squad.routes);
+    let needed = routes.any(|route| route.geo.is_some() || route.forward.viewer.iter().any(needs_database));
+    if let (Some(file), true) = (&wishes.geo_database, needed) {
         page.gap();
         page.comment(
             "Tells which country a visitor is in (GeoRestriction, CloudFront-Viewer-Country and the like).",

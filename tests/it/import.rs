@@ -5,7 +5,10 @@ use std::{fs, path::Path};
 use serde_json::Value;
 use tempfile::TempDir;
 
-use crate::program::{Ran, banyan, run};
+use crate::{
+    mmdb::database,
+    program::{Ran, banyan, run},
+};
 
 const FIXTURES: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/import");
 const SECRET: &str = "replace-me-7f3c";
@@ -240,25 +243,143 @@ fn files_that_are_there_are_kept() {
     );
 }
 
+/// What `banyan check` says of a folder, with a value for each variable.
+fn check(site: &Path) -> Ran {
+    let mut check = banyan(site, &["check"]);
+    let example = fs::read_to_string(site.join(".env.example")).unwrap();
+    for name in example.lines().filter_map(|line| line.strip_suffix('=')) {
+        check.env(name, "a-value");
+    }
+    let output = check.output().unwrap();
+    Ran {
+        code: output.status.code(),
+        out: String::from_utf8_lossy(&output.stdout).into_owned(),
+        err: String::from_utf8_lossy(&output.stderr).into_owned(),
+    }
+}
+
 #[test]
-#[ignore = "until the keys are there"]
 fn what_is_written_passes_the_check() {
     let folder = folder();
-    for (site, accept) in [("open", &["--accept", "every-country"][..]), ("closed", &[])] {
-        let ran = sample(folder.path(), &[&["--out", site], accept].concat());
+    let state = fixture("terraform-sample.json");
+    let with_places = ["--geo-database", "places.mmdb"];
+    for (site, wishes) in [
+        ("open", &["--accept", "every-country"][..]),
+        ("closed", &[]),
+        ("places", &with_places),
+    ] {
+        let terraform = format!("{site}-terraform");
+        let ran = sample(folder.path(), &[&["--out", site], wishes].concat());
         assert_eq!(ran.code, Some(0), "{ran:?}");
-        let mut check = banyan(&folder.path().join(site), &["check"]);
-        let example = fs::read_to_string(folder.path().join(site).join(".env.example")).unwrap();
-        for name in example.lines().filter_map(|line| line.strip_suffix('=')) {
-            check.env(name, "a-value");
+        let of_state = ["import", "terraform", &state, "--out", &terraform];
+        let ran = run(folder.path(), &[&of_state, wishes].concat());
+        assert_eq!(ran.code, Some(0), "{ran:?}");
+        for site in [site, &terraform] {
+            let site = folder.path().join(site);
+            let place = serde_json::json!({"country": {"iso_code": "KP"}});
+            fs::write(
+                site.join("places.mmdb"),
+                database("GeoLite2-Country", &[("81.2.69.0/24", place)]),
+            )
+            .unwrap();
+            let ran = check(&site);
+            assert_eq!(ran.code, Some(0), "{ran:?}");
+            assert!(
+                !ran.err.contains("error[") && ran.out.contains("ok: 15 routes"),
+                "{ran:?}"
+            );
+            assert!(ran.err.contains("warning[no-keys]"), "{ran:?}");
         }
-        let output = check.output().unwrap();
-        let (out, err) = (
-            String::from_utf8_lossy(&output.stdout),
-            String::from_utf8_lossy(&output.stderr),
-        );
-        assert_eq!(output.status.code(), Some(0), "{site}\n{out}\n{err}");
-        assert!(!err.contains("error["), "{site}\n{err}");
-        assert!(out.contains("ok: 15 routes"), "{site}\n{out}\n{err}");
     }
+}
+
+/// What was protected and has no keys answers 403, and what was open doesn't, as `explain` tells it.
+#[test]
+fn what_is_protected_is_closed() {
+    let folder = folder();
+    assert_eq!(
+        sample(folder.path(), &["--accept", "every-country", "--out", "site"]).code,
+        Some(0)
+    );
+    let site = folder.path().join("site");
+    let explained = |path: &str| {
+        let address = format!("https://learn.example.com{path}");
+        let mut explain = banyan(&site, &["explain", &address]);
+        for name in [
+            "SQUAD_COMMUNITY_X_SQUAD",
+            "SQUAD_COURSE_X_SQUAD",
+            "SQUAD_PAYMENT_X_SQUAD",
+            "X_ORIGIN_VERIFY",
+        ] {
+            explain.env(name, "s3cr3t-value");
+        }
+        let output = explain.output().unwrap();
+        let told =
+            String::from_utf8_lossy(&output.stdout).into_owned() + &String::from_utf8_lossy(&output.stderr);
+        assert!(!told.contains("s3cr3t"), "{told}");
+        told
+    };
+    let (closed, open) = (explained("/premium/videos/a.mp4"), explained("/assets/a.css"));
+    assert!(
+        closed.contains("403") && closed.contains("/premium/videos/*"),
+        "{closed}"
+    );
+    assert!(!open.contains("403") && open.contains("static-assets"), "{open}");
+}
+
+#[test]
+fn files_that_are_none_are_told_by_name() {
+    let folder = folder();
+    let put = |name: &str, bytes: &[u8]| fs::write(folder.path().join(name), bytes).unwrap();
+    put("empty.json", b"");
+    put(
+        "cut.json",
+        &fs::read(fixture("cloudfront-sample.json")).unwrap()[..5_000],
+    );
+    put("utf16.json", b"\xff\xfe{\0}\0");
+    put("state.json", &fs::read(fixture("terraform-sample.json")).unwrap());
+    fs::create_dir(folder.path().join("folder.json")).unwrap();
+    let huge = fs::File::create(folder.path().join("huge.json")).unwrap();
+    huge.set_len(64 * 1024 * 1024 + 1).unwrap();
+    for (name, says) in [
+        ("empty.json", "error no-distribution: there is no distribution"),
+        ("cut.json", "error no-json: this is not JSON: EOF while parsing"),
+        ("utf16.json", "it is not UTF-8, byte 0"),
+        ("state.json", "error no-distribution"),
+        ("folder.json", "directory"),
+        ("huge.json", "it is longer than 67108864 bytes"),
+        ("nowhere.json", "No such file"),
+    ] {
+        let ran = run(folder.path(), &["import", "cloudfront", name, "--out", "site"]);
+        let told = format!("{}{}", ran.out, ran.err);
+        assert_eq!(ran.code, Some(1), "{ran:?}");
+        assert!(told.contains(name) && told.contains(says), "{told}");
+        assert!(!folder.path().join("site").exists(), "{name}");
+    }
+    let aws = fixture("cloudfront-sample.json");
+    let ran = run(folder.path(), &["import", "terraform", &aws, "--out", "site"]);
+    assert!(
+        ran.code == Some(1) && ran.out.contains("error no-state"),
+        "{ran:?}"
+    );
+}
+
+#[test]
+fn nothing_is_written_through_links_or_into_files() {
+    let folder = folder();
+    let site = folder.path().join("site");
+    fs::create_dir(&site).unwrap();
+    std::os::unix::fs::symlink(folder.path().join("elsewhere"), site.join("banyan.toml")).unwrap();
+    let ran = sample(folder.path(), &["--out", "site"]);
+    assert!(
+        ran.code == Some(1) && ran.err.contains("banyan.toml already"),
+        "{ran:?}"
+    );
+    assert!(!folder.path().join("elsewhere").exists());
+    fs::write(folder.path().join("a-file"), "mine").unwrap();
+    for wishes in [&["--out", "a-file"][..], &["--out", "a-file", "--overwrite"]] {
+        let ran = sample(folder.path(), wishes);
+        assert!(ran.code == Some(1) && ran.err.contains("a-file"), "{ran:?}");
+    }
+    assert_eq!(fs::read_to_string(folder.path().join("a-file")).unwrap(), "mine");
 }

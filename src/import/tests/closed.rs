@@ -3,7 +3,7 @@
 use serde_json::json;
 
 use super::{behaviour, changed, distribution, file, kinds, made, made_with, routes, warned, with};
-use crate::import::{Accepted, Wishes, finding::Severity};
+use crate::import::{Accepted, Wishes, checked_tests::PEM, finding::Severity};
 
 const KEY_GROUP: &str = "8d2c5c1e-1111-4a5b-9c3d-aaaabbbbcccc";
 
@@ -20,7 +20,7 @@ fn protected_content_is_closed_until_there_are_keys() {
     assert!(routes(&imported).contains(&format!("[routes.signed]\nkeys = [\"{group}\"]\n")));
     assert!(file(&imported, "banyan.toml").contains(&format!("[key_groups.{group}]\n")));
 
-    let pem = "-----BEGIN PUBLIC KEY-----\nMFkw\n-----END PUBLIC KEY-----\n";
+    let pem = PEM;
     let policies = [
         json!({"KeyGroup": {"Id": KEY_GROUP, "KeyGroupConfig": {"Name": "videos", "Items": ["K2JCJMDEHXQW5F"]}}}),
         json!({"PublicKey": {"Id": "K2JCJMDEHXQW5F", "PublicKeyConfig": {"EncodedKey": pem}}}),
@@ -186,4 +186,66 @@ fn texts_stay_what_they_are() {
     assert_eq!(routes.lines().filter(|line| *line == "[[routes]]").count(), 2);
     assert!(!imported.report.to_string().contains('\u{1b}'));
     assert!(kinds(&imported, Severity::Warning).contains(&"fixed-header"));
+}
+
+/// What somebody cut or left half is closed, not open.
+#[test]
+fn half_a_protection_is_a_whole_one() {
+    for odd in [
+        json!({"Enabled": false, "Quantity": 1}),
+        json!({"Quantity": 2, "Items": ["g"]}),
+    ] {
+        let one = with(behaviour("/v/*", "one"), "/TrustedKeyGroups", odd.clone());
+        let imported = made(&distribution(&[one]));
+        assert!(
+            routes(&imported).contains("[routes.signed]\nkeys = [\""),
+            "{odd} is open"
+        );
+    }
+    let untyped = changed("/Restrictions", json!({"GeoRestriction": {"Items": ["AT"]}}));
+    assert_eq!(kinds(&made(&untyped), Severity::Error), ["bad-geo"]);
+    let nowhere = changed(
+        "/Restrictions",
+        json!({"GeoRestriction": {"RestrictionType": "whitelist", "Items": ["UK"]}}),
+    );
+    assert_eq!(kinds(&made(&nowhere), Severity::Error), ["bad-geo"]);
+    let mtls = changed("/ViewerMtlsConfig", json!({"TrustStoreConfig": {}}));
+    assert!(routes(&made(&mtls)).contains("keys = [\"nobody\"]"));
+}
+
+/// A secret that stands where something else should is in no error.
+#[test]
+fn no_error_tells_a_value() {
+    for (pointer, value, place) in [
+        (
+            "/Origins/Items/0/CustomHeaders",
+            json!("s3cr3t-9f1"),
+            "/Origins/Items/0/CustomHeaders",
+        ),
+        (
+            "/Origins/Items/1/CustomHeaders",
+            json!({"Items": ["s3cr3t-9f1"]}),
+            "/Origins/Items/1/CustomHeaders/Items/0",
+        ),
+        (
+            "/Origins/Items/1/ConnectionTimeout",
+            json!("s3cr3t-9f1"),
+            "/Origins/Items/1/ConnectionTimeout",
+        ),
+        (
+            "/DefaultCacheBehavior/Compress",
+            json!("s3cr3t-9f1\", expected"),
+            "/DefaultCacheBehavior/Compress",
+        ),
+    ] {
+        let imported = made(&changed(pointer, value));
+        let told = imported.report.to_string();
+        assert!(!told.contains("s3cr3t") && imported.files.is_empty(), "{told}");
+        assert!(
+            told.contains(&format!(
+                "given.json\n  [1] error bad-shape: the distribution can't be read at {place}: "
+            )),
+            "{told}"
+        );
+    }
 }

@@ -1,5 +1,6 @@
 //! What is made of distributions, in every shape that they are printed in.
 
+mod attacks;
 mod closed;
 mod findings;
 

@@ -81,7 +81,7 @@ pub(super) const LAYERS: [(&str, &[&str]); 28] = [
             "route", "snapshot", "stream", "tls", "visitor", "wire",
         ],
     ),
-    ("import", &["name", "route"]),
+    ("import", &["backend", "name", "policy", "route"]),
     ("demo", &[]),
     // The only places where planes meet.
     (
