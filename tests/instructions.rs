@@ -153,6 +153,7 @@ fn lookups(site: &Snapshot, path: &str, route: &str, times: u32) {
         host: "www.example.com",
         target: path,
         headers: &headers,
+        client: None,
         credential: Credential::Fields(&tokens),
         entropy: [3; 16],
     };

@@ -55,7 +55,7 @@ pub(super) const LAYERS: [(&str, &[&str]); 27] = [
     (
         "config",
         &[
-            "backend", "flag", "gate", "limits", "name", "policy", "route", "visitor",
+            "backend", "clock", "flag", "gate", "limits", "name", "policy", "route", "visitor",
         ],
     ),
     (
