@@ -39,7 +39,8 @@ pub(super) struct FlagFile {
     /// What everyone gets whom no rule and no rollout wants; the safe side.
     #[schemars(required, extend("x-required" = true))]
     default: Option<Spot<String>>,
-    /// Whose id layer and rollout go by: `visitor`, the cookie's, or `user`, the signed-in user's (others get the default).
+    /// Whose id layer and rollout go by: `visitor`, the cookie's, or `user`, the signed-in user's (others get the default). Without it
+    /// `visitor`.
     identity: Option<Spot<IdentityFile>>,
     /// Flags that must have another variant than their default, or named variants; else everyone gets the default.
     requires: RequiresFile,

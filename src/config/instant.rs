@@ -1,6 +1,5 @@
 //! A moment as TOML writes it: date, time and offset.
 
-use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::{Deserialize, Deserializer};
 use toml::value::{Datetime, Offset};
 
@@ -48,17 +47,5 @@ impl<'de> Deserialize<'de> for Instant {
                 "write date, time and offset: 2026-12-01T08:00:00Z, or 2026-12-01T17:00:00+09:00",
             )
         })
-    }
-}
-
-impl JsonSchema for Instant {
-    fn inline_schema() -> bool {
-        true
-    }
-    fn schema_name() -> std::borrow::Cow<'static, str> {
-        "Instant".into()
-    }
-    fn json_schema(_: &mut SchemaGenerator) -> Schema {
-        json_schema!({ "type": "string", "format": "date-time" })
     }
 }

@@ -221,3 +221,7 @@ fn at_layer<'r>(
     let span = part.layer.clone().unwrap_or_else(|| report.line_span(1));
     Some((report, span))
 }
+
+#[cfg(test)]
+#[path = "layers_tests.rs"]
+mod tests;

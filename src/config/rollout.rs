@@ -4,7 +4,7 @@ use std::fmt;
 
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::{
-    Deserialize, Deserializer, Serialize,
+    Deserialize, Deserializer,
     de::{MapAccess, Visitor},
 };
 
@@ -42,7 +42,7 @@ struct PointFile {
 }
 
 /// What is between two points of the schedule.
-#[derive(Debug, Clone, Copy, Default, Deserialize, Serialize, JsonSchema)]
+#[derive(Debug, Clone, Copy, Default, Deserialize)]
 #[serde(rename_all = "lowercase")]
 enum ShapeFile {
     /// The earlier one's shares.
@@ -168,10 +168,6 @@ impl JsonSchema for RolloutFile {
     }
     fn json_schema(generator: &mut SchemaGenerator) -> Schema {
         let share = generator.subschema_for::<Share>();
-        let (at, shape) = (
-            generator.subschema_for::<Instant>(),
-            generator.subschema_for::<ShapeFile>(),
-        );
         json_schema!({
             "description": "Variants with their shares in percent; what is left is the default's.",
             "type": "object",
@@ -187,7 +183,7 @@ impl JsonSchema for RolloutFile {
                 },
                 "shape": {
                     "description": "What is between two points of the schedule: the earlier one's shares, or those on the straight line from one to the other.",
-                    "allOf": [shape],
+                    "enum": ["steps", "linear"],
                     "default": "steps"
                 },
                 "schedule": {
@@ -198,7 +194,7 @@ impl JsonSchema for RolloutFile {
                         "description": "Variants with their shares in percent from a moment on; one that isn't named keeps its share.",
                         "properties": { "at": {
                             "description": "From when on: date, time and offset.",
-                            "allOf": [at]
+                            "type": "string", "format": "date-time"
                         } },
                         "required": ["at"],
                         "additionalProperties": share
