@@ -34,6 +34,18 @@ serve = "new"
 new = 30.0
 "#;
 
+const ROLLOUT: &str = r#"
+variants = ["legacy", "new"]
+default = "legacy"
+[rollout]
+new = 30.0
+"#;
+
+/// Flags that the route `/twenty/*` asks.
+pub(super) const TWENTY: usize = 20;
+/// Flags that no route asks.
+const UNUSED: usize = 200;
+
 /// The routes that every site has.
 const ALWAYS: &str = r#"
 squad = "all"
@@ -73,13 +85,26 @@ pub(super) fn template(at: usize) -> String {
 /// The files of a site with these path rules, as TOML, beside the routes that every site has.
 pub(super) fn of_rules(rules: impl Iterator<Item = String>) -> Sources {
     let mut routes = ALWAYS.to_owned();
+    let twenty: Vec<String> = (0..TWENTY).map(|at| format!("\"twenty-{at}\"")).collect();
+    let twenty = twenty.join(", ");
+    let _ = write!(
+        routes,
+        "[[routes]]\npath = \"/twenty/*\"\nbackend = \"legacy\"\nflags = [{twenty}]\n"
+    );
     for rule in rules {
         let _ = write!(routes, "[[routes]]\n{rule}\nbackend = \"new\"\n");
     }
-    Sources::empty("/site")
+    let mut sources = Sources::empty("/site")
         .with("banyan.toml", OPERATOR)
         .with("flags/moving.toml", FLAG)
-        .with("routes/all.toml", &routes)
+        .with("routes/all.toml", &routes);
+    for at in 0..TWENTY {
+        sources.insert(&format!("flags/twenty-{at}.toml"), ROLLOUT);
+    }
+    for at in 0..UNUSED {
+        sources.insert(&format!("flags/unused-{at}.toml"), FLAG);
+    }
+    sources
 }
 
 /// Reads a site, as a start and every reload do.

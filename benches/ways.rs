@@ -36,19 +36,22 @@ pub(super) enum Way {
     Pattern,
     /// A route with a flag, asked by a visitor with a good cookie.
     Flagged,
+    /// A route that asks twenty flags with rollouts, asked by a visitor with a good cookie.
+    Twenty,
     /// A route for people who are signed in, asked with a token that was seen before.
     SignedIn,
 }
 
 impl Way {
     /// Every way.
-    pub(super) const ALL: [Self; 7] = [
+    pub(super) const ALL: [Self; 8] = [
         Self::Exact,
         Self::Slug,
         Self::Rest,
         Self::CatchAll,
         Self::Pattern,
         Self::Flagged,
+        Self::Twenty,
         Self::SignedIn,
     ];
 
@@ -61,6 +64,7 @@ impl Way {
             Self::CatchAll => "catch-all",
             Self::Pattern => "pattern",
             Self::Flagged => "flagged",
+            Self::Twenty => "twenty",
             Self::SignedIn => "signed-in",
         }
     }
@@ -103,6 +107,7 @@ impl Way {
                 )
             }
             Self::Flagged => ("/moving/learn-rust".to_owned(), "/moving/{slug}".to_owned()),
+            Self::Twenty => ("/twenty/learn-rust".to_owned(), "/twenty/*".to_owned()),
             Self::SignedIn => ("/account/orders".to_owned(), "/account/*".to_owned()),
         }
     }
@@ -127,7 +132,7 @@ impl<'s> Asking<'s> {
         let (path, route) = way.path(count);
         let mut headers = browser();
         match way {
-            Way::Flagged => {
+            Way::Flagged | Way::Twenty => {
                 let visitor = site.visitors.mint([9; 16], NOW);
                 let cookie = site.visitors.set_cookie(&visitor, NOW);
                 let pair = cookie.to_str().ok().and_then(|cookie| cookie.split(';').next());
@@ -148,7 +153,8 @@ impl<'s> Asking<'s> {
         let decision = asking.decide();
         let rule = site.rule(decision.route).expect("its rule");
         assert_eq!(&*rule.name, route, "{path} went elsewhere");
-        assert_eq!(decision.visitor.is_some(), way == Way::Flagged);
+        let is_flagged = matches!(way, Way::Flagged | Way::Twenty);
+        assert_eq!(decision.visitor.is_some(), is_flagged);
         assert_eq!(decision.identity.is_some(), way == Way::SignedIn);
         drop(decision);
         asking

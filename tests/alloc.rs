@@ -24,6 +24,8 @@ use ways::{Asking, Way};
 // Decisions.
 const DECIDE: u64 = 0;
 const DECIDE_FLAGGED: u64 = 0;
+// What the many flags say is one list; the 200 flags that the site has beside them cost nothing.
+const DECIDE_TWENTY: u64 = 1;
 const DECIDE_SIGNED_IN: u64 = 0;
 
 // A proxied exchange, from the client's version to the backend's. Towards backends, `h2` and the map
@@ -52,6 +54,7 @@ fn a_decision_allocates_only_what_it_must() {
         let asking = Asking::new(way, &site, ROUTES);
         let budget = match way {
             Way::Flagged => DECIDE_FLAGGED,
+            Way::Twenty => DECIDE_TWENTY,
             Way::SignedIn => DECIDE_SIGNED_IN,
             Way::Exact | Way::Slug | Way::Rest | Way::CatchAll | Way::Pattern => DECIDE,
         };

@@ -67,6 +67,8 @@ const EXCHANGE_BUDGETS: [(What, u64); 8] = [
 ];
 /// What a decision may cost at all, unoptimised.
 const INSTRUCTIONS_MAX: u64 = 400_000;
+/// What a decision with twenty rollouts in it may cost, unoptimised.
+const TWENTY_MAX: u64 = 110_000;
 
 #[test]
 fn ten_thousand_routes_cost_at_most_twice_as_much_as_ten() {
@@ -89,7 +91,12 @@ fn ten_thousand_routes_cost_at_most_twice_as_much_as_ten() {
             "{}: {few} instructions became {many}",
             way.name()
         );
-        assert!(many <= INSTRUCTIONS_MAX, "{}: {many} instructions", way.name());
+        let most = if way == Way::Twenty {
+            TWENTY_MAX
+        } else {
+            INSTRUCTIONS_MAX
+        };
+        assert!(many <= most, "{}: {many} instructions", way.name());
     }
 }
 

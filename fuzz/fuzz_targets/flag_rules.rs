@@ -6,7 +6,9 @@ use std::sync::Arc;
 use banyan::{
     clock::UnixTime,
     fields::Fields,
-    flag::{Bucketing, Flag, FlagSettings, FlagState, Person, RuleSettings, Subject, Targeting, Trail},
+    flag::{
+        Bucketing, DRAIN, Flag, FlagSettings, FlagState, Flags, Person, RolloutBy, RuleSettings, Subject, Targeting, Trail,
+    },
     name::{FlagKey, Place, VariantName},
 };
 use http::Method;
@@ -29,6 +31,7 @@ fuzz_target!(|data: &[u8]| {
         place: place.clone(),
         condition,
         serve: variant("new"),
+        staff: false,
     };
     let settings = FlagSettings {
         key: FlagKey::new("f").expect("a good name"),
@@ -46,9 +49,17 @@ fuzz_target!(|data: &[u8]| {
             rollout: None,
         },
         bucketing: Bucketing::Murmur3CborV3,
+        identity: RolloutBy::Visitor,
+        requires: Vec::new(),
+        layer: None,
+        epoch: 1,
+        public: false,
+        drain: DRAIN,
         metadata: Map::new(),
     };
     let Ok(flag) = Flag::compile(settings) else { return };
+    let flags = Flags::build(vec![flag]).expect("one flag clashes with none");
+    let id = flags.by_key("f").expect("the flag");
     let (headers, roles) = (Fields::new(), ["staff".to_owned()]);
     let subject = Subject {
         visitor: Some("AAAAAAAAAAAAAAAAAAAAAA"),
@@ -65,9 +76,9 @@ fuzz_target!(|data: &[u8]| {
         now: UnixTime::from_secs(1_700_000_000),
     };
     let mut trail = Trail::default();
-    let choice = flag.decide(&subject, &mut trail);
+    let choice = flags.decide(id, &subject, &mut trail);
     assert!(choice.variant.is_some());
-    assert_eq!(choice, flag.decide(&subject, &mut ()));
+    assert_eq!(choice, flags.decide(id, &subject, &mut ()));
     assert!(
         !trail
             .rules

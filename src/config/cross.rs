@@ -8,11 +8,13 @@ use std::{
 
 use super::{
     claims::{self, Verdict},
+    layers,
     report::{Report, suggest},
+    requires,
     routes::{RoutePart, SquadPart},
     settings::TargetSettings,
     site::{FlagPart, Site},
-    sources::FileKind,
+    sources::{FileKind, Sources},
     values::Spot,
 };
 use crate::{
@@ -21,13 +23,18 @@ use crate::{
     route::Claim,
 };
 
-/// Judges the files of a site together. `main` is the operator's file.
-pub(super) fn judge(site: &mut Site, main: &str) {
+/// Judges the files of a site together.
+pub(super) fn judge(site: &mut Site, sources: &Sources) {
+    let main = &sources.main;
     let mut reports = std::mem::take(&mut site.reports);
     squads(site, main, &mut reports);
     let backends = backends(site, &mut reports);
     let flags = flags(site, &mut reports);
     targets(site, &backends, &flags, &mut reports);
+    let unread = |key: &str| declared_unread(site, key);
+    requires::judge(site, &flags, unread, &mut reports);
+    let gone = |key: &str| unread(key) || sources.is_left_out(&format!("flags/{key}.toml"));
+    layers::judge(site, main, &flags, gone, &mut reports);
     together(site, &mut reports);
     if !reports.values().any(Report::has_errors) && site.unread.is_empty() {
         unused(site, &mut reports);
@@ -399,6 +406,8 @@ fn unused(site: &Site, reports: &mut Reports) {
             asked.insert(flag.as_str());
         }
     }
+    let required = site.flags.iter().filter_map(|flag| flag.settings.as_ref());
+    asked.extend(required.flat_map(|flag| flag.requires.iter().map(|other| other.flag.as_str())));
     // flags of a flagd set are asked for by applications, which no file here knows
     for flag in site
         .flags

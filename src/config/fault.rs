@@ -135,6 +135,7 @@ fn wanted(expected: &str) -> String {
         "a map" => "a table",
         "a string" | "string" => "a text in quotes",
         "a boolean" => "true or false",
+        "a TOML datetime" => "a time without quotes, such as 2026-12-01T08:00:00Z",
         "i32" | "i64" => "a whole number",
         "u16" | "u32" | "u64" | "usize" => "a whole number from 0",
         "a nonzero u32" | "a nonzero u64" | "a nonzero usize" => "a whole number from 1",
@@ -146,7 +147,7 @@ fn wanted(expected: &str) -> String {
 
 /// Problem kinds are `&'static str`; those that travel through serde are listed here.
 fn known_kind(kind: &str) -> &'static str {
-    [BAD_DURATION, BAD_SIZE, BAD_SHARE, WRONG_TYPE]
+    [BAD_DURATION, BAD_SIZE, BAD_SHARE, BAD_TIME, WRONG_TYPE]
         .into_iter()
         .find(|known| *known == kind)
         .unwrap_or(WRONG_TYPE)
@@ -158,6 +159,8 @@ pub(super) const BAD_DURATION: &str = "bad-duration";
 pub(super) const BAD_SIZE: &str = "bad-size";
 /// A share that is no percentage.
 pub(super) const BAD_SHARE: &str = "bad-share";
+/// A time that is no moment.
+pub(super) const BAD_TIME: &str = "bad-time";
 /// Another type of value was wanted.
 pub(super) const WRONG_TYPE: &str = "wrong-type";
 

@@ -8,7 +8,7 @@ use serde_json::{Map, Value};
 
 use super::report::{Report, suggest};
 use crate::{
-    flag::{Bucketing, Flag, FlagSettings, FlagState, Targeting},
+    flag::{self, Bucketing, Flag, FlagSettings, FlagState, RolloutBy, Targeting},
     name::{FlagKey, SquadName, VariantName},
 };
 
@@ -103,8 +103,14 @@ impl Set<'_> {
             state: state?,
             variants: variants.into_iter().collect(),
             default: default?,
+            identity: RolloutBy::Visitor,
+            requires: Vec::new(),
+            layer: None,
             targeting: Targeting::JsonLogic(targeting),
             bucketing: bucketing?,
+            epoch: 1,
+            public: false,
+            drain: flag::DRAIN,
             metadata,
         };
         match Flag::compile(settings.clone()) {

@@ -1,6 +1,6 @@
 //! `flags/<key>.toml` as release managers write it, and what it means.
 
-use std::{collections::BTreeMap, fmt};
+use std::{collections::BTreeMap, fmt, num::NonZeroU32, ops::Range, time::Duration};
 
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::{
@@ -11,14 +11,16 @@ use serde_json::Value;
 
 use super::{
     report::{Report, suggest},
-    values::{Share, Spot},
+    requires::RequiresFile,
+    rollout::RolloutFile,
+    values::{DurationText, Spot},
 };
 use crate::{
     flag::{
-        Bucketing, Flag, FlagProblem, FlagProblemKind, FlagSettings, FlagState, RolloutBy, RolloutSettings,
+        self, Bucketing, Flag, FlagProblem, FlagProblemKind, FlagSettings, FlagState, RolloutBy,
         RuleSettings, Targeting,
     },
-    name::{FlagKey, SquadName, VariantName},
+    name::{FlagKey, LayerName, SquadName, VariantName},
 };
 
 /// `flags/<key>.toml`: a flag. Its key is the file's name.
@@ -37,12 +39,26 @@ pub(super) struct FlagFile {
     /// What everyone gets whom no rule and no rollout wants; the safe side.
     #[schemars(required, extend("x-required" = true))]
     default: Option<Spot<String>>,
+    /// Whose id layer and rollout go by: `visitor`, the cookie's, or `user`, the signed-in user's (others get the default). Without it
+    /// `visitor`.
+    identity: Option<Spot<IdentityFile>>,
+    /// Flags that must have another variant than their default, or named variants; else everyone gets the default.
+    requires: RequiresFile,
+    /// A layer of `banyan.toml`, which shares visitors out among its flags; whoever isn't this flag's gets the default.
+    layer: Option<Spot<String>>,
     /// Who gets what, whatever the rollout says. The first match wins.
     rules: Vec<Spot<RuleFile>>,
     /// Everyone the rules leave.
     rollout: Option<Spot<RolloutFile>>,
     /// How a visitor's place between 0 and 100 % is computed. Never to be changed while the flag is in use.
     bucketing: BucketingFile,
+    /// Raise it with a change that may move visitors from one variant to another, such as another `split`: what they were pinned to
+    /// is void then.
+    epoch: NonZeroU32,
+    /// Browsers may read it.
+    public: bool,
+    /// How long open WebSockets and streams keep on with a variant that nobody gets any more; at most an hour.
+    drain: Spot<DurationText>,
     /// Whatever else is worth knowing; handed out with the flag.
     metadata: BTreeMap<String, Value>,
 }
@@ -55,9 +71,18 @@ impl Default for FlagFile {
             state: StateFile::Enabled,
             variants: None,
             default: None,
+            identity: None,
+            requires: RequiresFile::default(),
+            layer: None,
             rules: Vec::new(),
             rollout: None,
             bucketing: BucketingFile::V2, // what flagd and its evaluators in process compute today
+            epoch: NonZeroU32::MIN,
+            public: false, // what is being worked on isn't for everybody to see
+            drain: Spot {
+                value: DurationText(flag::DRAIN),
+                span: 0..0,
+            },
             metadata: BTreeMap::new(),
         }
     }
@@ -97,23 +122,18 @@ struct RuleFile {
     /// The variant.
     #[schemars(required, extend("x-required" = true))]
     serve: Option<Spot<String>>,
+    /// It looks at `user` alone, and goes before `requires`, `layer` and all other rules. Nobody who isn't signed in is staff.
+    staff: bool,
 }
 
 /// `variants`: names in a list, or a table of names with the values they carry.
 #[derive(Debug)]
 struct VariantsFile(Vec<(Spot<String>, Value)>);
 
-/// `[rollout]`: variants with their shares in percent, and whose place counts.
-#[derive(Debug)]
-struct RolloutFile {
-    by: RolloutByFile,
-    shares: Vec<(Spot<String>, Share)>,
-}
-
-/// Whose place between 0 and 100 % counts.
-#[derive(Debug, Clone, Copy, Deserialize)]
+/// Whose id a flag goes by.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
-enum RolloutByFile {
+pub(super) enum IdentityFile {
     /// The visitor cookie's.
     Visitor,
     /// The signed-in user's; others get the default.
@@ -132,14 +152,7 @@ impl FlagFile {
                 )
                 .hint("rename the file");
         }
-        let squad = self.squad.as_ref().and_then(|squad| {
-            let name = SquadName::new(&squad.value);
-            if let Err(reason) = &name {
-                let what = format!("`{}` can't name a squad: {reason}", squad.value);
-                report.error("bad-name", squad.span.clone(), what);
-            }
-            name.ok()
-        });
+        let squad = self.squad(report);
         let variants = self.variants(report);
         let names: Vec<&str> = variants.iter().map(|(name, _)| name.as_str()).collect();
         let default = match &self.default {
@@ -163,6 +176,10 @@ impl FlagFile {
             .rollout
             .as_ref()
             .map(|rollout| rollout.value.settle(&names, report));
+        let identity = self.identity(report);
+        let requires = self.requires.settle(report);
+        let layer = self.layer(report);
+        self.check_drain(report);
         if report.has_errors() {
             return None;
         }
@@ -177,6 +194,9 @@ impl FlagFile {
             },
             variants,
             default: Some(default?),
+            identity,
+            requires,
+            layer,
             targeting: Targeting::Rules {
                 rules: rules.into_iter().collect::<Option<_>>()?,
                 rollout,
@@ -185,14 +205,73 @@ impl FlagFile {
                 BucketingFile::V2 => Bucketing::Murmur3V2,
                 BucketingFile::V3 => Bucketing::Murmur3CborV3,
             },
-            metadata: self
-                .metadata
-                .iter()
-                .map(|(key, value)| (key.clone(), value.clone()))
-                .collect(),
+            epoch: self.epoch.get(),
+            public: self.public,
+            drain: self.drain.value.0,
+            metadata: self.metadata.clone().into_iter().collect(),
         };
         self.compile(&settings, report);
         Some(settings)
+    }
+
+    /// Where its layer is named.
+    pub(super) fn layer_span(&self) -> Option<Range<usize>> {
+        self.layer.as_ref().map(|layer| layer.span.clone())
+    }
+
+    fn squad(&self, report: &mut Report) -> Option<SquadName> {
+        let squad = self.squad.as_ref()?;
+        let name = SquadName::new(&squad.value);
+        if let Err(reason) = &name {
+            let what = format!("`{}` can't name a squad: {reason}", squad.value);
+            report.error("bad-name", squad.span.clone(), what);
+        }
+        name.ok()
+    }
+
+    fn layer(&self, report: &mut Report) -> Option<LayerName> {
+        let layer = self.layer.as_ref()?;
+        let name = LayerName::new(&layer.value);
+        if let Err(reason) = &name {
+            let what = format!("`{}` can't name a layer: {reason}", layer.value);
+            report.error("bad-name", layer.span.clone(), what);
+        }
+        name.ok()
+    }
+
+    /// What `identity` says, or its older word `by` in `[rollout]`.
+    fn identity(&self, report: &mut Report) -> RolloutBy {
+        let by = self
+            .rollout
+            .as_ref()
+            .and_then(|rollout| rollout.value.by.as_ref());
+        if let (Some(identity), Some(by)) = (&self.identity, by)
+            && identity.value != by.value
+        {
+            report
+                .error(
+                    "flag-two-identities",
+                    by.span.clone(),
+                    "`by` says otherwise than `identity`",
+                )
+                .hint("`by` is the older word for it; take it out");
+        }
+        match self.identity.as_ref().or(by).map(|identity| identity.value) {
+            None | Some(IdentityFile::Visitor) => RolloutBy::Visitor,
+            Some(IdentityFile::User) => RolloutBy::User,
+        }
+    }
+
+    fn check_drain(&self, report: &mut Report) {
+        if self.drain.value.0 > DRAIN_MAX {
+            report
+                .error(
+                    "out-of-range",
+                    self.drain.span.clone(),
+                    "`drain` is longer than an hour",
+                )
+                .hint("a kill is to be over soon; write at most \"1h\"");
+        }
     }
 
     fn variants(&self, report: &mut Report) -> Vec<(VariantName, Value)> {
@@ -259,6 +338,7 @@ impl FlagFile {
                 .as_ref()
                 .and_then(|serve| variant(serve, known, report))?,
             condition: file.condition.as_ref()?.value.clone(),
+            staff: file.staff,
         })
     }
 
@@ -303,25 +383,7 @@ impl FlagFile {
     }
 }
 
-impl RolloutFile {
-    fn settle(&self, known: &[&str], report: &mut Report) -> RolloutSettings {
-        let mut shares: Vec<(VariantName, u32)> = self
-            .shares
-            .iter()
-            .filter_map(|(name, share)| Some((variant(name, known, report)?, share.0)))
-            .collect();
-        shares.sort_by_key(|(name, _)| known.iter().position(|known| *known == name.as_str()));
-        RolloutSettings {
-            by: match self.by {
-                RolloutByFile::Visitor => RolloutBy::Visitor,
-                RolloutByFile::User => RolloutBy::User,
-            },
-            shares,
-        }
-    }
-}
-
-fn variant(name: &Spot<String>, known: &[&str], report: &mut Report) -> Option<VariantName> {
+pub(super) fn variant(name: &Spot<String>, known: &[&str], report: &mut Report) -> Option<VariantName> {
     // without a single variant that has been told, and every name would be unknown
     if !known.is_empty() && !known.contains(&name.value.as_str()) {
         report
@@ -376,52 +438,10 @@ impl JsonSchema for VariantsFile {
     }
 }
 
-impl<'de> Deserialize<'de> for RolloutFile {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        struct Rollout;
-        impl<'de> Visitor<'de> for Rollout {
-            type Value = RolloutFile;
-            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.write_str("a table of variants with their shares in percent")
-            }
-            fn visit_map<A: MapAccess<'de>>(self, mut table: A) -> Result<RolloutFile, A::Error> {
-                let mut rollout = RolloutFile {
-                    by: RolloutByFile::Visitor,
-                    shares: Vec::new(),
-                };
-                while let Some(key) = table.next_key::<Spot<String>>()? {
-                    if key.value == "by" {
-                        rollout.by = table.next_value()?;
-                    } else {
-                        rollout.shares.push((key, table.next_value()?));
-                    }
-                }
-                in_order_written(&mut rollout.shares);
-                Ok(rollout)
-            }
-        }
-        deserializer.deserialize_any(Rollout)
-    }
-}
-
-impl JsonSchema for RolloutFile {
-    fn schema_name() -> std::borrow::Cow<'static, str> {
-        "Rollout".into()
-    }
-    fn json_schema(generator: &mut SchemaGenerator) -> Schema {
-        json_schema!({
-            "description": "Variants with their shares in percent; what is left is the default's.",
-            "type": "object",
-            "properties": { "by": {
-                "description": "Whose place between 0 and 100 % counts: the visitor cookie's, or the signed-in user's (others get the default).",
-                "enum": ["visitor", "user"], "default": "visitor"
-            } },
-            "additionalProperties": generator.subschema_for::<Share>(),
-        })
-    }
-}
+/// A kill that takes longer is none.
+const DRAIN_MAX: Duration = Duration::from_secs(3_600);
 
 /// Tables come sorted by name; the order in the file counts.
-fn in_order_written<T>(entries: &mut [(Spot<String>, T)]) {
+pub(super) fn in_order_written<T>(entries: &mut [(Spot<String>, T)]) {
     entries.sort_by_key(|(name, _)| name.span.start);
 }

@@ -6,8 +6,8 @@
 //! - [`load_sources`] judges them whole; [`isolate`] keeps the last good version of what is broken.
 //! - `document`, with `substitute` and `fault`: TOML to a `*File` struct.
 //! - `operator` (with `listen`, `limits`, `gate`), `routes` (with `backends`, `wording`, `failover`, `request`, `forward`, `response`, `cors`, `compress`,
-//!   `examples`), `flags`, `flag_sets`: one kind of file
-//!   each, what it may say and what that means. `values`, `errors`, `access`: shapes that they share.
+//!   `examples`), `flags` (with `rollout`, `requires`, `layers`), `flag_sets`: one kind of file
+//!   each, what it may say and what that means. `values`, `instant`, `errors`, `access`: shapes that they share.
 //! - `site`: all files put together; `cross`, with `claims`: what no file can know alone.
 //! - [`Problem`], [`Problems`], and how they are shown: `render`.
 //! - [`schema`] and [`reference_markdown`]: the same structs for editors and readers.
@@ -28,7 +28,9 @@ mod flag_sets;
 mod flags;
 mod forward;
 mod gate;
+mod instant;
 mod isolate;
+mod layers;
 mod limits;
 mod lines;
 mod listen;
@@ -39,7 +41,9 @@ mod reference;
 mod render;
 mod report;
 mod request;
+mod requires;
 mod response;
+mod rollout;
 mod routes;
 mod schema;
 pub mod settings;

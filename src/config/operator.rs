@@ -15,6 +15,7 @@ use super::{
     access::{self, GeoFile, KeyGroupsFile},
     claims, errors,
     gate::GateFile,
+    layers::{self, LayersFile},
     limits::LimitsFile,
     listen::ListenFile,
     report::Report,
@@ -41,6 +42,8 @@ pub(super) struct OperatorFile {
     gate: Option<Spot<GateFile>>,
     /// The signed cookie that tells visitors apart.
     visitor: Option<Spot<VisitorFile>>,
+    /// Layers: flags of which a visitor meets one at most.
+    layers: LayersFile,
     /// Keys that may sign addresses, in groups by name: each key's id (`Key-Pair-Id`) with the file of its public key in PEM, RSA of 2048
     /// bits or more, or ECDSA on P-256.
     key_groups: KeyGroupsFile,
@@ -70,6 +73,7 @@ impl Default for OperatorFile {
             squads: BTreeMap::new(),
             gate: None,
             visitor: None,
+            layers: LayersFile::new(),
             key_groups: KeyGroupsFile::new(),
             geo: None,
             trusted_proxies: Vec::new(),
@@ -199,6 +203,7 @@ impl OperatorFile {
                 .gate
                 .as_ref()
                 .and_then(|gate| GateFile::settle(gate, folder, report)),
+            layers: layers::settle(&self.layers, report),
             key_groups: access::key_groups(&self.key_groups, sources, report),
             places: self
                 .geo

@@ -11,7 +11,7 @@ use ipnet::IpNet;
 
 use crate::{
     backend::BackendSettings,
-    flag::FlagSettings,
+    flag::{FlagSettings, LayerSettings},
     gate::{GateSettings, Requirement},
     limits::Limits,
     name::{BackendName, FlagKey, Place, SquadName, VariantName},
@@ -62,6 +62,8 @@ pub struct EdgeSettings {
     pub visitor: Option<VisitorSettings>,
     /// The gate, if there is one.
     pub gate: Option<GateSettings>,
+    /// Layers of flags, in the order written.
+    pub layers: Vec<LayerSettings>,
     /// Keys that may sign addresses.
     pub key_groups: Vec<Arc<KeyGroup>>,
     /// Where visitors are, if there is a database of it.

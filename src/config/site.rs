@@ -49,6 +49,8 @@ pub(super) struct FlagPart {
     /// The key, also when the flag can't be used.
     pub(super) key: String,
     pub(super) settings: Option<FlagSettings>,
+    /// Where its layer is named.
+    pub(super) layer: Option<Range<usize>>,
 }
 
 impl Site {
@@ -89,7 +91,7 @@ impl Site {
 
     /// Judges them together.
     pub(super) fn settle(mut self, sources: &Sources) -> Loaded {
-        cross::judge(&mut self, &sources.main);
+        cross::judge(&mut self, sources);
         let mut problems = Problems::of(sources);
         if !sources.unreadable().any(|(file, _)| file == sources.main) && sources.get(&sources.main).is_none()
         {
@@ -196,6 +198,7 @@ impl Site {
             kind,
             key: key.to_owned(),
             settings,
+            layer: None,
         };
         if kind == FileKind::FlagSet {
             let flags = flag_sets::read(text, &mut report);
@@ -209,8 +212,12 @@ impl Site {
             }
         } else {
             let flag = document::read::<FlagFile>(text, env, &mut report);
+            let layer = flag.as_ref().and_then(FlagFile::layer_span);
             let settings = flag.and_then(|flag| flag.settle(stem(file), &mut report));
-            self.flags.push(part(stem(file), settings));
+            self.flags.push(FlagPart {
+                layer,
+                ..part(stem(file), settings)
+            });
         }
         self.reports.insert(Arc::clone(&report.file), report);
     }

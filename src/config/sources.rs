@@ -1,7 +1,7 @@
 //! The texts of a site's files, read once, so that everything after is free of disks.
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
     fmt, fs,
     io::{self, Read},
     os::unix::fs::{MetadataExt, OpenOptionsExt},
@@ -36,6 +36,8 @@ pub struct Sources {
     pub main: String,
     files: BTreeMap<String, Arc<str>>,
     unreadable: BTreeMap<String, Unreadable>,
+    /// Files that were taken out, since there is no version of them that can be used.
+    left_out: BTreeSet<String>,
     /// Error pages, by the file that names them. They are a part of it: it stays as it was where they can't be had.
     pages: BTreeMap<String, Pages>,
     /// Keys and databases that the operator's file names.
@@ -94,6 +96,7 @@ impl Sources {
             main: OPERATOR_FILE.to_owned(),
             files: BTreeMap::new(),
             unreadable: BTreeMap::new(),
+            left_out: BTreeSet::new(),
             pages: BTreeMap::new(),
             attached: Attached::default(),
         }
@@ -229,10 +232,17 @@ impl Sources {
         self.remove(file);
         if let Some(text) = other.files.get(file) {
             self.insert(file, Arc::clone(text));
+        } else {
+            self.left_out.insert(file.to_owned());
         }
         if let Some(pages) = other.pages.get(file) {
             self.pages.insert(file.to_owned(), pages.clone());
         }
+    }
+
+    /// Whether a file was there and was taken out, since no version of it can be used.
+    pub(super) fn is_left_out(&self, file: &str) -> bool {
+        self.left_out.contains(file)
     }
 
     /// Files that differ between the two, also those that only one has.

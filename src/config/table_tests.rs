@@ -175,6 +175,9 @@ fn summary(settings: &Settings) -> String {
     for page in edge.errors.iter() {
         _ = writeln!(out, "error page {page:?}");
     }
+    for layer in &edge.layers {
+        _ = writeln!(out, "{layer:?}");
+    }
     for group in &edge.key_groups {
         _ = writeln!(out, "{group:?}");
     }

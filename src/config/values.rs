@@ -184,7 +184,7 @@ impl JsonSchema for SizeText {
 }
 
 /// A share in percent, kept in thousandths of a percent (0 to 100,000).
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub(super) struct Share(pub(super) u32);
 
 impl<'de> Deserialize<'de> for Share {
@@ -226,6 +226,12 @@ fn thousandths(percent: f64) -> Option<u32> {
     }
     let whole = (percent * 1_000.0).round();
     ((percent * 1_000.0 - whole).abs() < 1e-6).then_some(whole as u32)
+}
+
+impl Serialize for Share {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_f64(f64::from(self.0) / 1_000.0)
+    }
 }
 
 impl JsonSchema for Share {

@@ -53,7 +53,7 @@ impl Choice {
     }
 }
 
-/// Why a variant was chosen, in OpenFeature's words.
+/// Why a variant was chosen, in OpenFeature's words; where it has none, in our own.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Reason {
     /// The flag has no rules and no rollout.
@@ -64,6 +64,10 @@ pub enum Reason {
     Split,
     /// The kill switch.
     Disabled,
+    /// A flag that it requires has not chosen what is required.
+    Prerequisite,
+    /// Its layer leaves this visitor to another flag, or to none.
+    Layer,
     /// No rule matched, or there is no id for the rollout.
     Default,
     /// Something went wrong; see [`Choice::error`].
@@ -71,10 +75,12 @@ pub enum Reason {
 }
 
 impl Reason {
-    /// OpenFeature's word.
+    /// The word for it.
     #[must_use]
     pub fn as_str(self) -> &'static str {
         match self {
+            Self::Prerequisite => "PREREQUISITE",
+            Self::Layer => "LAYER",
             Self::Static => "STATIC",
             Self::TargetingMatch => "TARGETING_MATCH",
             Self::Split => "SPLIT",

@@ -1,12 +1,24 @@
 //! Turns a flag's settings into something that decides, or says why it can't.
 
+use std::{ops::Range, time::Duration};
+
 use serde_json::{Map, Value};
 
 use super::{
     Bucketing, FlagProblem, FlagProblemKind, FlagSettings, FlagState, RolloutBy, RuleSettings, Targeting,
-    VariantIndex, bucket::Salt, logic::Rule, rollout::Rollout, subject::Needs,
+    VariantIndex,
+    bucket::{PLACES, Salt},
+    layer::Membership,
+    logic::Rule,
+    requires::Prerequisite,
+    rollout::Rollout,
+    staff,
+    subject::Needs,
 };
-use crate::name::{FlagKey, Place, SquadName, VariantName};
+use crate::{
+    clock::UnixTime,
+    name::{FlagKey, LayerName, Place, SquadName, VariantName},
+};
 
 /// A flag, ready to decide.
 #[derive(Debug)]
@@ -15,6 +27,7 @@ pub struct Flag {
     pub(super) state: FlagState,
     pub(super) variants: Vec<VariantName>,
     pub(super) default: Option<VariantIndex>,
+    pub(super) identity: RolloutBy,
     pub(super) plan: Plan,
     values: Vec<Value>,
     rule_names: Vec<(String, Place)>,
@@ -23,7 +36,7 @@ pub struct Flag {
     squad: Option<SquadName>,
     metadata: Map<String, Value>,
     settings: Box<FlagSettings>,
-    looks_at_visitor: bool,
+    pub(super) looks_at_visitor: bool,
 }
 
 /// How a flag chooses.
@@ -31,8 +44,9 @@ pub struct Flag {
 pub(super) enum Plan {
     /// Rules in order, then the rollout.
     Rules {
-        rules: Vec<PlannedRule>,
-        needs: Needs,
+        /// `None` for most flags.
+        before: Option<Box<Before>>,
+        rules: RuleList,
         rollout: Option<Rollout>,
     },
     /// A flagd set's targeting.
@@ -43,11 +57,36 @@ pub(super) enum Plan {
     Broken(FlagProblem),
 }
 
+/// What is asked before the rules.
+#[derive(Debug, Default)]
+pub(super) struct Before {
+    pub(super) staff: RuleList,
+    pub(super) requires: Vec<Prerequisite>,
+    pub(super) layer: Option<Membership>,
+}
+
+/// Rules in order, with what they look at.
+#[derive(Debug, Default)]
+pub(super) struct RuleList {
+    pub(super) rules: Vec<PlannedRule>,
+    pub(super) needs: Needs,
+}
+
 /// A rule that serves a variant.
 #[derive(Debug)]
 pub(super) struct PlannedRule {
+    /// Which one of those written, from 0.
+    pub(super) number: usize,
     pub(super) condition: Rule,
     pub(super) serve: VariantIndex,
+}
+
+impl RuleList {
+    fn of(rules: Vec<PlannedRule>) -> Self {
+        let needs = rules.iter().map(|rule| rule.condition.needs());
+        let needs = needs.fold(Needs::default(), Needs::or);
+        Self { rules, needs }
+    }
 }
 
 impl Flag {
@@ -86,30 +125,33 @@ impl Flag {
                     .iter()
                     .map(|rule| (rule.name.clone(), rule.place.clone()))
                     .collect();
-                let rules = plan_rules(rules, &settings, position)?;
-                let needs = rules
-                    .iter()
-                    .map(|rule| rule.condition.needs())
-                    .fold(Needs::default(), Needs::or);
+                let (staff, rules) = plan_rules(rules, &settings, position)?;
                 let salt = Salt::new(settings.bucketing, settings.key.as_str());
                 let compiled = |rollout| Rollout::compile(rollout, salt, &variants, default);
                 let rollout = rollout.as_ref().map(compiled).transpose().map_err(at_flag)?;
+                let before = (!staff.rules.is_empty()).then(|| {
+                    Box::new(Before {
+                        staff,
+                        ..Before::default()
+                    })
+                });
                 Plan::Rules {
+                    before,
                     rules,
-                    needs,
                     rollout,
                 }
             }
             Targeting::JsonLogic(rule) => plan_targeting(rule, settings.bucketing, at_flag),
         };
         let written = Box::new(settings.clone());
-        let looks_at_visitor = settings.state == FlagState::Enabled && looks_at_visitor(&settings.targeting);
+        let looks_at_visitor = settings.state == FlagState::Enabled && looks_at_visitor(&settings);
         let values = settings.variants.into_iter().map(|(_, value)| value).collect();
         Ok(Self {
             key: settings.key,
             state: settings.state,
             variants,
             default,
+            identity: settings.identity,
             plan,
             values,
             rule_names,
@@ -202,6 +244,70 @@ impl Flag {
             .map(|(name, place)| (name.as_str(), place))
     }
 
+    pub(super) fn is_enabled(&self) -> bool {
+        self.state == FlagState::Enabled
+    }
+
+    /// Counts up when what visitors were pinned to is void.
+    #[must_use]
+    pub fn epoch(&self) -> u32 {
+        self.settings.epoch
+    }
+
+    /// Whether browsers may read it.
+    #[must_use]
+    pub fn is_public(&self) -> bool {
+        self.settings.public
+    }
+
+    /// How long open connections keep on with a variant that nobody gets any more.
+    #[must_use]
+    pub fn drain(&self) -> Duration {
+        self.settings.drain
+    }
+
+    /// Its layer, and its places there in thousandths of a percent.
+    #[must_use]
+    pub fn layer(&self) -> Option<(&LayerName, Range<u32>)> {
+        let Plan::Rules { before, .. } = &self.plan else {
+            return None;
+        };
+        let member = before.as_ref()?.layer.as_ref()?;
+        Some((&member.layer, member.range.clone()))
+    }
+
+    /// Each variant's share of those whom the rules leave, in thousandths of a percent, as it is at a moment; a disabled flag's
+    /// default has everything. `None` where one expression decides (flagd sets).
+    #[must_use]
+    pub fn shares(&self, now: UnixTime) -> Option<Vec<u32>> {
+        let Plan::Rules { rollout, .. } = &self.plan else {
+            return None;
+        };
+        let rollout = rollout.as_ref().filter(|_| self.is_enabled());
+        let mut shares = vec![0; self.variants.len()];
+        for (variant, taken) in rollout.into_iter().flat_map(|rollout| rollout.taken(now)) {
+            if let Some(share) = shares.get_mut(variant.0) {
+                *share = taken.end - taken.start;
+            }
+        }
+        let left = PLACES.saturating_sub(shares.iter().sum());
+        if let Some(share) = self.default.and_then(|default| shares.get_mut(default.0)) {
+            *share = left;
+        }
+        Some(shares)
+    }
+
+    /// The places that each variant but the default can have at most, whatever its share: who stands there moves to no other
+    /// variant while these stay.
+    pub fn ranges(&self) -> impl Iterator<Item = (&VariantName, Range<u32>)> {
+        let rollout = match &self.plan {
+            Plan::Rules { rollout, .. } => rollout.as_ref(),
+            Plan::Targeting(_) | Plan::Static | Plan::Broken(_) => None,
+        };
+        let ranges = rollout.into_iter().flat_map(Rollout::ranges);
+        ranges.filter_map(|(variant, range)| Some((self.variants.get(variant.0)?, range)))
+    }
+
     /// What a strict check should refuse although the flag can be loaded: targeting that can't be compiled.
     #[must_use]
     pub fn warning(&self) -> Option<&FlagProblem> {
@@ -212,7 +318,8 @@ impl Flag {
     }
 }
 
-fn looks_at_visitor(targeting: &Targeting) -> bool {
+/// Flags that it requires may as well: that is found out when flags are put together.
+fn looks_at_visitor(settings: &FlagSettings) -> bool {
     // A word that stands there without being meant costs a cookie, no more.
     let mentions = |rule: &Value| {
         let rule = rule.to_string();
@@ -220,11 +327,10 @@ fn looks_at_visitor(targeting: &Targeting) -> bool {
             .iter()
             .any(|word| rule.contains(word))
     };
-    match targeting {
+    match &settings.targeting {
         Targeting::Rules { rules, rollout } => {
-            rollout
-                .as_ref()
-                .is_some_and(|rollout| rollout.by == RolloutBy::Visitor)
+            let by_visitor = settings.identity == RolloutBy::Visitor;
+            (by_visitor && (rollout.is_some() || settings.layer.is_some()))
                 || rules.iter().any(|rule| mentions(&rule.condition))
         }
         Targeting::JsonLogic(rule) => mentions(rule),
@@ -242,33 +348,42 @@ fn check_variants(variants: &[VariantName]) -> Result<(), FlagProblemKind> {
     }
 }
 
+/// The rules for staff, and the others.
 fn plan_rules(
     rules: &[RuleSettings],
     settings: &FlagSettings,
     position: impl Fn(&VariantName) -> Option<VariantIndex>,
-) -> Result<Vec<PlannedRule>, FlagProblem> {
-    let plan = |rule: &RuleSettings| {
+) -> Result<(RuleList, RuleList), FlagProblem> {
+    let plan = |number, rule: &RuleSettings| {
         let serve = position(&rule.serve).ok_or_else(|| FlagProblemKind::UnknownServed {
             rule: rule.name.clone(),
             variant: rule.serve.clone(),
         })?;
-        let condition = Rule::compile(&rule.condition, settings.bucketing).map_err(|reason| {
-            FlagProblemKind::BadRule {
-                rule: rule.name.clone(),
-                reason,
-            }
+        let bad = |reason| FlagProblemKind::BadRule {
+            rule: rule.name.clone(),
+            reason,
+        };
+        let condition = Rule::compile(&rule.condition, settings.bucketing).map_err(bad)?;
+        if rule.staff {
+            staff::check(&rule.condition).map_err(bad)?;
+        }
+        Ok(PlannedRule {
+            number,
+            condition,
+            serve,
+        })
+    };
+    let (mut staff, mut others) = (Vec::new(), Vec::new());
+    for (number, rule) in rules.iter().enumerate() {
+        let planned = plan(number, rule).map_err(|kind| FlagProblem {
+            key: settings.key.clone(),
+            place: rule.place.clone(),
+            kind,
         })?;
-        Ok(PlannedRule { condition, serve })
-    };
-    let problem = |rule: &RuleSettings, kind| FlagProblem {
-        key: settings.key.clone(),
-        place: rule.place.clone(),
-        kind,
-    };
-    rules
-        .iter()
-        .map(|rule| plan(rule).map_err(|kind| problem(rule, kind)))
-        .collect()
+        let list = if rule.staff { &mut staff } else { &mut others };
+        list.push(planned);
+    }
+    Ok((RuleList::of(staff), RuleList::of(others)))
 }
 
 fn plan_targeting(

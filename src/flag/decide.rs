@@ -1,20 +1,27 @@
-//! Deciding: one function for live traffic and for `explain`.
+//! Deciding: one function for live traffic and for `explain`, and the one place that says what goes before what.
+//!
+//! The first that answers wins: the kill switch, rules for staff, what other flags must have chosen, the layer, rules, the
+//! rollout, the default.
 
 use datalogic_rs::DataValue;
 
 use super::{
-    Choice, Fault, Flag, FlagState, Outcome, Reason, Subject, VariantIndex, Watch,
-    compile::{Plan, PlannedRule},
+    Choice, Fault, Flag, FlagState, Flags, Outcome, Reason, RolloutBy, Subject, VariantIndex, Watch,
+    compile::{Before, Plan, RuleList},
+    layer::Membership,
     logic::{self, Evaluation, Rule},
+    requires::Prerequisite,
     rollout::Rollout,
-    subject::Needs,
 };
 
 impl Flag {
-    /// Decides for `subject`. Never fails: what goes wrong is in the choice, and the default is served.
-    ///
-    /// A flag that has only a rollout decides without allocating.
-    pub fn decide(&self, subject: &Subject<'_>, watch: &mut impl Watch) -> Choice {
+    /// Decides for `subject`, asking those of `flags` that it requires.
+    pub(super) fn decide_among(
+        &self,
+        flags: &Flags,
+        subject: &Subject<'_>,
+        watch: &mut impl Watch,
+    ) -> Choice {
         match (&self.plan, self.state) {
             (Plan::Rules { .. }, FlagState::Disabled) => Choice::new(self.default, Reason::Disabled),
             // flagd answers a disabled flag with no variant at all, so that the code's own default is used.
@@ -23,12 +30,29 @@ impl Flag {
             }
             (
                 Plan::Rules {
+                    before,
                     rules,
-                    needs,
                     rollout,
                 },
                 FlagState::Enabled,
-            ) => self.decide_by_rules(rules, *needs, rollout.as_ref(), subject, watch),
+            ) => {
+                let id = self.identity.id(subject);
+                if let Some(before) = before
+                    && let Some(choice) = self.decide_before(before, flags, (subject, id), watch)
+                {
+                    return choice;
+                }
+                if let Some(choice) = self.first_match(rules, (subject, id), watch) {
+                    return choice;
+                }
+                match rollout {
+                    Some(rollout) => self.decide_by_rollout(rollout, (subject, id), watch),
+                    None if rules.rules.is_empty() && before.is_none() => {
+                        Choice::new(self.default, Reason::Static)
+                    }
+                    None => Choice::new(self.default, Reason::Default),
+                }
+            }
             (Plan::Targeting(rule), FlagState::Enabled) => self.decide_by_targeting(rule, subject, watch),
             (Plan::Static, FlagState::Enabled) => {
                 let reason = if self.default.is_some() {
@@ -45,46 +69,57 @@ impl Flag {
         }
     }
 
-    fn decide_by_rules(
+    /// What has its say before rules and rollout. `None`: nothing of it wants this visitor.
+    fn decide_before(
         &self,
-        rules: &[PlannedRule],
-        needs: Needs,
-        rollout: Option<&Rollout>,
-        subject: &Subject<'_>,
+        before: &Before,
+        flags: &Flags,
+        (subject, id): (&Subject<'_>, Option<&str>),
+        watch: &mut impl Watch,
+    ) -> Option<Choice> {
+        // Who isn't signed in is nobody's staff, whatever a rule makes of no name at all.
+        if subject.person.is_some()
+            && let Some(choice) = self.first_match(&before.staff, (subject, id), watch)
+        {
+            return Some(choice);
+        }
+        if !before
+            .requires
+            .iter()
+            .all(|required| asks(required, flags, subject, watch))
+        {
+            return Some(Choice::new(self.default, Reason::Prerequisite));
+        }
+        let inside = before
+            .layer
+            .as_ref()
+            .is_none_or(|member| is_inside(member, id, watch));
+        (!inside).then(|| Choice::new(self.default, Reason::Layer))
+    }
+
+    fn decide_by_rollout(
+        &self,
+        rollout: &Rollout,
+        (subject, id): (&Subject<'_>, Option<&str>),
         watch: &mut impl Watch,
     ) -> Choice {
-        let id = match rollout {
-            Some(rollout) => rollout.id(subject),
-            None => subject.visitor,
-        };
-        if !rules.is_empty() {
-            let judge = |at: &Evaluation<'_>| self.first_match(rules, at, watch);
-            if let Some(choice) = logic::with_context(subject, self.key.as_str(), id, needs, judge) {
-                return choice;
-            }
-        }
-        let Some(rollout) = rollout else {
-            let reason = if rules.is_empty() {
-                Reason::Static
-            } else {
-                Reason::Default
-            };
-            return Choice::new(self.default, reason);
-        };
         let place = id.map(|id| rollout.place(id));
-        watch.rollout(rollout.by(), place);
-        match place {
-            None => match rollout.sole_owner() {
+        watch.rollout(self.identity, place);
+        let Some(place) = place else {
+            // A rollout by user is about people who are signed in; nobody's place is theirs.
+            let owner = match self.identity {
+                RolloutBy::Visitor => rollout.sole_owner(subject.now),
+                RolloutBy::User => None,
+            };
+            return match owner {
                 Some(variant) => Choice::new(Some(variant), Reason::Split),
                 None => Choice::new(self.default, Reason::Default),
-            },
-            Some(place) => {
-                let variant = rollout.owner(place).or(self.default);
-                Choice {
-                    bucket: Some(place),
-                    ..Choice::new(variant, Reason::Split)
-                }
-            }
+            };
+        };
+        let variant = rollout.owner(place, subject.now).or(self.default);
+        Choice {
+            bucket: Some(place),
+            ..Choice::new(variant, Reason::Split)
         }
     }
 
@@ -92,11 +127,21 @@ impl Flag {
     /// visitor is unknown, so only the default is safe.
     fn first_match(
         &self,
-        rules: &[PlannedRule],
-        at: &Evaluation<'_>,
+        list: &RuleList,
+        (subject, id): (&Subject<'_>, Option<&str>),
         watch: &mut impl Watch,
     ) -> Option<Choice> {
-        for (number, rule) in rules.iter().enumerate() {
+        if list.rules.is_empty() {
+            return None;
+        }
+        logic::with_context(subject, self.key.as_str(), id, list.needs, |at| {
+            self.first_match_at(list, at, watch)
+        })
+    }
+
+    fn first_match_at(&self, list: &RuleList, at: &Evaluation<'_>, watch: &mut impl Watch) -> Option<Choice> {
+        for rule in &list.rules {
+            let number = rule.number;
             match rule.condition.holds(at) {
                 Ok(true) => {
                     watch.rule(number, Outcome::Match);
@@ -143,10 +188,49 @@ impl Flag {
         }
     }
 
-    fn variant_named(&self, name: &str) -> Option<VariantIndex> {
+    pub(super) fn variant_named(&self, name: &str) -> Option<VariantIndex> {
         self.variants
             .iter()
             .position(|variant| variant.as_str() == name)
             .map(VariantIndex)
+    }
+}
+
+impl RolloutBy {
+    /// The id that it goes by, if there is one.
+    fn id<'r>(self, subject: &Subject<'r>) -> Option<&'r str> {
+        let id = match self {
+            Self::Visitor => subject.visitor,
+            Self::User => subject.person.map(|person| person.id),
+        };
+        id.filter(|id| !id.is_empty())
+    }
+}
+
+/// Asks a flag that is required. That one may ask others: there is an end to it, since no circle is ever put together, and
+/// [`super::PREREQUISITES_MAX`] bounds how many they are.
+fn asks(required: &Prerequisite, flags: &Flags, subject: &Subject<'_>, watch: &mut impl Watch) -> bool {
+    let Some(flag) = flags.get(required.flag) else {
+        return false;
+    };
+    let choice = flag.decide_among(flags, subject, &mut ());
+    let met = required.is_met(flag, &choice);
+    let variant = choice.variant.and_then(|variant| flag.variant(variant));
+    watch.required(flag.key(), variant, met);
+    met
+}
+
+fn is_inside(member: &Membership, id: Option<&str>, watch: &mut impl Watch) -> bool {
+    let place = id.map(|id| member.place(id));
+    let takes = member.takes(place);
+    watch.layer(&member.layer, place, takes);
+    takes
+}
+
+#[cfg(test)]
+impl Flag {
+    /// Decides where there is no other flag.
+    pub(super) fn decide(&self, subject: &Subject<'_>, watch: &mut impl Watch) -> Choice {
+        self.decide_among(&Flags::default(), subject, watch)
     }
 }

@@ -10,8 +10,10 @@
 //! | `request.host`, `.path`, `.method` | lower case without port; normalised; as received |
 //! | `request.headers.<name>` | lower-case name |
 //! | `request.query.<name>`, `request.cookies.<name>` | the first of that name, the query's unescaped |
-//! | `targetingKey` | the id that the flag's rollout goes by, else the visitor's |
+//! | `targetingKey` | the id that the flag goes by: the visitor's, or the signed-in user's |
 //! | `$flagd.flagKey`, `$flagd.timestamp` | the flag's key; seconds since 1970 |
+//!
+//! What decides, and in which order, stands in [`decide`].
 //!
 //! Names with dots in them are reached with `{"val": ["user", "claims", "https://example.com/plan"]}`.
 
@@ -20,13 +22,17 @@ mod cbor;
 mod choice;
 mod compile;
 mod decide;
+mod layer;
 mod logic;
 mod murmur3;
 mod operators;
 mod problem;
+mod requires;
 mod rollout;
+mod schedule;
 mod sem_ver;
 mod set;
+mod staff;
 mod subject;
 #[cfg(test)]
 mod tests;
@@ -34,12 +40,18 @@ mod watch;
 
 pub use choice::{Choice, Fault, Reason, VariantIndex};
 pub use compile::Flag;
+pub use layer::{LayerSettings, LayerShare};
 pub use problem::{FlagProblem, FlagProblemKind};
+pub use requires::{PREREQUISITES_MAX, Requires, check_requires};
+pub use rollout::RolloutSettings;
+pub use schedule::{POINTS_MAX, SchedulePoint, Shape};
 pub use set::{FlagId, Flags};
 pub use subject::{CONTEXT_ENTRIES_MAX, Person, Subject};
 pub use watch::{Outcome, Trail, Watch};
 
-use crate::name::{FlagKey, Place, SquadName, VariantName};
+use std::time::Duration;
+
+use crate::name::{FlagKey, LayerName, Place, SquadName, VariantName};
 
 /// A flag as its file says it, checked for form. [`VariantName`]s in rules and rollout are known to exist.
 #[derive(Debug, Clone)]
@@ -58,8 +70,20 @@ pub struct FlagSettings {
     pub variants: Vec<(VariantName, serde_json::Value)>,
     /// Who nobody else wants; the safe side. `None` only in flagd sets ("code default").
     pub default: Option<VariantName>,
+    /// Whose id its layer and its rollout go by.
+    pub identity: RolloutBy,
+    /// What other flags must have chosen first.
+    pub requires: Vec<Requires>,
+    /// The layer that it is in, if it is in one.
+    pub layer: Option<LayerName>,
     /// How it chooses.
     pub targeting: Targeting,
+    /// Counts up when what visitors were pinned to is void. From 1.
+    pub epoch: u32,
+    /// Browsers may read it.
+    pub public: bool,
+    /// How long open connections keep on with a variant that nobody gets any more.
+    pub drain: Duration,
     /// How a visitor's place between 0 and 100 % is computed. Fixed for ever in a flag that is in use.
     pub bucketing: Bucketing,
     /// Free metadata (flagd).
@@ -100,18 +124,14 @@ pub struct RuleSettings {
     pub condition: serde_json::Value,
     /// Who gets what.
     pub serve: VariantName,
+    /// It looks at who is signed in, at nothing else, and is asked before what the flag requires and its layer.
+    pub staff: bool,
 }
 
-/// The `[rollout]` table.
-#[derive(Debug, Clone)]
-pub struct RolloutSettings {
-    /// Whose place between 0 and 100 % counts.
-    pub by: RolloutBy,
-    /// Shares in thousandths of a percent (0 to 100,000), in the order of `variants`. What is left is the default's.
-    pub shares: Vec<(VariantName, u32)>,
-}
+/// How long open connections keep on with a variant that nobody gets any more, unless the file says otherwise.
+pub const DRAIN: Duration = Duration::from_secs(30);
 
-/// Whose place counts.
+/// Whose id a flag goes by.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum RolloutBy {
     /// The visitor cookie's.

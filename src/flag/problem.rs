@@ -2,7 +2,8 @@
 
 use std::fmt;
 
-use crate::name::{FlagKey, Place, VariantName};
+use super::{POINTS_MAX, PREREQUISITES_MAX};
+use crate::name::{FlagKey, LayerName, Place, VariantName};
 
 /// A reason why a flag can't be used, for the person who edits its file.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -62,6 +63,45 @@ pub enum FlagProblemKind {
         /// Variants beside the default.
         ranges: usize,
     },
+    /// A variant wants more than the range that `split` gives it.
+    ShareOverSplit {
+        /// Which one.
+        variant: VariantName,
+        /// What it wants.
+        share: u32,
+        /// What it can have.
+        range: u32,
+    },
+    /// The ranges are more than everyone.
+    SplitOver {
+        /// Their sum.
+        sum: u64,
+    },
+    /// A point of the schedule isn't later than the one before.
+    ScheduleOrder {
+        /// Which one, from 1.
+        point: usize,
+    },
+    /// The schedule has more points than [`POINTS_MAX`].
+    SchedulePoints(usize),
+    /// It requires a flag that isn't there.
+    UnknownRequired(FlagKey),
+    /// It requires a variant that the other flag doesn't have.
+    UnknownRequiredVariant {
+        /// The other flag.
+        flag: FlagKey,
+        /// What is required of it.
+        variant: VariantName,
+    },
+    /// Flags that require one another, from one back to the same.
+    Circle(Vec<FlagKey>),
+    /// One decision would ask more flags than [`PREREQUISITES_MAX`].
+    RequiresTooMany {
+        /// How many.
+        count: usize,
+    },
+    /// Its layer isn't there, or has no range for it.
+    NotInLayer(LayerName),
     /// Another flag has the same key.
     KeyTwice {
         /// Where that one is.
@@ -85,6 +125,15 @@ impl FlagProblemKind {
             Self::DefaultInRollout(_) => "flag-default-in-rollout",
             Self::SharesOver { .. } => "flag-shares-over",
             Self::ShareOverRange { .. } => "flag-share-over-range",
+            Self::ShareOverSplit { .. } => "flag-share-over-split",
+            Self::SplitOver { .. } => "flag-split-over",
+            Self::ScheduleOrder { .. } => "flag-schedule-order",
+            Self::SchedulePoints(_) => "flag-schedule-points",
+            Self::UnknownRequired(_) => "unknown-flag",
+            Self::UnknownRequiredVariant { .. } => "unknown-variant",
+            Self::Circle(_) => "flag-requires-itself",
+            Self::RequiresTooMany { .. } => "flag-requires-too-many",
+            Self::NotInLayer(_) => "flag-not-in-layer",
             Self::KeyTwice { .. } => "flag-key-twice",
         }
     }
@@ -137,6 +186,44 @@ impl fmt::Display for FlagProblemKind {
                 Percent(u64::from(*share)),
                 Percent(u64::from(*range)),
             ),
+            Self::ShareOverSplit {
+                variant,
+                share,
+                range,
+            } => write!(
+                f,
+                "`{variant}` wants {}, but `split` gives it a range of {}",
+                Percent(u64::from(*share)),
+                Percent(u64::from(*range)),
+            ),
+            Self::SplitOver { sum } => write!(
+                f,
+                "the ranges of its `split` are {} together, more than 100 %",
+                Percent(*sum)
+            ),
+            Self::ScheduleOrder { point } => write!(
+                f,
+                "point {point} of its schedule is not later than the one before it"
+            ),
+            Self::SchedulePoints(count) => {
+                write!(f, "its schedule has {count} points, more than {POINTS_MAX}")
+            }
+            Self::UnknownRequired(flag) => write!(f, "it requires flag `{flag}`, which is not defined"),
+            Self::UnknownRequiredVariant { flag, variant } => {
+                write!(
+                    f,
+                    "it requires `{variant}`, which is not a variant of flag `{flag}`"
+                )
+            }
+            Self::Circle(path) => {
+                let path: Vec<&str> = path.iter().map(FlagKey::as_str).collect();
+                write!(f, "it requires itself: {}", path.join(" → "))
+            }
+            Self::RequiresTooMany { count } => write!(
+                f,
+                "it would have {count} other flags asked before it, more than {PREREQUISITES_MAX}"
+            ),
+            Self::NotInLayer(layer) => write!(f, "layer `{layer}` has no range for it"),
             Self::KeyTwice { other } => write!(f, "its key is already used at {other}"),
         }
     }

@@ -130,7 +130,7 @@ fn flags(settings: &Settings, problems: &mut Vec<CompileProblem>) -> Flags {
             }),
         }
     }
-    Flags::build(compiled).unwrap_or_else(|error| {
+    Flags::build_in(&settings.edge.layers, compiled).unwrap_or_else(|error| {
         problems.push(CompileProblem {
             place: error.place.clone(),
             what: error.to_string(),

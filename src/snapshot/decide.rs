@@ -411,7 +411,7 @@ fn person(identity: &Identity) -> Person<'_> {
 }
 
 fn choose<'s, T: Trail<'s>>(rule: &Rule, subject: &Subject<'_>, at: &Snapshot, trail: &mut T) -> Choices {
-    let mut choices = Choices::new();
+    let mut choices = Choices::with_capacity(rule.flags.len());
     for id in &rule.flags {
         trail.asks(*id);
         let choice = at.flags.decide(*id, subject, trail);

@@ -7,7 +7,7 @@ use std::{
 };
 
 use super::{Rule, Snapshot};
-use crate::{backend::Wording, courtesy::give_way};
+use crate::{backend::Wording, courtesy::give_way, flag::Flag};
 
 /// Names that came, went or changed.
 #[derive(Debug, Clone, Default, PartialEq, Eq, serde::Serialize, schemars::JsonSchema)]
@@ -18,6 +18,9 @@ pub struct Diff {
     pub flags: Changes,
     /// Backends, by name.
     pub backends: Changes,
+    /// Flags, by key, whose variants have other ranges than before although their epoch is the same: visitors may have gone from
+    /// one variant to another, and what they were pinned to still counts.
+    pub resplit: Vec<String>,
 }
 
 /// What came, went or changed among things of one kind.
@@ -45,6 +48,7 @@ impl Diff {
             routes: changes(&routes(old), &routes(new)),
             flags: changes(&flags(old), &flags(new)),
             backends: changes(&backends(old), &backends(new)),
+            resplit: resplit(old, new),
         }
     }
 }
@@ -84,10 +88,17 @@ impl fmt::Display for Diff {
             }
         }
         if first {
-            f.write_str("nothing changed")
-        } else {
-            Ok(())
+            return f.write_str("nothing changed");
         }
+        if !self.resplit.is_empty() {
+            let keys = self.resplit.iter().take(NAMES_SHOWN_MAX);
+            let keys = keys.map(String::as_str).collect::<Vec<_>>().join(", ");
+            write!(f, "; visitors split anew without another `epoch`: {keys}")?;
+            if let more @ 1.. = self.resplit.len().saturating_sub(NAMES_SHOWN_MAX) {
+                write!(f, " and {more} more")?;
+            }
+        }
+        Ok(())
     }
 }
 
@@ -143,7 +154,31 @@ fn flags(snapshot: &Snapshot) -> Named {
     snapshot
         .flags
         .iter()
-        .map(|(_, flag)| (flag.key().to_string(), format!("{:?}", flag.settings())))
+        .map(|(_, flag)| {
+            let meaning = format!("{:?} {:?}", flag.settings(), flag.layer());
+            (flag.key().to_string(), meaning)
+        })
+        .collect()
+}
+
+/// A variant that has come or gone moves nobody by itself, but where ranges are equal the others' ranges move.
+fn resplit(old: &Snapshot, new: &Snapshot) -> Vec<String> {
+    let moved = |before: &Flag, flag: &Flag| {
+        before.ranges().any(|(name, range)| {
+            let now = flag.ranges().find(|(other, _)| *other == name);
+            now.is_some_and(|(_, now)| now != range)
+        })
+    };
+    let known = |flag: &Flag| {
+        let id = old.flags.by_key(flag.key().as_str())?;
+        old.flags.get(id)
+    };
+    new.flags
+        .iter()
+        .filter(|(_, flag)| {
+            known(flag).is_some_and(|before| before.epoch() == flag.epoch() && moved(before, flag))
+        })
+        .map(|(_, flag)| flag.key().to_string())
         .collect()
 }
 

@@ -15,6 +15,7 @@ use crate::{
     clock::UnixTime,
     flag,
     gate::Auth,
+    name::{FlagKey, LayerName, VariantName},
     route::{PassedOver, RouteId},
 };
 
@@ -128,6 +129,12 @@ pub struct Said {
     pub state: String,
     /// Rules tried, and what came of them.
     pub rules: Vec<(String, String)>,
+    /// Flags that it requires, as far as they were asked: which variant each has, and whether that will do.
+    pub requires: Vec<(String, String)>,
+    /// What its layer says, if one was asked.
+    pub layer: Option<String>,
+    /// The shares that its schedule has come to, if it has one.
+    pub shares: Option<String>,
     /// The visitor's place in percent, if a rollout asked.
     pub bucket_percent: Option<String>,
     /// The variant.
@@ -188,7 +195,7 @@ pub fn explain(ask: &Ask<'_, '_>, now: UnixTime, at: &Snapshot) -> Explanation {
         flags: notes
             .flags
             .iter()
-            .filter_map(|asked| said(asked, notes.route, at))
+            .filter_map(|asked| said(asked, notes.route, now, at))
             .collect(),
         backend: None,
         failover: None,
@@ -348,7 +355,7 @@ fn won(route: RouteId, path: Option<&str>, at: &Snapshot) -> Option<Won> {
     })
 }
 
-fn said(asked: &Asked, route: Option<RouteId>, at: &Snapshot) -> Option<Said> {
+fn said(asked: &Asked, route: Option<RouteId>, now: UnixTime, at: &Snapshot) -> Option<Said> {
     let flag = at.flags.get(asked.flag)?;
     let choice = asked.choice.as_ref()?;
     let rule = route.and_then(|route| at.rule(route));
@@ -371,6 +378,9 @@ fn said(asked: &Asked, route: Option<RouteId>, at: &Snapshot) -> Option<Said> {
             .iter()
             .map(|(rule, outcome)| (name(*rule), outcome.clone()))
             .collect(),
+        requires: asked.required.iter().map(required).collect(),
+        layer: asked.layer.as_ref().map(layer),
+        shares: scheduled(flag, now),
         bucket_percent: asked.place.map(percent),
         variant: choice
             .variant
@@ -379,6 +389,35 @@ fn said(asked: &Asked, route: Option<RouteId>, at: &Snapshot) -> Option<Said> {
         reason: choice.reason.as_str().to_owned(),
         picks_backend: picks,
     })
+}
+
+fn required((flag, variant, met): &(FlagKey, Option<VariantName>, bool)) -> (String, String) {
+    let variant = variant.as_ref().map_or("no variant", VariantName::as_str);
+    let verdict = if *met { "will do" } else { "will not do" };
+    (flag.to_string(), format!("{verdict} as {variant}"))
+}
+
+fn layer((layer, place, takes): &(LayerName, Option<u32>, bool)) -> String {
+    let place = place.map_or_else(
+        || "no place".to_owned(),
+        |place| format!("place {} %", percent(place)),
+    );
+    let whose = if *takes { "is its own" } else { "is not its own" };
+    format!("{place} of layer `{layer}` {whose}")
+}
+
+/// What a schedule has made of the shares by now.
+fn scheduled(flag: &flag::Flag, now: UnixTime) -> Option<String> {
+    let rollout = match &flag.settings().targeting {
+        flag::Targeting::Rules { rollout, .. } => rollout.as_ref()?,
+        flag::Targeting::JsonLogic(_) => return None,
+    };
+    let shares = flag.shares(now).filter(|_| !rollout.schedule.is_empty())?;
+    let shares = flag.variants().iter().zip(shares);
+    let shares: Vec<String> = shares
+        .map(|(variant, share)| format!("{variant} {} %", percent(share)))
+        .collect();
+    Some(shares.join(", "))
 }
 
 /// Thousandths of a percent as percent.

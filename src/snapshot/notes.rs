@@ -4,6 +4,7 @@ use super::{access, decide::Trail};
 use crate::{
     flag::{self, Choice, FlagId, Outcome, RolloutBy},
     gate::Identity,
+    name::{FlagKey, LayerName, VariantName},
     policy::signed::Granted,
     route::{self, PassedOver, RouteId},
     visitor::SeenState,
@@ -24,6 +25,10 @@ pub(super) struct Notes<'s> {
 pub(super) struct Asked {
     pub(super) flag: FlagId,
     pub(super) rules: Vec<(usize, String)>,
+    /// Flags that it requires: their variants, and whether they will do.
+    pub(super) required: Vec<(FlagKey, Option<VariantName>, bool)>,
+    /// The place in its layer, and whether that is its own.
+    pub(super) layer: Option<(LayerName, Option<u32>, bool)>,
     pub(super) place: Option<u32>,
     pub(super) choice: Option<Choice>,
 }
@@ -38,6 +43,18 @@ impl flag::Watch for Notes<'_> {
     fn rule(&mut self, rule: usize, outcome: Outcome<'_>) {
         if let Some(asked) = self.flags.last_mut() {
             asked.rules.push((rule, outcome.to_string()));
+        }
+    }
+
+    fn required(&mut self, flag: &FlagKey, variant: Option<&VariantName>, met: bool) {
+        if let Some(asked) = self.flags.last_mut() {
+            asked.required.push((flag.clone(), variant.cloned(), met));
+        }
+    }
+
+    fn layer(&mut self, layer: &LayerName, place: Option<u32>, takes: bool) {
+        if let Some(asked) = self.flags.last_mut() {
+            asked.layer = Some((layer.clone(), place, takes));
         }
     }
 
@@ -71,6 +88,8 @@ impl<'s> Trail<'s> for Notes<'s> {
         self.flags.push(Asked {
             flag,
             rules: Vec::new(),
+            required: Vec::new(),
+            layer: None,
             place: None,
             choice: None,
         });

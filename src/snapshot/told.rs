@@ -144,6 +144,15 @@ fn write_flag(f: &mut fmt::Formatter<'_>, said: &Said) -> fmt::Result {
         "  flag      {}  ({}), {}: {variant}, {}{bucket}{picks}",
         said.flag, said.place, said.state, said.reason
     )?;
+    for (flag, outcome) in &said.requires {
+        writeln!(f, "              requires `{flag}`, which {outcome}")?;
+    }
+    if let Some(layer) = &said.layer {
+        writeln!(f, "              {layer}")?;
+    }
+    if let Some(shares) = &said.shares {
+        writeln!(f, "              by its schedule now {shares}")?;
+    }
     for (rule, outcome) in &said.rules {
         writeln!(f, "              rule `{rule}` {outcome}")?;
     }

@@ -27,6 +27,7 @@ mod compress;
 mod error_pages;
 mod explain;
 mod failover;
+mod flag_order;
 mod flags;
 mod forwarding;
 mod gate;

@@ -134,3 +134,18 @@ fn cbor_is_deterministic() {
     ];
     check_cbor(&DataValue::Object(&pairs), "a36161f66162f562626202");
 }
+
+#[test]
+fn numbers_are_read_to_the_last_bit() {
+    // A claim that is one unit in the last place off would hash to another bucket than in a backend.
+    for text in [
+        "5.960464477539064e-8",
+        "3.402823466385289e38",
+        "0.1",
+        "2.2250738585072014e-308",
+        "123456789.12345679",
+    ] {
+        let read = serde_json::from_str::<Value>(text).unwrap().as_f64().unwrap();
+        assert_eq!(read.to_bits(), text.parse::<f64>().unwrap().to_bits(), "{text}");
+    }
+}

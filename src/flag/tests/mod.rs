@@ -2,9 +2,13 @@
 
 mod flagd;
 mod hashing;
+mod layer;
 mod problems;
+mod requires;
 mod rollout;
 mod rules;
+mod schedule;
+mod staff;
 
 use std::sync::Arc;
 
@@ -103,6 +107,12 @@ fn settings(variants: &[&str], default: &str) -> FlagSettings {
             rollout: None,
         },
         bucketing: Bucketing::Murmur3V2,
+        identity: RolloutBy::Visitor,
+        requires: Vec::new(),
+        layer: None,
+        epoch: 1,
+        public: false,
+        drain: super::DRAIN,
         metadata: serde_json::Map::new(),
     }
 }
@@ -113,24 +123,32 @@ fn rule(condition: Value, serve: &str) -> RuleSettings {
         place: place(7),
         condition,
         serve: variant(serve),
+        staff: false,
     }
 }
 
-fn shares(by: RolloutBy, shares: &[(&str, u32)]) -> RolloutSettings {
-    RolloutSettings {
-        by,
-        shares: shares
-            .iter()
-            .map(|(name, share)| (variant(name), *share))
-            .collect(),
-    }
+fn shares(by: RolloutBy, shares: &[(&str, u32)]) -> (RolloutBy, RolloutSettings) {
+    let rollout = RolloutSettings {
+        shares: named(shares),
+        ..RolloutSettings::default()
+    };
+    (by, rollout)
+}
+
+fn named(shares: &[(&str, u32)]) -> Vec<(VariantName, u32)> {
+    shares
+        .iter()
+        .map(|(name, share)| (variant(name), *share))
+        .collect()
 }
 
 fn with(
     mut settings: FlagSettings,
     rules: Vec<RuleSettings>,
-    rollout: Option<RolloutSettings>,
+    rollout: Option<(RolloutBy, RolloutSettings)>,
 ) -> FlagSettings {
+    let (identity, rollout) = rollout.unzip();
+    settings.identity = identity.unwrap_or(settings.identity);
     settings.targeting = Targeting::Rules { rules, rollout };
     settings
 }

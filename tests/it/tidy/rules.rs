@@ -56,7 +56,7 @@ pub(super) const LAYERS: [(&str, &[&str]); 28] = [
     (
         "config",
         &[
-            "backend", "courtesy", "flag", "gate", "limits", "name", "policy", "route", "visitor",
+            "backend", "clock", "courtesy", "flag", "gate", "limits", "name", "policy", "route", "visitor",
         ],
     ),
     (

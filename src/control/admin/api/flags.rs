@@ -8,8 +8,11 @@ use super::{
     RouteName,
 };
 use crate::{
+    clock,
     control::plane::View,
     flag::{self, Bucketing, FlagId, FlagState, RolloutBy, Targeting},
+    name::VariantName,
+    observe::log::rfc3339,
     snapshot::{Snapshot, Target},
 };
 
@@ -39,10 +42,24 @@ pub(in super::super) struct Flag {
     pub(in super::super) variants: Vec<Variant>,
     /// Who nobody else wants; none only in flagd sets.
     pub(in super::super) default: Option<String>,
+    /// Whose id its layer and its rollout go by: `visitor` or `user`.
+    pub(in super::super) identity: String,
+    /// What other flags must have chosen, or everyone gets the default.
+    pub(in super::super) requires: Vec<FlagRequires>,
+    /// What is its own of a layer, if it is in one.
+    pub(in super::super) layer: Option<FlagLayer>,
     /// Its rules in order; the first that matches decides.
     pub(in super::super) rules: Vec<FlagRule>,
     /// Whose place between 0 and 100 % decides for everyone the rules leave: `visitor` or `user`; none: there is no rollout.
     pub(in super::super) rollout_by: Option<String>,
+    /// How its shares come to be, if there is a rollout.
+    pub(in super::super) rollout: Option<FlagRollout>,
+    /// Counts up when what visitors were pinned to is void.
+    pub(in super::super) epoch: u32,
+    /// Browsers may read it.
+    pub(in super::super) public: bool,
+    /// Seconds that open connections keep on with a variant that nobody gets any more.
+    pub(in super::super) drain_seconds: f64,
     /// How a place is computed: `murmur3-v2` or `murmur3-cbor-v3`.
     pub(in super::super) bucketing: String,
     /// One JsonLogic expression decides (a flagd set), instead of rules and rollout.
@@ -73,6 +90,57 @@ pub(in super::super) struct FlagRule {
     pub(in super::super) place: String,
     /// The variant that it serves.
     pub(in super::super) serve: String,
+    /// It looks at who is signed in alone, and goes before what the flag requires, its layer and all other rules.
+    pub(in super::super) staff: bool,
+}
+
+/// What another flag must have chosen.
+#[derive(Debug, Serialize, JsonSchema)]
+pub(in super::super) struct FlagRequires {
+    /// Which flag.
+    pub(in super::super) flag: String,
+    /// Any of these; none: any but its default.
+    pub(in super::super) variants: Vec<String>,
+}
+
+/// What is a flag's own of its layer.
+#[derive(Debug, Serialize, JsonSchema)]
+pub(in super::super) struct FlagLayer {
+    /// The layer.
+    pub(in super::super) name: String,
+    /// The first place that is its own, in percent.
+    pub(in super::super) from: f64,
+    /// The first place behind, in percent.
+    pub(in super::super) to: f64,
+}
+
+/// How shares come to be.
+#[derive(Debug, Serialize, JsonSchema)]
+pub(in super::super) struct FlagRollout {
+    /// How wide each variant's range is, where ranges aren't equally wide.
+    pub(in super::super) split: Vec<FlagShare>,
+    /// What is between two points of the schedule: `steps` or `linear`.
+    pub(in super::super) shape: String,
+    /// What the shares become, in the order of time.
+    pub(in super::super) schedule: Vec<FlagPoint>,
+}
+
+/// Shares from a moment on.
+#[derive(Debug, Serialize, JsonSchema)]
+pub(in super::super) struct FlagPoint {
+    /// From when on (RFC 3339).
+    pub(in super::super) at: String,
+    /// Those that change.
+    pub(in super::super) shares: Vec<FlagShare>,
+}
+
+/// A variant's percentage.
+#[derive(Debug, Serialize, JsonSchema)]
+pub(in super::super) struct FlagShare {
+    /// The variant.
+    pub(in super::super) variant: String,
+    /// In percent.
+    pub(in super::super) percent: f64,
 }
 
 /// A route that asks a flag.
@@ -122,10 +190,21 @@ impl Flag {
                 FlagState::Enabled => "enabled".to_owned(),
                 FlagState::Disabled => "disabled".to_owned(),
             },
-            variants: variants(settings),
+            variants: variants(flag),
             default: settings.default.as_ref().map(ToString::to_string),
+            identity: identity(settings.identity).to_owned(),
+            requires: settings.requires.iter().map(FlagRequires::of).collect(),
+            layer: flag.layer().map(|(name, range)| FlagLayer {
+                name: name.to_string(),
+                from: percent(range.start),
+                to: percent(range.end),
+            }),
             rules: Vec::new(),
             rollout_by: None,
+            rollout: None,
+            epoch: flag.epoch(),
+            public: flag.is_public(),
+            drain_seconds: flag.drain().as_secs_f64(),
             bucketing: match settings.bucketing {
                 Bucketing::Murmur3V2 => "murmur3-v2".to_owned(),
                 Bucketing::Murmur3CborV3 => "murmur3-cbor-v3".to_owned(),
@@ -141,56 +220,76 @@ impl Flag {
                     name: rule.name.clone(),
                     place: rule.place.to_string(),
                     serve: rule.serve.to_string(),
+                    staff: rule.staff,
                 });
                 shown.rules = rules.collect();
-                shown.rollout_by = rollout.as_ref().map(|rollout| match rollout.by {
-                    RolloutBy::Visitor => "visitor".to_owned(),
-                    RolloutBy::User => "user".to_owned(),
-                });
+                shown.rollout_by = rollout.as_ref().map(|_| shown.identity.clone());
+                shown.rollout = rollout.as_ref().map(FlagRollout::of);
             }
         }
         shown
     }
 }
 
-fn variants(settings: &flag::FlagSettings) -> Vec<Variant> {
-    let shares = shares(settings);
-    let shown = |(at, (name, value)): (usize, &(crate::name::VariantName, serde_json::Value))| Variant {
+impl FlagRequires {
+    fn of(required: &flag::Requires) -> Self {
+        Self {
+            flag: required.flag.to_string(),
+            variants: required.variants.iter().map(ToString::to_string).collect(),
+        }
+    }
+}
+
+impl FlagRollout {
+    fn of(rollout: &flag::RolloutSettings) -> Self {
+        let points = rollout.schedule.iter().map(|point| FlagPoint {
+            at: rfc3339(point.at.secs()),
+            shares: named(&point.shares),
+        });
+        Self {
+            split: named(&rollout.split),
+            shape: match rollout.shape {
+                flag::Shape::Steps => "steps".to_owned(),
+                flag::Shape::Linear => "linear".to_owned(),
+            },
+            schedule: points.collect(),
+        }
+    }
+}
+
+fn named(shares: &[(VariantName, u32)]) -> Vec<FlagShare> {
+    let shown = shares.iter().map(|(variant, share)| FlagShare {
+        variant: variant.to_string(),
+        percent: percent(*share),
+    });
+    shown.collect()
+}
+
+/// Thousandths of a percent as percent.
+fn percent(share: u32) -> f64 {
+    f64::from(share) / 1000.0
+}
+
+const fn identity(identity: RolloutBy) -> &'static str {
+    match identity {
+        RolloutBy::Visitor => "visitor",
+        RolloutBy::User => "user",
+    }
+}
+
+/// Shares are those of this moment.
+fn variants(flag: &flag::Flag) -> Vec<Variant> {
+    let shares = flag.shares(clock::wall());
+    let settings = flag.settings();
+    let shown = |(at, (name, value)): (usize, &(VariantName, serde_json::Value))| Variant {
         name: name.to_string(),
         value: value.clone(),
         share: shares
             .as_ref()
             .and_then(|shares| shares.get(at))
-            .map(|share| f64::from(*share) / 1000.0),
+            .map(|share| percent(*share)),
     };
     settings.variants.iter().enumerate().map(shown).collect()
-}
-
-/// Shares of all variants in thousandths of a percent, as things are: a disabled flag's default has everything.
-fn shares(settings: &flag::FlagSettings) -> Option<Vec<u32>> {
-    let rollout = match (&settings.targeting, settings.state) {
-        (Targeting::Rules { rollout, .. }, FlagState::Enabled) => rollout.as_ref(),
-        (Targeting::Rules { .. }, FlagState::Disabled) => None,
-        (Targeting::JsonLogic(_), _) => return None,
-    };
-    let given = rollout
-        .map(|rollout| rollout.shares.as_slice())
-        .unwrap_or_default();
-    let taken: u32 = given.iter().map(|(_, share)| *share).sum();
-    let share = |(name, _): &(crate::name::VariantName, serde_json::Value)| {
-        let own: u32 = given
-            .iter()
-            .filter(|(given, _)| given == name)
-            .map(|(_, share)| *share)
-            .sum();
-        let left = if settings.default.as_ref() == Some(name) {
-            100_000_u32.saturating_sub(taken)
-        } else {
-            0
-        };
-        own + left
-    };
-    Some(settings.variants.iter().map(share).collect())
 }
 
 fn routes(id: FlagId, at: &Snapshot) -> Vec<FlagRoute> {

@@ -185,6 +185,16 @@ fn flags(html: &mut Html, explained: &Explanation) {
         html.raw(if said.picks_backend { "" } else { ", told only" })
             .raw("</span>");
         html.element("<code class=\"place\">", &said.place, "</code>");
+        for (other, outcome) in &said.requires {
+            html.element("<span class=\"sub\">requires ", other, ", which ")
+                .element("", outcome, "</span>");
+        }
+        if let Some(layer) = &said.layer {
+            html.element("<span class=\"sub\">", layer, "</span>");
+        }
+        if let Some(shares) = &said.shares {
+            html.element("<span class=\"sub\">by its schedule now ", shares, "</span>");
+        }
         for (rule, outcome) in &said.rules {
             html.element("<span class=\"sub\">rule “", rule, "” ")
                 .element("", outcome, "</span>");

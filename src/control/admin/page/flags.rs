@@ -62,12 +62,52 @@ fn one(html: &mut Html, flag: &Flag) {
         }
         html.raw("</ol></dd></div>");
     }
+    conditions(html, flag);
     html.raw("<div><dt>Default</dt><dd><code>")
         .text(flag.default.as_deref().unwrap_or("the caller's own"));
     html.raw("</code></dd></div>");
     html.raw("<div><dt>Asked by</dt><dd>");
     routes(html, &flag.routes);
     html.raw("</dd></div></dl></article>");
+}
+
+/// What else has a say: other flags, a layer, a schedule.
+fn conditions(html: &mut Html, flag: &Flag) {
+    if !flag.requires.is_empty() {
+        html.raw("<div><dt>Requires</dt><dd>");
+        html.each(flag.requires.iter(), ", ", |html, required| {
+            html.element("<code>", &required.flag, "</code>");
+            match required.variants.as_slice() {
+                [] => html.raw(" not its default"),
+                variants => html.raw(" ").text(variants.join(" or ")),
+            };
+        });
+        html.raw("</dd></div>");
+    }
+    if let Some(layer) = &flag.layer {
+        html.raw("<div><dt>Layer</dt><dd><code>")
+            .text(&layer.name)
+            .raw("</code> ");
+        html.text(format_args!("from {} to {} % of visitors", layer.from, layer.to))
+            .raw("</dd></div>");
+    }
+    let Some(rollout) = flag
+        .rollout
+        .as_ref()
+        .filter(|rollout| !rollout.schedule.is_empty())
+    else {
+        return;
+    };
+    html.raw("<div><dt>Schedule, in ")
+        .text(&rollout.shape)
+        .raw("</dt><dd>");
+    html.each(rollout.schedule.iter(), "; ", |html, point| {
+        html.text(&point.at);
+        for share in &point.shares {
+            html.text(format_args!(" {} {} %", share.variant, share.percent));
+        }
+    });
+    html.raw("</dd></div>");
 }
 
 fn routes(html: &mut Html, routes: &[FlagRoute]) {
