@@ -106,6 +106,9 @@ impl Set<'_> {
             targeting: Targeting::JsonLogic(targeting),
             bucketing: bucketing?,
             metadata,
+            epoch: 1,
+            sticky: false,
+            adopts: false,
         };
         match Flag::compile(settings.clone()) {
             Ok(compiled) => {

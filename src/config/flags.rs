@@ -43,6 +43,14 @@ pub(super) struct FlagFile {
     rollout: Option<Spot<RolloutFile>>,
     /// How a visitor's place between 0 and 100 % is computed. Never to be changed while the flag is in use.
     bucketing: BucketingFile,
+    /// Counts up to place everybody anew: pins of an earlier epoch are void.
+    epoch: u32,
+    /// Whom the rollout put on a variant, a signed cookie keeps there when the share shrinks, until `epoch` counts up, a rule says
+    /// otherwise, or the flag is disabled. Only for what must not be left half way, such as a checkout.
+    sticky: bool,
+    /// Who counts: the visitor; the signed-in user (others get the default); or `adopt`: whoever signs in becomes, once, the visitor that
+    /// this user is on every device, and stays it.
+    identity: Option<Spot<IdentityFile>>,
     /// Whatever else is worth knowing; handed out with the flag.
     metadata: BTreeMap<String, Value>,
 }
@@ -58,6 +66,9 @@ impl Default for FlagFile {
             rules: Vec::new(),
             rollout: None,
             bucketing: BucketingFile::V2, // what flagd and its evaluators in process compute today
+            epoch: 1,
+            sticky: false,
+            identity: None,
             metadata: BTreeMap::new(),
         }
     }
@@ -71,6 +82,18 @@ enum StateFile {
     Enabled,
     /// Everyone gets the default, at once.
     Disabled,
+}
+
+/// Who counts.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+enum IdentityFile {
+    /// The visitor.
+    Visitor,
+    /// The signed-in user.
+    User,
+    /// The visitor, who becomes the user's on every device.
+    Adopt,
 }
 
 /// How a visitor's place between 0 and 100 % is computed.
@@ -162,7 +185,8 @@ impl FlagFile {
         let rollout = self
             .rollout
             .as_ref()
-            .map(|rollout| rollout.value.settle(&names, report));
+            .map(|rollout| rollout.value.settle(&names, report))
+            .map(|rollout| self.by_identity(rollout, report));
         if report.has_errors() {
             return None;
         }
@@ -190,9 +214,33 @@ impl FlagFile {
                 .iter()
                 .map(|(key, value)| (key.clone(), value.clone()))
                 .collect(),
+            epoch: self.epoch,
+            sticky: self.sticky,
+            adopts: self.identity.as_ref().map(|identity| identity.value) == Some(IdentityFile::Adopt),
         };
         self.compile(&settings, report);
         Some(settings)
+    }
+
+    /// `identity` says for the whole flag what `rollout.by` says for its rollout.
+    fn by_identity(&self, rollout: RolloutSettings, report: &mut Report) -> RolloutSettings {
+        let Some(identity) = &self.identity else {
+            return rollout;
+        };
+        let by = match identity.value {
+            IdentityFile::Visitor | IdentityFile::Adopt => RolloutBy::Visitor,
+            IdentityFile::User => RolloutBy::User,
+        };
+        if rollout.by == RolloutBy::User && by == RolloutBy::Visitor {
+            report
+                .error(
+                    "two-identities",
+                    identity.span.clone(),
+                    "`identity` and `rollout.by` name different people",
+                )
+                .hint("leave out `by`");
+        }
+        RolloutSettings { by, ..rollout }
     }
 
     fn variants(&self, report: &mut Report) -> Vec<(VariantName, Value)> {

@@ -34,6 +34,7 @@ pub fn visitor_settings(state: &Path) -> io::Result<VisitorSettings> {
             secret,
         }],
         max_age: VISITOR_MAX_AGE,
+        ..VisitorSettings::default()
     })
 }
 

@@ -53,7 +53,7 @@ impl Choice {
     }
 }
 
-/// Why a variant was chosen, in OpenFeature's words.
+/// Why a variant was chosen, in OpenFeature's words where it has one.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Reason {
     /// The flag has no rules and no rollout.
@@ -64,6 +64,10 @@ pub enum Reason {
     Split,
     /// The kill switch.
     Disabled,
+    /// An override link forces it.
+    Override,
+    /// A pin keeps it.
+    Pin,
     /// No rule matched, or there is no id for the rollout.
     Default,
     /// Something went wrong; see [`Choice::error`].
@@ -71,7 +75,7 @@ pub enum Reason {
 }
 
 impl Reason {
-    /// OpenFeature's word.
+    /// OpenFeature's word, or our own.
     #[must_use]
     pub fn as_str(self) -> &'static str {
         match self {
@@ -79,6 +83,8 @@ impl Reason {
             Self::TargetingMatch => "TARGETING_MATCH",
             Self::Split => "SPLIT",
             Self::Disabled => "DISABLED",
+            Self::Override => "OVERRIDE",
+            Self::Pin => "PIN",
             Self::Default => "DEFAULT",
             Self::Error => "ERROR",
         }

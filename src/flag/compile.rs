@@ -24,6 +24,8 @@ pub struct Flag {
     metadata: Map<String, Value>,
     settings: Box<FlagSettings>,
     looks_at_visitor: bool,
+    /// Its number in pins.
+    pub(super) number: u32,
 }
 
 /// How a flag chooses.
@@ -106,6 +108,7 @@ impl Flag {
         let looks_at_visitor = settings.state == FlagState::Enabled && looks_at_visitor(&settings.targeting);
         let values = settings.variants.into_iter().map(|(_, value)| value).collect();
         Ok(Self {
+            number: super::pin::number(settings.key.as_str()),
             key: settings.key,
             state: settings.state,
             variants,

@@ -15,6 +15,9 @@ impl Flag {
     ///
     /// A flag that has only a rollout decides without allocating.
     pub fn decide(&self, subject: &Subject<'_>, watch: &mut impl Watch) -> Choice {
+        if let Some(forced) = self.forced(subject) {
+            return forced;
+        }
         match (&self.plan, self.state) {
             (Plan::Rules { .. }, FlagState::Disabled) => Choice::new(self.default, Reason::Disabled),
             // flagd answers a disabled flag with no variant at all, so that the code's own default is used.
@@ -62,6 +65,9 @@ impl Flag {
             if let Some(choice) = logic::with_context(subject, self.key.as_str(), id, needs, judge) {
                 return choice;
             }
+        }
+        if let Some(pinned) = self.pinned(subject, id) {
+            return pinned;
         }
         let Some(rollout) = rollout else {
             let reason = if rules.is_empty() {

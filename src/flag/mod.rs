@@ -23,6 +23,7 @@ mod decide;
 mod logic;
 mod murmur3;
 mod operators;
+mod pin;
 mod problem;
 mod rollout;
 mod sem_ver;
@@ -64,6 +65,12 @@ pub struct FlagSettings {
     pub bucketing: Bucketing,
     /// Free metadata (flagd).
     pub metadata: serde_json::Map<String, serde_json::Value>,
+    /// Counts up when everybody is to be placed anew: pins of an earlier one are void.
+    pub epoch: u32,
+    /// Whom the rollout put on a variant, a pin keeps there.
+    pub sticky: bool,
+    /// Whoever signs in becomes the visitor that this user is on every device.
+    pub adopts: bool,
 }
 
 /// Whether a flag decides.

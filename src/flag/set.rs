@@ -7,6 +7,8 @@ use super::{Choice, Fault, Flag, FlagProblem, FlagProblemKind, Subject, Watch};
 pub struct Flags {
     /// Sorted by key.
     flags: Vec<Flag>,
+    any_sticky: bool,
+    any_adopts: bool,
 }
 
 /// A flag of one [`Flags`].
@@ -33,7 +35,23 @@ impl Flags {
                 });
             }
         }
-        Ok(Self { flags })
+        Ok(Self {
+            any_sticky: flags.iter().any(|flag| flag.settings().sticky),
+            any_adopts: flags.iter().any(|flag| flag.settings().adopts),
+            flags,
+        })
+    }
+
+    /// Whether any flag pins visitors: else nobody has to look for pins.
+    #[must_use]
+    pub const fn any_sticky(&self) -> bool {
+        self.any_sticky
+    }
+
+    /// Whether any flag has users be one visitor on every device.
+    #[must_use]
+    pub const fn any_adopts(&self) -> bool {
+        self.any_adopts
     }
 
     /// The flag with this key.

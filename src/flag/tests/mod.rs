@@ -59,6 +59,8 @@ impl Scene {
             method: &Method::GET,
             headers: &self.headers,
             now: UnixTime::from_secs(1_700_000_000),
+            forced: None,
+            pins: None,
         }
     }
 
@@ -104,6 +106,9 @@ fn settings(variants: &[&str], default: &str) -> FlagSettings {
         },
         bucketing: Bucketing::Murmur3V2,
         metadata: serde_json::Map::new(),
+        epoch: 1,
+        sticky: false,
+        adopts: false,
     }
 }
 

@@ -22,6 +22,7 @@ fn settings(keys: Vec<SigningKey>) -> VisitorSettings {
     VisitorSettings {
         keys,
         max_age: 180 * DAY,
+        ..VisitorSettings::default()
     }
 }
 
