@@ -14,7 +14,8 @@ use crate::visitor::Consent;
 /// `days`, `session`, or the cookie that says that a visitor agreed.
 #[derive(Debug)]
 pub(super) enum ConsentFile {
-    Word(String),
+    Days,
+    Session,
     Agreed(AgreedFile),
 }
 
@@ -30,18 +31,8 @@ impl ConsentFile {
     /// Judges what is written. What is wrong is in the report, and the safe side is taken: nothing is kept.
     pub(super) fn settle(written: &Spot<Self>, report: &mut Report) -> Consent {
         match &written.value {
-            Self::Word(word) if word == "days" => Consent::Days,
-            Self::Word(word) if word == "session" => Consent::Session,
-            Self::Word(word) => {
-                report
-                    .error(
-                        "bad-consent",
-                        written.span.clone(),
-                        format!("`{word}` is no way to keep cookies"),
-                    )
-                    .hint(ACCEPTED);
-                Consent::Session
-            }
+            Self::Days => Consent::Days,
+            Self::Session => Consent::Session,
             Self::Agreed(agreed) => agreed.settle(written, report).unwrap_or(Consent::Session),
         }
     }
@@ -73,7 +64,7 @@ fn is_cookie_text(text: &str, key: &str) -> bool {
     text.bytes().all(|byte| fine(byte) && !(named && byte == b'=')) && !(named && text.is_empty())
 }
 
-const ACCEPTED: &str = "write \"days\", \"session\", or the cookie that says yes: { cookie = \"consent\", value = \"yes\" }";
+const ACCEPTED: &str = "name the cookie that says yes: { cookie = \"consent\", value = \"yes\" }";
 
 impl<'de> Deserialize<'de> for ConsentFile {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
@@ -84,7 +75,11 @@ impl<'de> Deserialize<'de> for ConsentFile {
                 f.write_str("`days`, `session`, or a table with `cookie` and `value`")
             }
             fn visit_str<E: de::Error>(self, word: &str) -> Result<ConsentFile, E> {
-                Ok(ConsentFile::Word(word.to_owned()))
+                match word {
+                    "days" => Ok(ConsentFile::Days),
+                    "session" => Ok(ConsentFile::Session),
+                    other => Err(E::unknown_variant(other, &["days", "session"])),
+                }
             }
             fn visit_map<A: MapAccess<'de>>(self, table: A) -> Result<ConsentFile, A::Error> {
                 AgreedFile::deserialize(MapAccessDeserializer::new(table)).map(ConsentFile::Agreed)

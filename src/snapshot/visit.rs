@@ -6,6 +6,7 @@ use super::{
 };
 use crate::{
     clock::UnixTime,
+    fields::Fields,
     flag::Flag,
     gate::Identity,
     visitor::{self, BadOverride, BadPins, Forced, Pins, Seen, SeenState, Visitor, override_tokens},
@@ -72,7 +73,12 @@ pub(super) fn meet(
     };
     visit.has_cookie = known.is_some() || visit.set_cookie;
     if !rule.flags.is_empty() {
-        force(ask, now, at, &mut visit.carried);
+        let Carried { forced, bad_override, .. } = forced_by(ask.headers, ask.host, now, at);
+        visit.carried = Carried {
+            forced,
+            bad_override,
+            ..visit.carried
+        };
     }
     visit
 }
@@ -114,19 +120,21 @@ fn begin(
     )
 }
 
-/// What an override link says. The first token that counts does; of several bad ones the first tells why.
-fn force(ask: &Ask<'_, '_>, now: UnixTime, at: &Snapshot, carried: &mut Carried) {
-    for token in override_tokens(ask.headers) {
-        let revoked = at.revoked.load();
-        match at.visitors.open_override(token, ask.host, now, &revoked) {
+/// What an override link puts this browser on. The first token that counts does; of several bad ones the first tells why.
+#[must_use]
+pub fn forced_by(headers: &Fields, host: &str, now: UnixTime, at: &Snapshot) -> Carried {
+    let mut carried = Carried::default();
+    for token in override_tokens(headers) {
+        match at.visitors.open_override(token, host, now, &at.revoked.load()) {
             Ok(forced) => {
                 carried.forced = Some(forced);
                 carried.bad_override = None;
-                return;
+                return carried;
             }
             Err(bad) => carried.bad_override = carried.bad_override.or(Some(bad)),
         }
     }
+    carried
 }
 
 impl Visit {

@@ -139,6 +139,7 @@ fn of(new: &Sources, last_good: &Sources) -> View {
         metrics,
         ready: Arc::new(AtomicBool::new(true)),
         signer: Arc::new(Signer::from_pkcs8(key.as_ref()).unwrap()),
+        links: Arc::default(),
     }
 }
 
