@@ -13,7 +13,7 @@ use crate::{
     },
     snapshot::{
         Snapshot,
-        decide::{Choices, Settled},
+        decide::{Choices, Settled, is_forced},
         visit::Carried,
     },
 };
@@ -30,7 +30,7 @@ pub(super) fn note(carried: &Carried, edge: &Edge) {
 
 /// Says to a backend that it is asked because of an override link: such traffic is no evidence of anything.
 pub(super) fn mark(fields: &mut Fields, choices: &Choices) {
-    if choices.iter().any(|(_, choice)| choice.reason == Reason::Override) {
+    if is_forced(choices) {
         fields.insert(Known::BANYAN_FORCED, "1");
     }
 }

@@ -14,7 +14,7 @@ use super::{
 use crate::{
     clock::UnixTime,
     fields::Fields,
-    flag::{self, Choice, FlagId, Person, Subject},
+    flag::{self, Choice, FlagId, Person, Reason, Subject},
     gate::{self, Auth, Denied, Identity, TokenMemory},
     policy::{Redirect, access::Barred, signed::Granted},
     route::{
@@ -132,6 +132,21 @@ impl Decision<'_> {
             carried: self.carried,
         }
     }
+}
+
+impl Decision<'_> {
+    /// Whether an override link decided any of its flags.
+    #[must_use]
+    pub fn is_forced(&self) -> bool {
+        is_forced(&self.choices)
+    }
+}
+
+/// Whether an override link decided any of them.
+#[must_use]
+pub fn is_forced(choices: &Choices) -> bool {
+    let mut reasons = choices.iter().map(|(_, choice)| choice.reason);
+    reasons.any(|reason| reason == Reason::Override)
 }
 
 /// Flags of a route with what they say.

@@ -25,6 +25,34 @@ pub struct Carried {
     pub bad_override: Option<BadOverride>,
 }
 
+impl Carried {
+    /// In words, for explain. A token is never among them.
+    pub(super) fn lines(&self, now: UnixTime) -> Vec<String> {
+        let forced = self.forced.iter().map(|forced| {
+            let flags: Vec<String> = forced
+                .flags()
+                .map(|(flag, variant)| format!("{flag}={variant}"))
+                .collect();
+            let minutes = forced.link.ends().secs().saturating_sub(now.secs()).div_ceil(60);
+            format!(
+                "override link {} forces {} for {} h {} min more",
+                forced.link,
+                flags.join(", "),
+                minutes / 60,
+                minutes % 60
+            )
+        });
+        let ignored = |what: &str, why: &str| format!("{what} that counts for nothing: {why}");
+        let bad_override = self.bad_override.map(|bad| ignored("an override", bad.as_str()));
+        let bad_pins = self.bad_pins.map(|bad| ignored("pins", bad.as_str()));
+        let set_pins = self.set_pins.as_ref().map(|pins| match pins.iter().len() {
+            1 => "the answer sets a pin".to_owned(),
+            count => format!("the answer sets {count} pins"),
+        });
+        forced.chain(bad_override).chain(bad_pins).chain(set_pins).collect()
+    }
+}
+
 /// Who is asking.
 pub(super) struct Visit {
     pub(super) seen: SeenState,

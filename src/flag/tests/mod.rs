@@ -1,5 +1,6 @@
 //! What flags decide, held against tables, other evaluators' answers, and laws.
 
+mod carried;
 mod flagd;
 mod hashing;
 mod problems;

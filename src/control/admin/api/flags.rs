@@ -43,6 +43,12 @@ pub(in super::super) struct Flag {
     pub(in super::super) rules: Vec<FlagRule>,
     /// Whose place between 0 and 100 % decides for everyone the rules leave: `visitor` or `user`; none: there is no rollout.
     pub(in super::super) rollout_by: Option<String>,
+    /// Counts up when everybody is placed anew.
+    pub(in super::super) epoch: u32,
+    /// Whom the rollout put on a variant, a pin keeps there.
+    pub(in super::super) sticky: bool,
+    /// Whoever signs in becomes the visitor that this user is on every device.
+    pub(in super::super) adopts: bool,
     /// How a place is computed: `murmur3-v2` or `murmur3-cbor-v3`.
     pub(in super::super) bucketing: String,
     /// One JsonLogic expression decides (a flagd set), instead of rules and rollout.
@@ -126,6 +132,9 @@ impl Flag {
             default: settings.default.as_ref().map(ToString::to_string),
             rules: Vec::new(),
             rollout_by: None,
+            epoch: settings.epoch,
+            sticky: settings.sticky,
+            adopts: settings.adopts,
             bucketing: match settings.bucketing {
                 Bucketing::Murmur3V2 => "murmur3-v2".to_owned(),
                 Bucketing::Murmur3CborV3 => "murmur3-cbor-v3".to_owned(),

@@ -180,6 +180,9 @@ fn flag_of(text: &str) -> flags::Flag {
             serve: own(),
         }],
         rollout_by: Some("visitor".to_owned()),
+        epoch: 1,
+        sticky: true,
+        adopts: false,
         bucketing: own(),
         targeting: None,
         problem: Some(own()),
@@ -300,6 +303,7 @@ fn explanation_of(text: &str) -> explain::Explanation {
             user: None,
             verdict: own(),
         }),
+        carried: vec![own()],
         visitor: Some(explain::Cookie {
             state: own(),
             id: Some(own()),
