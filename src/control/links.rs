@@ -50,7 +50,9 @@ pub enum NotRevoked {
     #[error(transparent)]
     Full(#[from] RevokedFull),
     /// The list was damaged when it was read, and is not written over.
-    #[error("`{FILE}` in the state folder is damaged, so that no link counts at all: mend or remove it, then reload")]
+    #[error(
+        "`{FILE}` in the state folder is damaged, so that no link counts at all: mend or remove it, then reload"
+    )]
     Damaged,
     /// The list can't be written.
     #[error("`{FILE}` can't be written: {0}")]

@@ -12,7 +12,10 @@ impl Flag {
     /// What an override link says. The kill switch beats it, and a variant that isn't there (any more) is nobody's.
     pub(super) fn forced(&self, subject: &Subject<'_>) -> Option<Choice> {
         let wanted = subject.forced?.variant_of(self.key.as_str())?;
-        let variant = self.variants.iter().position(|variant| variant.as_str() == wanted)?;
+        let variant = self
+            .variants
+            .iter()
+            .position(|variant| variant.as_str() == wanted)?;
         (self.state == FlagState::Enabled).then(|| Choice::new(Some(VariantIndex(variant)), Reason::Override))
     }
 

@@ -65,7 +65,11 @@ fn open(token: &str, host: &str, now: UnixTime, at: &Snapshot, edge: &Edge) -> R
         Refusal::link(bad.as_str())
     })?;
     // it was local when the link was made; that is looked at again where it counts
-    let to = if is_local(&forced.to) { &*forced.to } else { OVERRIDE_PATH };
+    let to = if is_local(&forced.to) {
+        &*forced.to
+    } else {
+        OVERRIDE_PATH
+    };
     let mut response = redirect::to(StatusCode::SEE_OTHER, to);
     let cookie = at.visitors.set_override(token, &forced, now);
     response.headers.append(Known::SET_COOKIE, cookie);

@@ -49,7 +49,11 @@ impl Carried {
             1 => "the answer sets a pin".to_owned(),
             count => format!("the answer sets {count} pins"),
         });
-        forced.chain(bad_override).chain(bad_pins).chain(set_pins).collect()
+        forced
+            .chain(bad_override)
+            .chain(bad_pins)
+            .chain(set_pins)
+            .collect()
     }
 }
 
@@ -85,7 +89,10 @@ pub(super) fn meet(
     if matches!(ask.entrance, Entrance::Plain(_)) {
         return visit; // browsers send cookies over TLS only, and so must everyone
     }
-    let Seen { visitor: known, state } = at.visitors.identify(ask.headers, now);
+    let Seen {
+        visitor: known,
+        state,
+    } = at.visitors.identify(ask.headers, now);
     visit.seen = state;
     if let (Some(known), true) = (&known, at.flags.any_sticky()) {
         match at.visitors.pins(ask.headers, known) {
@@ -101,7 +108,9 @@ pub(super) fn meet(
     };
     visit.has_cookie = known.is_some() || visit.set_cookie;
     if !rule.flags.is_empty() {
-        let Carried { forced, bad_override, .. } = forced_by(ask.headers, ask.host, now, at);
+        let Carried {
+            forced, bad_override, ..
+        } = forced_by(ask.headers, ask.host, now, at);
         visit.carried = Carried {
             forced,
             bad_override,
@@ -182,7 +191,8 @@ impl Visit {
             }
         }
         if changed {
-            self.pins.retain(|pin| at.flags.iter().any(|(_, flag)| flag.holds(pin)));
+            self.pins
+                .retain(|pin| at.flags.iter().any(|(_, flag)| flag.holds(pin)));
             self.carried.set_pins = Some(self.pins);
         }
         self.carried

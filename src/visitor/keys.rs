@@ -400,10 +400,7 @@ impl<'v> Form<'v> {
 
 /// A key for one purpose. `purpose` is no beginning of a cookie of ours, so that no signature is ever a key.
 pub(super) fn derived(secret: &hmac::Key, purpose: &str) -> hmac::Key {
-    hmac::Key::new(
-        hmac::HMAC_SHA256,
-        hmac::sign(secret, purpose.as_bytes()).as_ref(),
-    )
+    hmac::Key::new(hmac::HMAC_SHA256, hmac::sign(secret, purpose.as_bytes()).as_ref())
 }
 
 pub(super) fn is_base64url(byte: u8) -> bool {

@@ -14,7 +14,7 @@ use http::HeaderValue;
 use memchr::memmem::Finder;
 
 use super::{
-    Keys, Kept, LinkId, Revoked, cookies,
+    Kept, Keys, LinkId, Revoked, cookies,
     keys::{KEY_ID_BYTES_MAX, is_key_id},
 };
 use crate::{
@@ -105,7 +105,9 @@ pub struct Minted {
 
 impl fmt::Debug for Minted {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Minted").field("link", &self.link).finish_non_exhaustive()
+        f.debug_struct("Minted")
+            .field("link", &self.link)
+            .finish_non_exhaustive()
     }
 }
 
@@ -153,7 +155,9 @@ impl Forced {
     /// The variant that a flag is forced to.
     #[must_use]
     pub fn variant_of(&self, flag: &str) -> Option<&str> {
-        self.flags().find(|(key, _)| *key == flag).map(|(_, variant)| variant)
+        self.flags()
+            .find(|(key, _)| *key == flag)
+            .map(|(_, variant)| variant)
     }
 
     /// All flags with their variants.
@@ -185,13 +189,25 @@ impl Keys {
     ///
     /// # Errors
     /// [`BadWish`].
-    pub fn mint_override(&self, wish: &Wish<'_>, now: UnixTime, entropy: [u8; 20]) -> Result<Minted, BadWish> {
+    pub fn mint_override(
+        &self,
+        wish: &Wish<'_>,
+        now: UnixTime,
+        entropy: [u8; 20],
+    ) -> Result<Minted, BadWish> {
         let name = |name: &str| {
-            (1..=NAME_BYTES_MAX).contains(&name.len()) && name.bytes().all(|b| b.is_ascii_graphic() && b != b'=')
+            (1..=NAME_BYTES_MAX).contains(&name.len())
+                && name.bytes().all(|b| b.is_ascii_graphic() && b != b'=')
         };
-        let twice = |(at, (flag, _)): (usize, &(&str, &str))| wish.flags.iter().take(at).any(|(other, _)| other == flag);
-        let named = wish.flags.iter().all(|(flag, variant)| name(flag) && name(variant));
-        if !named || !(1..=FLAGS_MAX).contains(&wish.flags.len()) || wish.flags.iter().enumerate().any(twice) {
+        let twice = |(at, (flag, _)): (usize, &(&str, &str))| {
+            wish.flags.iter().take(at).any(|(other, _)| other == flag)
+        };
+        let named = wish
+            .flags
+            .iter()
+            .all(|(flag, variant)| name(flag) && name(variant));
+        if !named || !(1..=FLAGS_MAX).contains(&wish.flags.len()) || wish.flags.iter().enumerate().any(twice)
+        {
             return Err(BadWish::Flags);
         }
         if !name(wish.host) || wish.host.bytes().any(|b| b.is_ascii_uppercase() || b == b'/') {
@@ -203,7 +219,8 @@ impl Keys {
         if wish.lasts.as_secs() == 0 || wish.lasts > FOR_MAX {
             return Err(BadWish::For);
         }
-        let ends = u32::try_from(now.secs().saturating_add(wish.lasts.as_secs())).map_err(|_| BadWish::For)?;
+        let ends =
+            u32::try_from(now.secs().saturating_add(wish.lasts.as_secs())).map_err(|_| BadWish::For)?;
         let [r0, r1, r2, r3, r4, r5, r6, r7, nonce @ ..] = entropy;
         let link = LinkId::new(ends, [r0, r1, r2, r3, r4, r5, r6, r7]);
         let mut text = format!("{link}\n{}\n{}", wish.host, wish.to);
@@ -277,7 +294,11 @@ impl Keys {
     #[must_use]
     pub fn set_override(&self, token: &str, forced: &Forced, now: UnixTime) -> HeaderValue {
         let left = forced.link.ends().secs().saturating_sub(now.secs());
-        self.cookie(OVERRIDE_COOKIE, &format!("{token}; Max-Age={left}"), Kept::Session)
+        self.cookie(
+            OVERRIDE_COOKIE,
+            &format!("{token}; Max-Age={left}"),
+            Kept::Session,
+        )
     }
 
     /// The `Set-Cookie` value that ends every override of a browser.
@@ -300,7 +321,11 @@ pub fn override_tokens(headers: &Fields) -> impl Iterator<Item = &str> {
         .has(Known::BANYAN_OVERRIDE)
         .then(|| headers.get(Known::BANYAN_OVERRIDE))
         .flatten();
-    let in_cookies = cookie.then(|| cookies(headers).filter(|(name, _)| *name == OVERRIDE_COOKIE).take(COPIES_MAX));
+    let in_cookies = cookie.then(|| {
+        cookies(headers)
+            .filter(|(name, _)| *name == OVERRIDE_COOKIE)
+            .take(COPIES_MAX)
+    });
     let in_cookies = in_cookies.into_iter().flatten().map(|(_, value)| value);
     in_cookies.chain(field.and_then(|field| field.to_str().ok()))
 }
@@ -322,4 +347,7 @@ pub fn is_local(to: &str) -> bool {
         && (!own || to == OVERRIDE_PATH)
 }
 
-const _: () = assert!(KEY_ID_BYTES_MAX + 4 + 4 * (NONCE_LEN + 16 + 24 + NAME_BYTES_MAX + TO_BYTES_MAX + 128 * FLAGS_MAX) / 3 < TOKEN_BYTES_MAX);
+const _: () = assert!(
+    KEY_ID_BYTES_MAX + 4 + 4 * (NONCE_LEN + 16 + 24 + NAME_BYTES_MAX + TO_BYTES_MAX + 128 * FLAGS_MAX) / 3
+        < TOKEN_BYTES_MAX
+);

@@ -3,7 +3,10 @@
 use aws_lc_rs::constant_time;
 use http::HeaderValue;
 
-use super::{Keys, Visitor, cookies, keys::{COPIES_MAX, is_key_id}};
+use super::{
+    Keys, Visitor, cookies,
+    keys::{COPIES_MAX, is_key_id},
+};
 use crate::fields::Fields;
 
 /// The pins cookie's name.
@@ -124,9 +127,7 @@ impl Pin {
 }
 
 fn hex(text: &str) -> Option<u32> {
-    let digits = text
-        .bytes()
-        .all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f'));
+    let digits = text.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f'));
     digits.then(|| u32::from_str_radix(text, 16).ok()).flatten()
 }
 

@@ -76,7 +76,9 @@ pub enum Revoked {
 
 /// There are [`REVOKED_MAX`] already.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-#[error("{REVOKED_MAX} links are called back already; a new first key in `[visitor] keys`, and the old one gone, calls back all of them")]
+#[error(
+    "{REVOKED_MAX} links are called back already; a new first key in `[visitor] keys`, and the old one gone, calls back all of them"
+)]
 pub struct RevokedFull;
 
 impl Default for Revoked {
@@ -109,7 +111,11 @@ impl Revoked {
         let Self::Links(links) = self else {
             return Ok(Self::Everything);
         };
-        let mut left: BTreeSet<LinkId> = links.iter().copied().filter(|link| !link.has_ended(now)).collect();
+        let mut left: BTreeSet<LinkId> = links
+            .iter()
+            .copied()
+            .filter(|link| !link.has_ended(now))
+            .collect();
         if left.len() >= REVOKED_MAX && !left.contains(&link) {
             return Err(RevokedFull);
         }

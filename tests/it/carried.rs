@@ -53,9 +53,19 @@ struct Browser {
 }
 
 impl Browser {
-    async fn ask(&mut self, client: &mut Client, method: Method, path: &str, more: &[(&str, &str)]) -> Answer {
+    async fn ask(
+        &mut self,
+        client: &mut Client,
+        method: Method,
+        path: &str,
+        more: &[(&str, &str)],
+    ) -> Answer {
         let mut request = client.request(&method, path, empty());
-        let cookies: Vec<String> = self.jar.iter().map(|(name, value)| format!("{name}={value}")).collect();
+        let cookies: Vec<String> = self
+            .jar
+            .iter()
+            .map(|(name, value)| format!("{name}={value}"))
+            .collect();
         let cookies = cookies.join("; ");
         let own = [("accept", "text/html"), ("cookie", cookies.as_str())];
         for (name, value) in own.iter().chain(more).filter(|(_, value)| !value.is_empty()) {
@@ -113,7 +123,10 @@ async fn link(world: &World, variant: &str, to: &str) -> (String, String) {
     assert_eq!(status, 200, "{told}");
     let url = told["url"].as_str().unwrap();
     let local = url.strip_prefix(&format!("https://{}", world.authority()));
-    (local.expect(url).to_owned(), told["id"].as_str().unwrap().to_owned())
+    (
+        local.expect(url).to_owned(),
+        told["id"].as_str().unwrap().to_owned(),
+    )
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -124,9 +137,16 @@ async fn a_pinned_visitor_stays_when_the_share_shrinks_and_moves_with_the_epoch(
     for _ in 0..30 {
         let mut browser = Browser::default();
         let side = browser.side(&mut client).await;
-        assert_eq!(browser.has(PINS), side == "new", "the default is nowhere to be kept");
+        assert_eq!(
+            browser.has(PINS),
+            side == "new",
+            "the default is nowhere to be kept"
+        );
         let answer = browser.visit(&mut client, "/page").await;
-        assert!(!answer.headers.contains_key("set-cookie"), "once is enough: {answer:?}");
+        assert!(
+            !answer.headers.contains_key("set-cookie"),
+            "once is enough: {answer:?}"
+        );
         crowd.push((browser, side));
     }
     let everybody = async |crowd: &mut Vec<(Browser, String)>, wanted: fn(&str) -> String| {
@@ -138,8 +158,16 @@ async fn a_pinned_visitor_stays_when_the_share_shrinks_and_moves_with_the_epoch(
     world.write("flags/cart.toml", &flag("sticky = true", 0.0));
     world.reload().await;
     everybody(&mut crowd, str::to_owned).await;
-    assert!(world.metric("banyan_flag_decisions_total{flag=\"cart\",variant=\"new\",reason=\"PIN\"}").await > 0.0);
-    world.write("flags/cart.toml", &flag("sticky = true\nstate = \"disabled\"", 0.0));
+    assert!(
+        world
+            .metric("banyan_flag_decisions_total{flag=\"cart\",variant=\"new\",reason=\"PIN\"}")
+            .await
+            > 0.0
+    );
+    world.write(
+        "flags/cart.toml",
+        &flag("sticky = true\nstate = \"disabled\"", 0.0),
+    );
     world.reload().await;
     everybody(&mut crowd, |_| "legacy".to_owned()).await;
     world.write("flags/cart.toml", &flag("sticky = true", 0.0));
@@ -149,7 +177,11 @@ async fn a_pinned_visitor_stays_when_the_share_shrinks_and_moves_with_the_epoch(
     let mut thief = Browser::default();
     thief.side(&mut client).await;
     thief.jar.insert(PINS.to_owned(), browser.jar[PINS].clone());
-    assert_eq!(thief.side(&mut client).await, "legacy", "pins are for whom they were made");
+    assert_eq!(
+        thief.side(&mut client).await,
+        "legacy",
+        "pins are for whom they were made"
+    );
     let ignored = "banyan_carried_ignored_total{cookie=\"pins\",cause=\"damaged\"}";
     assert_eq!(world.metric(ignored).await, 1.0);
     world.write("flags/cart.toml", &flag("sticky = true\nepoch = 2", 0.0));
@@ -164,7 +196,10 @@ async fn a_link_puts_a_browser_on_a_variant_and_shows_a_way_out() {
     let (path, _) = link(&world, "new", "/page?a=b").await;
     let mut browser = Browser::default();
     let answer = browser.ask(&mut client, Method::GET, &path, &[]).await;
-    assert_eq!((answer.status.as_u16(), answer.header("location")), (303, "/page?a=b"));
+    assert_eq!(
+        (answer.status.as_u16(), answer.header("location")),
+        (303, "/page?a=b")
+    );
     assert_eq!(answer.header("referrer-policy"), "no-referrer");
     assert_eq!(answer.header("cache-control"), "no-store");
     for wanted in ["Path=/", "Secure", "HttpOnly", "SameSite=Lax", "Max-Age=3"] {
@@ -182,14 +217,25 @@ async fn a_link_puts_a_browser_on_a_variant_and_shows_a_way_out() {
     assert_eq!(plain.header("cache-control"), "public, max-age=60");
     assert!(!plain.seen().has("banyan-forced"));
     let page = browser.visit(&mut client, "/.banyan/override").await;
-    assert!(page.text().contains("<b>cart</b> is <b>new</b></li>"), "{}", page.text());
+    assert!(
+        page.text().contains("<b>cart</b> is <b>new</b></li>"),
+        "{}",
+        page.text()
+    );
     let other_site = [("sec-fetch-site", "cross-site")];
-    let refused = browser.ask(&mut client, Method::POST, "/.banyan/override/exit", &other_site).await;
+    let refused = browser
+        .ask(&mut client, Method::POST, "/.banyan/override/exit", &other_site)
+        .await;
     assert_eq!(refused.status, 403);
     assert_eq!(browser.side(&mut client).await, "new");
     let own = [("sec-fetch-site", "same-origin")];
-    let left = browser.ask(&mut client, Method::POST, "/.banyan/override/exit", &own).await;
-    assert_eq!((left.status.as_u16(), left.header("location")), (303, "/.banyan/override"));
+    let left = browser
+        .ask(&mut client, Method::POST, "/.banyan/override/exit", &own)
+        .await;
+    assert_eq!(
+        (left.status.as_u16(), left.header("location")),
+        (303, "/.banyan/override")
+    );
     assert!(!browser.has(OVERRIDE));
     assert_eq!(browser.side(&mut client).await, "legacy");
     let page = browser.visit(&mut client, "/.banyan/override/exit").await;
@@ -198,7 +244,10 @@ async fn a_link_puts_a_browser_on_a_variant_and_shows_a_way_out() {
     assert_eq!(world.metric(forced).await, 2.0);
     let token = path.split_once("t=").unwrap().1;
     let log = fs::read_to_string(world.folder().join("log/access.log")).unwrap();
-    assert!(log.contains("/.banyan/override") && !log.contains(token), "the log lets nobody in");
+    assert!(
+        log.contains("/.banyan/override") && !log.contains(token),
+        "the log lets nobody in"
+    );
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -208,7 +257,13 @@ async fn the_kill_switch_beats_a_link_and_a_revoked_one_never_counts_again() {
     let (path, id) = link(&world, "new", "/page").await;
     let token = path.split_once("t=").unwrap().1.to_owned();
     let header = [("banyan-override", token.as_str())];
-    let side = async |client: &mut Client| client.get_with("/page", &header).await.header("x-side").to_owned();
+    let side = async |client: &mut Client| {
+        client
+            .get_with("/page", &header)
+            .await
+            .header("x-side")
+            .to_owned()
+    };
     assert_eq!(side(&mut client).await, "new", "programs bring it in a field");
     world.write("flags/cart.toml", &flag("state = \"disabled\"", 0.0));
     world.reload().await;
@@ -222,7 +277,10 @@ async fn the_kill_switch_beats_a_link_and_a_revoked_one_never_counts_again() {
     assert_eq!((status, told["id"].as_str()), (200, Some(id.as_str())));
     assert_eq!(side(&mut client).await, "legacy", "from the next request on");
     let mut browser = Browser::default();
-    assert_eq!(browser.ask(&mut client, Method::GET, &path, &[]).await.status, 403);
+    assert_eq!(
+        browser.ask(&mut client, Method::GET, &path, &[]).await.status,
+        403
+    );
     assert!(browser.jar.is_empty());
     let ignored = "banyan_carried_ignored_total{cookie=\"override\",cause=\"revoked\"}";
     assert_eq!(world.metric(ignored).await, 2.0);
@@ -243,7 +301,11 @@ async fn the_kill_switch_beats_a_link_and_a_revoked_one_never_counts_again() {
     again.write("state/revoked.json", "[");
     again.reload().await;
     let answer = client.get_with("/page", &[("banyan-override", token)]).await;
-    assert_eq!(answer.header("x-side"), "legacy", "a list that can't be read lets nobody in");
+    assert_eq!(
+        answer.header("x-side"),
+        "legacy",
+        "a list that can't be read lets nobody in"
+    );
     assert_eq!(order(&again, &revoke, &json!({ "reason": "more" })).await.0, 500);
 }
 
@@ -254,23 +316,52 @@ async fn what_is_no_link_of_this_host_forces_nothing() {
         .start()
         .await;
     let bad: [(&str, Value); 7] = [
-        ("/api/flags/none/links", json!({ "variant": "new", "reason": "r" })),
-        ("/api/flags/cart/links", json!({ "variant": "newer", "reason": "r" })),
+        (
+            "/api/flags/none/links",
+            json!({ "variant": "new", "reason": "r" }),
+        ),
+        (
+            "/api/flags/cart/links",
+            json!({ "variant": "newer", "reason": "r" }),
+        ),
         ("/api/flags/cart/links", json!({ "variant": "new" })),
-        ("/api/flags/cart/links", json!({ "variant": "new", "reason": "r", "for": "8d" })),
-        ("/api/flags/cart/links", json!({ "variant": "new", "reason": "r", "for": "1 hour" })),
-        ("/api/flags/cart/links", json!({ "variant": "new", "reason": "r", "to": "//evil.example" })),
-        ("/api/flags/cart/links", json!({ "variant": "new", "reason": "r", "host": "evil.example" })),
+        (
+            "/api/flags/cart/links",
+            json!({ "variant": "new", "reason": "r", "for": "8d" }),
+        ),
+        (
+            "/api/flags/cart/links",
+            json!({ "variant": "new", "reason": "r", "for": "1 hour" }),
+        ),
+        (
+            "/api/flags/cart/links",
+            json!({ "variant": "new", "reason": "r", "to": "//evil.example" }),
+        ),
+        (
+            "/api/flags/cart/links",
+            json!({ "variant": "new", "reason": "r", "host": "evil.example" }),
+        ),
     ];
     for (path, wanted) in bad {
         let (status, told) = order(&world, path, &wanted).await;
         assert!(matches!(status, 400 | 404), "{wanted}: {told}");
     }
-    let unknown = order(&world, "/api/links/ffffffff0000000000000001/revoke", &json!({ "reason": "r" })).await;
+    let unknown = order(
+        &world,
+        "/api/links/ffffffff0000000000000001/revoke",
+        &json!({ "reason": "r" }),
+    )
+    .await;
     assert_eq!(unknown.0, 404);
     let wanted = json!({ "variant": "new", "reason": "r", "host": "other.example" });
     let (_, elsewhere) = order(&world, "/api/flags/cart/links", &wanted).await;
-    let elsewhere = elsewhere["url"].as_str().unwrap().split_once("t=").unwrap().1.to_owned();
+    let elsewhere = elsewhere["url"]
+        .as_str()
+        .unwrap()
+        .split_once("t=")
+        .unwrap()
+        .1
+        .to_owned();
     let (here, _) = link(&world, "new", "/page").await;
     let here = here.split_once("t=").unwrap().1;
     let mut tampered = here.to_owned();
@@ -283,14 +374,28 @@ async fn what_is_no_link_of_this_host_forces_nothing() {
         browser.jar.insert(OVERRIDE.to_owned(), token.to_owned());
         assert_eq!(browser.side(&mut client).await, "legacy", "{token}");
         let path = format!("/.banyan/override?t={token}");
-        assert_eq!(Browser::default().ask(&mut client, Method::GET, &path, &[]).await.status, 403);
+        assert_eq!(
+            Browser::default()
+                .ask(&mut client, Method::GET, &path, &[])
+                .await
+                .status,
+            403
+        );
     }
     let forged = client.get_with("/page", &[("banyan-forced", "1")]).await;
     assert!(!forged.seen().has("banyan-forced"));
     let posted = Browser::default()
-        .ask(&mut client, Method::POST, &format!("/.banyan/override?t={here}"), &[])
+        .ask(
+            &mut client,
+            Method::POST,
+            &format!("/.banyan/override?t={here}"),
+            &[],
+        )
         .await;
-    assert_eq!((posted.status.as_u16(), posted.header("allow")), (405, "GET, HEAD"));
+    assert_eq!(
+        (posted.status.as_u16(), posted.header("allow")),
+        (405, "GET, HEAD")
+    );
     let private = world.private(Http::One).await.get("/.banyan/override").await;
     assert_eq!(private.status, 404, "it is for browsers");
 }
@@ -312,10 +417,19 @@ async fn a_user_who_signs_in_is_one_visitor_on_every_device_and_stays_it() {
     let token = |user: &str| format!("Bearer {}", GOOD.token("EdDSA", user, &[]));
     until("the issuer's keys", async || {
         let mut client = world.client(Http::Two).await;
-        let fields = [("authorization", token("early")), ("accept", "text/css".to_owned())];
-        let fields: Vec<(&str, &str)> = fields.iter().map(|(name, value)| (*name, value.as_str())).collect();
+        let fields = [
+            ("authorization", token("early")),
+            ("accept", "text/css".to_owned()),
+        ];
+        let fields: Vec<(&str, &str)> = fields
+            .iter()
+            .map(|(name, value)| (*name, value.as_str()))
+            .collect();
         let answer = client.get_with("/account", &fields).await;
-        assert!(!answer.headers.contains_key("set-cookie"), "what is no page gets no cookie");
+        assert!(
+            !answer.headers.contains_key("set-cookie"),
+            "what is no page gets no cookie"
+        );
         answer.status == 200
     })
     .await;
@@ -324,7 +438,10 @@ async fn a_user_who_signs_in_is_one_visitor_on_every_device_and_stays_it() {
     for device in &mut devices {
         device.side(&mut client).await;
         let signed_in = [("authorization", token("alice"))];
-        let signed_in: Vec<(&str, &str)> = signed_in.iter().map(|(name, value)| (*name, value.as_str())).collect();
+        let signed_in: Vec<(&str, &str)> = signed_in
+            .iter()
+            .map(|(name, value)| (*name, value.as_str()))
+            .collect();
         let answer = device.ask(&mut client, Method::GET, "/account", &signed_in).await;
         assert!(answer.headers.contains_key("set-cookie"), "{answer:?}");
         let answer = device.ask(&mut client, Method::GET, "/account", &signed_in).await;
@@ -332,9 +449,17 @@ async fn a_user_who_signs_in_is_one_visitor_on_every_device_and_stays_it() {
         ids.push(device.jar["__Host-banyan"].split('.').nth(2).unwrap().to_owned());
         let again = device.visit(&mut client, "/page").await;
         let moved = again.headers.get_all("set-cookie").iter();
-        assert!(!moved.into_iter().any(|set| set.as_bytes().starts_with(b"__Host-banyan=")), "signed out, still the same");
+        assert!(
+            !moved
+                .into_iter()
+                .any(|set| set.as_bytes().starts_with(b"__Host-banyan=")),
+            "signed out, still the same"
+        );
     }
-    assert!(ids.iter().all(|id| *id == ids[0] && !id.contains("alice")), "{ids:?}");
+    assert!(
+        ids.iter().all(|id| *id == ids[0] && !id.contains("alice")),
+        "{ids:?}"
+    );
     assert_eq!(
         world.metric("banyan_carried_ignored_total{cookie=\"pins\"").await,
         0.0,
@@ -354,15 +479,27 @@ async fn without_consent_cookies_end_with_the_browser() {
         sets.map(|set| set.to_str().unwrap().to_owned()).collect()
     };
     assert_eq!(sets(&first).len(), 2, "{first:?}");
-    assert!(sets(&first).iter().all(|set| !set.contains("Max-Age")), "{first:?}");
+    assert!(
+        sets(&first).iter().all(|set| !set.contains("Max-Age")),
+        "{first:?}"
+    );
     let id = |browser: &Browser| browser.jar["__Host-banyan"].split('.').nth(2).unwrap().to_owned();
     let before = id(&browser);
-    assert_eq!(sets(&browser.visit(&mut client, "/page").await), Vec::<String>::new());
+    assert_eq!(
+        sets(&browser.visit(&mut client, "/page").await),
+        Vec::<String>::new()
+    );
     browser.jar.insert("consent".to_owned(), "yes".to_owned());
     let agreed = browser.visit(&mut client, "/page").await;
     assert_eq!(sets(&agreed).len(), 2);
-    assert!(sets(&agreed).iter().all(|set| set.contains("Max-Age=15552000")), "{agreed:?}");
-    assert_eq!(sets(&browser.visit(&mut client, "/page").await), Vec::<String>::new());
+    assert!(
+        sets(&agreed).iter().all(|set| set.contains("Max-Age=15552000")),
+        "{agreed:?}"
+    );
+    assert_eq!(
+        sets(&browser.visit(&mut client, "/page").await),
+        Vec::<String>::new()
+    );
     browser.jar.insert("consent".to_owned(), "no".to_owned());
     let withdrawn = browser.visit(&mut client, "/page").await;
     assert!(sets(&withdrawn).len() == 2 && sets(&withdrawn).iter().all(|set| !set.contains("Max-Age")));

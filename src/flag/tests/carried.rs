@@ -156,8 +156,24 @@ fn a_pin_of_a_users_rollout_does_not_keep_who_has_signed_out() {
     };
     let pins = pinned_by(by_user(100_000), &scene.subject());
     let pins = Some(&pins);
-    check(by_user(0), &Subject { pins, ..scene.subject() }, "new", Reason::Pin);
-    check(by_user(0), &Subject { pins, ..scene.anonymous() }, "legacy", Reason::Default);
+    check(
+        by_user(0),
+        &Subject {
+            pins,
+            ..scene.subject()
+        },
+        "new",
+        Reason::Pin,
+    );
+    check(
+        by_user(0),
+        &Subject {
+            pins,
+            ..scene.anonymous()
+        },
+        "legacy",
+        Reason::Default,
+    );
 }
 
 #[test]

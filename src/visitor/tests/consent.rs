@@ -54,7 +54,10 @@ fn a_session_cookie_says_that_it_is_one_and_is_the_same_visitor() {
     let seen = seen.visitor.unwrap();
     assert_eq!((seen.id(), seen.kept()), (visitor.id(), Kept::Session));
     let changed = pair(&set).replace("s.", ".");
-    assert_eq!(keys.identify(&carrying(&[&changed]), NOW).state, SeenState::Damaged);
+    assert_eq!(
+        keys.identify(&carrying(&[&changed]), NOW).state,
+        SeenState::Damaged
+    );
 }
 
 #[test]

@@ -56,7 +56,10 @@ fn a_token_counts_for_its_host_until_it_ends_or_is_called_back() {
         keys_of(&["b"]).open_override(token, HOST, NOW, &none),
         Err(BadOverride::UnknownKey)
     );
-    assert!(!format!("{minted:?}").contains(token), "who reads a log must not be let in");
+    assert!(
+        !format!("{minted:?}").contains(token),
+        "who reads a log must not be let in"
+    );
 }
 
 #[test]
@@ -83,7 +86,10 @@ fn what_must_not_be_is_not_made() {
     check_wish(|wish| wish.flags.push(("a=b", "old")), BadWish::Flags);
     check_wish(|wish| wish.flags.push(("", "old")), BadWish::Flags);
     let many = ["0", "1", "2", "3", "4", "5", "6", "7", "8"];
-    check_wish(|wish| wish.flags = many.map(|key| (key, "new")).to_vec(), BadWish::Flags);
+    check_wish(
+        |wish| wish.flags = many.map(|key| (key, "new")).to_vec(),
+        BadWish::Flags,
+    );
     check_wish(|wish| wish.host = "", BadWish::Host);
     check_wish(|wish| wish.host = "WWW.example.com", BadWish::Host);
     check_wish(|wish| wish.host = "a\nb", BadWish::Host);
@@ -131,15 +137,25 @@ fn only_local_addresses_are_led_on_to() {
 
 #[test]
 fn the_cookie_is_read_before_the_field() {
-    let mut headers = carrying(&["a=b; __Host-banyan-override=one; c=d", "__Host-banyan-override=two"]);
+    let mut headers = carrying(&[
+        "a=b; __Host-banyan-override=one; c=d",
+        "__Host-banyan-override=two",
+    ]);
     headers.insert("banyan-override", "three");
-    assert_eq!(override_tokens(&headers).collect::<Vec<_>>(), ["one", "two", "three"]);
+    assert_eq!(
+        override_tokens(&headers).collect::<Vec<_>>(),
+        ["one", "two", "three"]
+    );
     let named_alike = carrying(&["x__Host-banyan-override=one; __Host-banyan-override2=two"]);
     assert_eq!(override_tokens(&named_alike).count(), 0);
     let flood = vec!["__Host-banyan-override=x"; 50].join("; ");
     assert_eq!(override_tokens(&carrying(&[&flood])).count(), 2);
     let end = keys_of(&["a"]).end_override();
-    assert!(end.to_str().unwrap().starts_with("__Host-banyan-override=; Max-Age=0; Path=/; Secure"));
+    assert!(
+        end.to_str()
+            .unwrap()
+            .starts_with("__Host-banyan-override=; Max-Age=0; Path=/; Secure")
+    );
     assert!(end.to_str().unwrap().starts_with(OVERRIDE_COOKIE));
 }
 
@@ -155,8 +171,14 @@ fn links_that_have_ended_leave_the_list_and_one_too_many_is_refused() {
     let many = (0..REVOKED_MAX as u32).map(|at| link(1000 + at, 3));
     let full = Revoked::of(many, UnixTime::from_secs(0));
     assert_eq!(full.and(link(500, 9), UnixTime::from_secs(0)), Err(RevokedFull));
-    assert!(full.and(link(1000, 3), UnixTime::from_secs(0)).is_ok(), "it is there already");
-    assert!(full.and(link(9000, 9), UnixTime::from_secs(1000)).is_ok(), "one has ended");
+    assert!(
+        full.and(link(1000, 3), UnixTime::from_secs(0)).is_ok(),
+        "it is there already"
+    );
+    assert!(
+        full.and(link(9000, 9), UnixTime::from_secs(1000)).is_ok(),
+        "one has ended"
+    );
     assert_eq!(
         Revoked::Everything.and(link(1, 1), NOW).unwrap(),
         Revoked::Everything,
