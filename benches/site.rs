@@ -121,6 +121,7 @@ pub(super) fn snapshot(settings: &Settings) -> Snapshot {
             secret: vec![7; 32],
         }],
         max_age: Duration::from_secs(180 * 86_400),
+        ..VisitorSettings::default()
     };
     let means = Means {
         previous: None,

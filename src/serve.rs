@@ -156,6 +156,8 @@ pub fn start(path: &Path) -> Result<Running, StartError> {
         admin: admin.as_ref().and_then(|socket| socket.local_addr().ok()),
         ..addresses
     };
+    let https_port = addresses.https.first().map(SocketAddr::port);
+    let https_port = https_port.filter(|port| *port != 443);
     let mut threads = Vec::with_capacity(cores);
     let mut phases = Vec::with_capacity(cores);
     for (number, sockets) in sockets.into_iter().enumerate() {
@@ -169,11 +171,7 @@ pub fn start(path: &Path) -> Result<Running, StartError> {
             live: publisher.live(),
             tls: publisher.server_tls(),
             signer: Arc::clone(&signer),
-            https_port: addresses
-                .https
-                .first()
-                .map(SocketAddr::port)
-                .filter(|port| *port != 443),
+            https_port,
             seats: (edge.limits.connections_max / cores).max(1),
             limits: edge.limits.clone(),
         };
@@ -183,6 +181,7 @@ pub fn start(path: &Path) -> Result<Running, StartError> {
     let reopen = observer.log();
     let (metrics, writer) = observer.split();
     let (plane, handle) = Plane::new(publisher, metrics, phases, signer, reopen, admin);
+    let plane = plane.with_https_port(https_port);
     let control = spawn("banyan-control".to_owned(), move || {
         let _ = setpriority_process(None, CONTROL_NICENESS); // where it isn't allowed, all are alike
         plane.run();

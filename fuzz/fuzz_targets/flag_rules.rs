@@ -56,6 +56,9 @@ fuzz_target!(|data: &[u8]| {
         public: false,
         drain: DRAIN,
         metadata: Map::new(),
+        epoch: 1,
+        sticky: false,
+        adopts: false,
     };
     let Ok(flag) = Flag::compile(settings) else { return };
     let flags = Flags::build(vec![flag]).expect("one flag clashes with none");
@@ -74,6 +77,8 @@ fuzz_target!(|data: &[u8]| {
         method: &Method::GET,
         headers: &headers,
         now: UnixTime::from_secs(1_700_000_000),
+        forced: None,
+        pins: None,
     };
     let mut trail = Trail::default();
     let choice = flags.decide(id, &subject, &mut trail);

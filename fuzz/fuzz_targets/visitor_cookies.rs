@@ -21,6 +21,7 @@ fuzz_target!(|data: &[u8]| {
             secret: vec![1; 32],
         }],
         max_age: Duration::from_secs(180 * 86_400),
+        ..VisitorSettings::default()
     };
     let keys = Keys::new(&settings).expect("these settings are good");
     let now = UnixTime::from_secs(1_700_000_000);

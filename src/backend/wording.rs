@@ -194,7 +194,9 @@ const OF_CONNECTION: KnownSet = KnownSet::of(&[
 /// What Banyan tells backends itself, and what it never lets pass.
 const OF_BANYAN: KnownSet = KnownSet::of(&[
     Known::BANYAN_FLAGS,
+    Known::BANYAN_FORCED,
     Known::BANYAN_IDENTITY,
+    Known::BANYAN_OVERRIDE,
     Known::BANYAN_ROLES,
     Known::BANYAN_USER,
     Known::FORWARDED,

@@ -33,6 +33,7 @@ pub(super) fn load(config: &Path) -> Result<Loaded, String> {
             secret: vec![0; 32],
         }],
         max_age: std::time::Duration::from_secs(180 * 86_400),
+        ..VisitorSettings::default()
     };
     let tls = |ca: Option<&Path>| tls::client_config(ca).map_err(|error| error.to_string());
     let means = Means {

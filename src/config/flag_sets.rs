@@ -112,6 +112,8 @@ impl Set<'_> {
             public: false,
             drain: flag::DRAIN,
             metadata,
+            sticky: false,
+            adopts: false,
         };
         match Flag::compile(settings.clone()) {
             Ok(compiled) => {

@@ -39,8 +39,8 @@ pub(super) struct FlagFile {
     /// What everyone gets whom no rule and no rollout wants; the safe side.
     #[schemars(required, extend("x-required" = true))]
     default: Option<Spot<String>>,
-    /// Whose id layer and rollout go by: `visitor`, the cookie's, or `user`, the signed-in user's (others get the default). Without it
-    /// `visitor`.
+    /// Whose id layer and rollout go by: `visitor`, the cookie's; `user`, the signed-in user's (others get the default); or `adopt`:
+    /// whoever signs in becomes, once, the visitor that this user is on every device, and stays it. Without it `visitor`.
     identity: Option<Spot<IdentityFile>>,
     /// Flags that must have another variant than their default, or named variants; else everyone gets the default.
     requires: RequiresFile,
@@ -59,6 +59,9 @@ pub(super) struct FlagFile {
     public: bool,
     /// How long open WebSockets and streams keep on with a variant that nobody gets any more; at most an hour.
     drain: Spot<DurationText>,
+    /// Whom the rollout put on a variant, a signed cookie keeps there when the share shrinks, until `epoch` counts up, a rule says
+    /// otherwise, or the flag is disabled. Only for what must not be left half way, such as a checkout.
+    sticky: bool,
     /// Whatever else is worth knowing; handed out with the flag.
     metadata: BTreeMap<String, Value>,
 }
@@ -83,6 +86,7 @@ impl Default for FlagFile {
                 value: DurationText(flag::DRAIN),
                 span: 0..0,
             },
+            sticky: false,
             metadata: BTreeMap::new(),
         }
     }
@@ -138,6 +142,8 @@ pub(super) enum IdentityFile {
     Visitor,
     /// The signed-in user's; others get the default.
     User,
+    /// The visitor cookie's; whoever signs in becomes, once, the visitor that this user is on every device, and stays it.
+    Adopt,
 }
 
 impl FlagFile {
@@ -208,6 +214,8 @@ impl FlagFile {
             epoch: self.epoch.get(),
             public: self.public,
             drain: self.drain.value.0,
+            sticky: self.sticky,
+            adopts: self.adopts(),
             metadata: self.metadata.clone().into_iter().collect(),
         };
         self.compile(&settings, report);
@@ -257,9 +265,14 @@ impl FlagFile {
                 .hint("`by` is the older word for it; take it out");
         }
         match self.identity.as_ref().or(by).map(|identity| identity.value) {
-            None | Some(IdentityFile::Visitor) => RolloutBy::Visitor,
+            None | Some(IdentityFile::Visitor | IdentityFile::Adopt) => RolloutBy::Visitor,
             Some(IdentityFile::User) => RolloutBy::User,
         }
+    }
+
+    fn adopts(&self) -> bool {
+        let identity = self.identity.as_ref().map(|identity| identity.value);
+        identity == Some(IdentityFile::Adopt)
     }
 
     fn check_drain(&self, report: &mut Report) {

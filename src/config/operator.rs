@@ -13,7 +13,9 @@ use serde::{Deserialize, Serialize};
 
 use super::{
     access::{self, GeoFile, KeyGroupsFile},
-    claims, errors,
+    claims,
+    consent::ConsentFile,
+    errors,
     gate::GateFile,
     layers::{self, LayersFile},
     limits::LimitsFile,
@@ -25,7 +27,7 @@ use super::{
 };
 use crate::{
     name::SquadName,
-    visitor::{SigningKey, VisitorSettings},
+    visitor::{Consent, SigningKey, VisitorSettings},
 };
 
 /// `banyan.toml`: the operator's file.
@@ -103,6 +105,12 @@ struct VisitorFile {
     keys: Vec<Spot<KeyFile>>,
     /// How long the cookie lives; at most `400d`.
     max_age: Spot<DurationText>,
+    /// `days`: cookies live for `max_age`. `session`: until the browser is closed. A table: for `max_age` once a cookie of the site
+    /// says that the visitor agreed. Without it: `days`.
+    consent: Option<Spot<ConsentFile>>,
+    /// Makes the ids of users who sign in where a flag says `identity = "adopt"`; at least 32 bytes, best as `"${NAME}"`. Whoever has
+    /// another one places users elsewhere. Without it: the last of `keys`.
+    adopt_secret: Option<Spot<SecretText>>,
 }
 
 impl Default for VisitorFile {
@@ -114,6 +122,8 @@ impl Default for VisitorFile {
                 value: max_age,
                 span: 0..0,
             },
+            consent: None,
+            adopt_secret: None,
         }
     }
 }
@@ -359,6 +369,14 @@ impl VisitorFile {
         Some(VisitorSettings {
             keys,
             max_age: self.max_age.value.0,
+            consent: self
+                .consent
+                .as_ref()
+                .map_or(Consent::Days, |consent| ConsentFile::settle(consent, report)),
+            adopt_secret: self.adopt_secret.as_ref().map(|secret| {
+                check_secret(secret, report);
+                secret.value.0.clone().into_bytes()
+            }),
         })
     }
 }
@@ -381,21 +399,26 @@ impl KeyFile {
                 )
                 .hint("one to eight letters and digits");
         }
-        if secret.value.0.len() < SECRET_BYTES_MIN {
-            report
-                .error(
-                    "bad-key",
-                    secret.span.clone(),
-                    format!("the secret has only {} bytes", secret.value.0.len()),
-                )
-                .hint(format!(
-                    "at least {SECRET_BYTES_MIN}; `openssl rand -hex 32` makes a good one"
-                ));
-        }
+        check_secret(secret, report);
         Some(SigningKey {
             id: id.value.clone(),
             secret: secret.value.0.clone().into_bytes(),
         })
+    }
+}
+
+fn check_secret(secret: &Spot<SecretText>, report: &mut Report) {
+    let bytes = secret.value.0.len();
+    if bytes < SECRET_BYTES_MIN {
+        report
+            .error(
+                "bad-key",
+                secret.span.clone(),
+                format!("the secret has only {bytes} bytes"),
+            )
+            .hint(format!(
+                "at least {SECRET_BYTES_MIN}; `openssl rand -hex 32` makes a good one"
+            ));
     }
 }
 

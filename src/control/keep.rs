@@ -34,6 +34,7 @@ pub fn visitor_settings(state: &Path) -> io::Result<VisitorSettings> {
             secret,
         }],
         max_age: VISITOR_MAX_AGE,
+        ..VisitorSettings::default()
     })
 }
 
@@ -65,7 +66,7 @@ fn kept(file: &Path, make: impl FnOnce() -> io::Result<Vec<u8>>) -> io::Result<V
 }
 
 /// Writes through a temporary name, so that a crash leaves the whole file or none.
-fn write_private(file: &Path, text: &str) -> io::Result<()> {
+pub(super) fn write_private(file: &Path, text: &str) -> io::Result<()> {
     if let Some(folder) = file.parent() {
         fs::DirBuilder::new().recursive(true).mode(0o700).create(folder)?;
     }

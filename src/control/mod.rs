@@ -7,6 +7,7 @@
 pub mod admin;
 pub mod jwks;
 pub mod keep;
+pub mod links;
 pub mod plane;
 pub mod publish;
 pub mod watch;

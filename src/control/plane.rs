@@ -17,6 +17,7 @@ use tokio::{
 
 use super::{
     admin, jwks,
+    links::Links,
     publish::{Publisher, Status},
     watch::Watch,
 };
@@ -100,6 +101,8 @@ pub struct View {
     pub ready: Arc<AtomicBool>,
     /// Whose signature identities bear.
     pub signer: Arc<Signer>,
+    /// Makes override links and calls them back.
+    pub links: Arc<Links>,
 }
 
 /// The control plane before it runs.
@@ -133,6 +136,10 @@ impl Plane {
             metrics,
             ready: Arc::new(AtomicBool::new(true)),
             signer,
+            links: Arc::new(Links {
+                state: publisher.settings().edge.state.clone(),
+                https_port: None,
+            }),
         };
         let facts = publisher.facts();
         let plane = Self {
@@ -145,6 +152,14 @@ impl Plane {
             admin,
         };
         (plane, Handle { orders: sender, live })
+    }
+
+    /// The port of https, if it is another one than `https` means by itself: override links name it.
+    #[must_use]
+    pub fn with_https_port(mut self, https_port: Option<u16>) -> Self {
+        let state = self.view.links.state.clone();
+        self.view.links = Arc::new(Links { state, https_port });
+        self
     }
 
     /// Runs until the cores have ended.

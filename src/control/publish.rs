@@ -9,7 +9,7 @@ use std::{
 
 use arc_swap::ArcSwap;
 
-use super::watch::Wanted;
+use super::{links::read_revoked, watch::Wanted};
 use crate::{
     clock::{self, UnixTime},
     config::{self, Problem, Problems, Severity, Sources, settings::Settings},
@@ -135,6 +135,8 @@ impl Publisher {
         let (store, problems) = CertStore::read(&certs, None);
         let server_tls = ServerTls::new(store).map_err(|error| unreadable(&error))?;
         let snapshot = compiled(&settings, 1, None, &visitors).map_err(StartProblem::Impossible)?;
+        let revoked = read_revoked(&settings.edge.state, clock::wall());
+        snapshot.revoked.store(Arc::new(revoked));
         let status = Status {
             at: clock::wall(),
             outcome: if isolated.using_old.is_empty() && isolated.left_out.is_empty() {
@@ -218,6 +220,8 @@ impl Publisher {
     /// Reads everything again, and puts what is good in force.
     pub fn reload(&mut self) -> Arc<Status> {
         self.reload_certificates();
+        let revoked = read_revoked(&self.settings.edge.state, clock::wall());
+        self.live.current().revoked.store(Arc::new(revoked));
         self.free_retired();
         let began = clock::steady();
         let sources = Sources::read_again(&self.path, &self.last_seen);

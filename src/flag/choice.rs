@@ -64,6 +64,10 @@ pub enum Reason {
     Split,
     /// The kill switch.
     Disabled,
+    /// An override link forces it.
+    Override,
+    /// A pin keeps it.
+    Pin,
     /// A flag that it requires has not chosen what is required.
     Prerequisite,
     /// Its layer leaves this visitor to another flag, or to none.
@@ -85,6 +89,8 @@ impl Reason {
             Self::TargetingMatch => "TARGETING_MATCH",
             Self::Split => "SPLIT",
             Self::Disabled => "DISABLED",
+            Self::Override => "OVERRIDE",
+            Self::Pin => "PIN",
             Self::Default => "DEFAULT",
             Self::Error => "ERROR",
         }

@@ -37,6 +37,8 @@ pub struct Flag {
     metadata: Map<String, Value>,
     settings: Box<FlagSettings>,
     pub(super) looks_at_visitor: bool,
+    /// Its number in pins.
+    pub(super) number: u32,
 }
 
 /// How a flag chooses.
@@ -147,6 +149,7 @@ impl Flag {
         let looks_at_visitor = settings.state == FlagState::Enabled && looks_at_visitor(&settings);
         let values = settings.variants.into_iter().map(|(_, value)| value).collect();
         Ok(Self {
+            number: super::pin::number(settings.key.as_str()),
             key: settings.key,
             state: settings.state,
             variants,

@@ -1,7 +1,7 @@
 //! Deciding: one function for live traffic and for `explain`, and the one place that says what goes before what.
 //!
-//! The first that answers wins: the kill switch, rules for staff, what other flags must have chosen, the layer, rules, the
-//! rollout, the default.
+//! The first that answers wins: the kill switch, an override link, rules for staff, what other flags must have chosen, the layer,
+//! rules, a pin, the rollout, the default.
 
 use datalogic_rs::DataValue;
 
@@ -22,6 +22,9 @@ impl Flag {
         subject: &Subject<'_>,
         watch: &mut impl Watch,
     ) -> Choice {
+        if let Some(forced) = self.forced(subject) {
+            return forced;
+        }
         match (&self.plan, self.state) {
             (Plan::Rules { .. }, FlagState::Disabled) => Choice::new(self.default, Reason::Disabled),
             // flagd answers a disabled flag with no variant at all, so that the code's own default is used.
@@ -44,6 +47,9 @@ impl Flag {
                 }
                 if let Some(choice) = self.first_match(rules, (subject, id), watch) {
                     return choice;
+                }
+                if let Some(pinned) = self.pinned(subject, id) {
+                    return pinned;
                 }
                 match rollout {
                     Some(rollout) => self.decide_by_rollout(rollout, (subject, id), watch),

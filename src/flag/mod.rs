@@ -26,6 +26,7 @@ mod layer;
 mod logic;
 mod murmur3;
 mod operators;
+mod pin;
 mod problem;
 mod requires;
 mod rollout;
@@ -88,6 +89,10 @@ pub struct FlagSettings {
     pub bucketing: Bucketing,
     /// Free metadata (flagd).
     pub metadata: serde_json::Map<String, serde_json::Value>,
+    /// Whom the rollout put on a variant, a pin keeps there.
+    pub sticky: bool,
+    /// Whoever signs in becomes the visitor that this user is on every device.
+    pub adopts: bool,
 }
 
 /// Whether a flag decides.

@@ -13,6 +13,8 @@ use crate::name::LayerName;
 pub struct Flags {
     /// Sorted by key.
     flags: Vec<Flag>,
+    any_sticky: bool,
+    any_adopts: bool,
 }
 
 /// A flag of one [`Flags`].
@@ -51,7 +53,11 @@ impl Flags {
         if !problems.is_empty() {
             return Err(problems.swap_remove(0));
         }
-        let mut set = Self { flags };
+        let mut set = Self {
+            any_sticky: flags.iter().any(|flag| flag.settings().sticky),
+            any_adopts: flags.iter().any(|flag| flag.settings().adopts),
+            flags,
+        };
         for at in 0..set.flags.len() {
             set.link(at, layers)?;
         }
@@ -127,6 +133,18 @@ impl Flags {
                 }
             }
         }
+    }
+
+    /// Whether any flag pins visitors: else nobody has to look for pins.
+    #[must_use]
+    pub const fn any_sticky(&self) -> bool {
+        self.any_sticky
+    }
+
+    /// Whether any flag has users be one visitor on every device.
+    #[must_use]
+    pub const fn any_adopts(&self) -> bool {
+        self.any_adopts
     }
 
     /// The flag with this key.

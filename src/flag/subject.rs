@@ -35,6 +35,10 @@ pub struct Subject<'r> {
     pub headers: &'r Fields,
     /// The time of the decision.
     pub now: UnixTime,
+    /// What an override link puts the browser on.
+    pub forced: Option<&'r visitor::Forced>,
+    /// What keeps the visitor on variants.
+    pub pins: Option<&'r visitor::Pins>,
 }
 
 /// Someone signed in.

@@ -44,6 +44,14 @@ pub(super) fn conceal(record: &mut Record) {
     record.target = Some(hidden.into());
 }
 
+/// Takes the whole query out of what is written down.
+pub(super) fn conceal_query(record: &mut Record) {
+    let target = record.target.as_deref().unwrap_or_default();
+    if let Some((path, _)) = target.split_once('?') {
+        record.target = Some(format!("{path}?***").into());
+    }
+}
+
 fn strip_parameters(head: &mut Head) {
     let Some((path, query)) = head.target().split_once('?') else {
         return;

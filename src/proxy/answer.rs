@@ -116,7 +116,7 @@ fn html(refusal: &Refusal, request_id: &str) -> String {
     )
 }
 
-const STYLE: &str = ":root{color-scheme:light dark}body{margin:0;min-height:100vh;display:grid;place-items:center;\
+pub(super) const STYLE: &str = ":root{color-scheme:light dark}body{margin:0;min-height:100vh;display:grid;place-items:center;\
     font:16px/1.6 system-ui,sans-serif;background:light-dark(#f6f7f5,#151815);color:light-dark(#1d2420,#e6ebe6)}\
     main{max-width:34rem;padding:2rem}h1{font-size:1.6rem;margin:.2rem 0 .6rem}.code{font-size:1rem;margin:0;\
     color:light-dark(#3d6b4f,#8fc7a3);font-weight:600;letter-spacing:.05em}.id{font-size:.8rem;opacity:.65;\

@@ -12,13 +12,13 @@ use http::{Method, StatusCode, Version};
 use smallvec::SmallVec;
 
 use super::{
-    access, answer, compress,
+    access, answer, carried, compress,
     edge::{Edge, Peer},
     error_page::{self, Plea},
     failover,
     follow::Following,
     forward::Outgoing,
-    headers, passing, redirect,
+    headers, override_page, passing, redirect,
     refusal::Refusal,
     respond,
 };
@@ -92,6 +92,7 @@ pub async fn handle(request: Request, peer: &Peer, edge: &Rc<Edge>, interim: &mu
         (response, under_way) = Box::pin(showing).await;
     }
     respond::shape(&mut response, &following, &snapshot);
+    carried::keep_private(&mut response, &following.record);
     compress::finish(&mut response, &head.method, &following, edge, &snapshot);
     if let Some(id) = &following.record.request_id {
         response.headers.insert(Known::X_REQUEST_ID, id);
@@ -128,6 +129,9 @@ pub(super) async fn pass_through(
         credential: Credential::Fields(&edge.tokens),
         entropy: edge.random16(),
     };
+    if let Some(own) = override_page::answer(head, &ask, at, edge, following) {
+        return own.map(|response| (response, None));
+    }
     let decision = decide(&ask, following.record.began_at().wall(), at, &mut ());
     let decided = clock::steady();
     following.record.timings.decide = Some(decided.saturating_duration_since(following.record.began));
@@ -145,6 +149,7 @@ pub(super) async fn pass_through(
         return Err(Refusal::no_route());
     };
     note_decision(&decision, rule, at, &mut following.record);
+    carried::note(&decision.carried, edge);
     let decision = decision.settle();
     let over_http2 = matches!(head.upgrade, Some(Upgrade::Http2(_)));
     rewrite(head, &decision, &rule.policy, peer, at, following)?;
@@ -177,10 +182,7 @@ pub(super) async fn pass_through(
     if peer.listener == Listener::Http {
         headers::strip_secure_cookies(&mut response.headers);
     }
-    if let (true, Some(visitor)) = (decision.set_cookie, &decision.visitor) {
-        let cookie = at.visitors.set_cookie(visitor, clock::wall());
-        response.headers.append(Known::SET_COOKIE, cookie);
-    }
+    carried::set_cookies(&mut response.headers, &decision, at);
     Ok((response, Some(under_way)))
 }
 
@@ -454,6 +456,7 @@ fn rewrite(
         fields.insert_with(Known::BANYAN_FLAGS, |text| {
             write_flags(text, &decision.choices, at)
         });
+        carried::mark(fields, &decision.choices);
     }
     Ok(())
 }

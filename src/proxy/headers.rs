@@ -82,7 +82,9 @@ fn is_forged(name: &str) -> bool {
 /// belongs to a protocol change that is never passed on.
 const NEVER_PASSED: KnownSet = KnownSet::of(&[
     Known::BANYAN_FLAGS,
+    Known::BANYAN_FORCED,
     Known::BANYAN_IDENTITY,
+    Known::BANYAN_OVERRIDE,
     Known::BANYAN_ROLES,
     Known::BANYAN_USER,
     Known::PROXY,

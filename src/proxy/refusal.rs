@@ -100,6 +100,12 @@ impl Refusal {
         )
     }
 
+    /// An override link that doesn't count, and why.
+    #[must_use]
+    pub const fn link(why: &'static str) -> Self {
+        Self::new(StatusCode::FORBIDDEN, "http_request_denied", why, Side::Client)
+    }
+
     /// The method is not among those that are served there; `allow` lists them.
     #[must_use]
     pub fn method(status: StatusCode, allow: &str) -> Self {

@@ -83,6 +83,9 @@ pub fn compile(
         flags,
         backends,
         visitors,
+        revoked: means
+            .previous
+            .map_or_else(Arc::default, |previous| Arc::clone(&previous.revoked)),
         gate: settings
             .edge
             .gate

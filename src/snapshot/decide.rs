@@ -9,18 +9,19 @@ use super::{
     BackendId, GateAtWork, Rule, Snapshot, Target, access,
     entry::{pass_method, pass_plain, redirected, unserved},
     preflight::{self, Preflight},
+    visit::{self, Carried},
 };
 use crate::{
     clock::UnixTime,
     fields::Fields,
-    flag::{self, Choice, Flag, FlagId, Person, Subject},
+    flag::{self, Choice, FlagId, Person, Reason, Subject},
     gate::{self, Auth, Denied, Identity, TokenMemory},
     policy::{Redirect, access::Barred, signed::Granted},
     route::{
         self, Probe, RouteId,
         target::{self, Ambiguous, EncodedSlash},
     },
-    visitor::{self, Seen, SeenState, Visitor},
+    visitor::{SeenState, Visitor},
 };
 
 /// What is asked: a request's head and where it came in.
@@ -88,6 +89,8 @@ pub struct Decision<'a> {
     pub choices: Choices,
     /// Where it goes.
     pub backend: BackendId,
+    /// What the browser carries beside the visitor cookie, and shall carry on.
+    pub carried: Carried,
 }
 
 /// A decision that has let go of the request.
@@ -105,6 +108,8 @@ pub struct Settled {
     pub choices: Choices,
     /// See [`Decision::backend`].
     pub backend: BackendId,
+    /// See [`Decision::carried`].
+    pub carried: Carried,
 }
 
 impl Decision<'_> {
@@ -124,8 +129,24 @@ impl Decision<'_> {
             identity: self.identity,
             choices: self.choices,
             backend: self.backend,
+            carried: self.carried,
         }
     }
+}
+
+impl Decision<'_> {
+    /// Whether an override link decided any of its flags.
+    #[must_use]
+    pub fn is_forced(&self) -> bool {
+        is_forced(&self.choices)
+    }
+}
+
+/// Whether an override link decided any of them.
+#[must_use]
+pub fn is_forced(choices: &Choices) -> bool {
+    let mut reasons = choices.iter().map(|(_, choice)| choice.reason);
+    reasons.any(|reason| reason == Reason::Override)
 }
 
 /// Flags of a route with what they say.
@@ -260,7 +281,8 @@ pub fn decide<'s, 't, T: Trail<'s>>(
     let identity =
         pass_gate(ask, now, rule, at.gate.as_ref()).map_err(|denied| Stop::Denied { route, denied })?;
     trail.passed_gate(identity.as_deref());
-    let (seen, visitor, set_cookie) = identify(ask, now, rule, at);
+    let visit = visit::meet(ask, now, rule, identity.as_deref(), at);
+    let (seen, visitor, set_cookie) = (visit.seen, visit.visitor, visit.set_cookie);
     trail.saw(seen, set_cookie);
     let subject = Subject {
         visitor: visitor.as_ref().map(Visitor::id),
@@ -271,6 +293,8 @@ pub fn decide<'s, 't, T: Trail<'s>>(
         method: ask.method,
         headers: ask.headers,
         now,
+        forced: visit.carried.forced.as_ref(),
+        pins: (!visit.pins.is_empty()).then_some(&visit.pins),
     };
     let choices = choose(rule, &subject, at, trail);
     let backend = lead(&rule.target, choices.first())
@@ -284,6 +308,7 @@ pub fn decide<'s, 't, T: Trail<'s>>(
         visitor,
         set_cookie,
         identity,
+        carried: visit.carry_on(ask, &choices, at),
         choices,
         backend,
     })
@@ -375,31 +400,6 @@ fn pass_gate(
             Ok(identity.cloned())
         }
     }
-}
-
-/// Who is asking. A visitor without a cookie gets one only where it decides something: a route with flags, on a page navigation.
-fn identify(
-    ask: &Ask<'_, '_>,
-    now: UnixTime,
-    rule: &Rule,
-    at: &Snapshot,
-) -> (SeenState, Option<Visitor>, bool) {
-    if matches!(ask.entrance, Entrance::Plain(_)) {
-        return (SeenState::Absent, None, false); // browsers send the cookie over TLS only, and so must everyone
-    }
-    let Seen { visitor, state } = at.visitors.identify(ask.headers, now);
-    if visitor.is_some() {
-        let refresh = state == SeenState::ValidRefresh && ask.entrance == Entrance::Public;
-        return (state, visitor, refresh && !rule.flags.is_empty());
-    }
-    let mint = ask.entrance == Entrance::Public
-        && rule
-            .flags
-            .iter()
-            .any(|id| at.flags.get(*id).is_some_and(Flag::looks_at_visitor))
-        && visitor::may_mint(ask.method, ask.headers);
-    let minted = mint.then(|| at.visitors.mint(ask.entropy, now));
-    (state, minted, minted.is_some())
 }
 
 fn person(identity: &Identity) -> Person<'_> {

@@ -46,6 +46,8 @@ pub struct Explanation {
     pub gate: Option<Gate>,
     /// What the visitor cookie is.
     pub visitor: Option<Cookie>,
+    /// What the browser carries beside that cookie and shall carry on: an override, pins. A line for each.
+    pub carried: Vec<String>,
     /// What the route's flags say.
     pub flags: Vec<Said>,
     /// Where it goes.
@@ -192,6 +194,7 @@ pub fn explain(ask: &Ask<'_, '_>, now: UnixTime, at: &Snapshot) -> Explanation {
         signed: notes.signed,
         gate: None,
         visitor: None,
+        carried: Vec::new(),
         flags: notes
             .flags
             .iter()
@@ -221,6 +224,7 @@ pub fn explain(ask: &Ask<'_, '_>, now: UnixTime, at: &Snapshot) -> Explanation {
     match decided {
         Ok(decision) => {
             admitted(&mut explanation, &decision, ask.method, at);
+            explanation.carried = decision.carried.lines(now);
             let compression = rule.and_then(|rule| rule.policy.compress.as_ref());
             explanation.compress = compression.map(|compression| compression.told(ask.headers));
             let told = rule.map(|rule| access::told(ask, rule, at));
@@ -268,6 +272,11 @@ fn admitted(explanation: &mut Explanation, decision: &Decision<'_>, method: &htt
         explanation
             .headers
             .push(("Banyan-Flags".to_owned(), flags.join(", ")));
+    }
+    if decision.is_forced() {
+        explanation
+            .headers
+            .push(("Banyan-Forced".to_owned(), "1".to_owned()));
     }
     if let Some(identity) = &decision.identity {
         explanation

@@ -2,7 +2,7 @@
 //!
 //! [`compile`] makes a snapshot from settings, [`decide`] answers what happens to a request (live traffic, `banyan explain`, the
 //! squads' tests and the admin API all ask it; [`preflight`] is its part for browsers that ask first), [`explain`] (with `goes` and `told`) writes down
-//! why, [`live`] publishes, [`diff`] tells two apart.
+//! why, [`visit`] finds out what the browser carries, [`live`] publishes, [`diff`] tells two apart.
 //! A snapshot has no setter. State that changes (connections, breakers, health, the gate's keys) lives beside it and is
 //! carried over by name.
 
@@ -19,6 +19,7 @@ mod notes;
 pub mod preflight;
 pub mod prove;
 mod told;
+pub mod visit;
 
 use std::{collections::HashSet, sync::Arc};
 
@@ -60,6 +61,8 @@ pub struct Snapshot {
     pub backends: Vec<Arc<Backend>>,
     /// Signs and reads visitor cookies.
     pub visitors: visitor::Keys,
+    /// Override links that are called back: swapped by the control plane, carried over.
+    pub revoked: Arc<ArcSwap<visitor::Revoked>>,
     /// The gate, if there is one.
     pub gate: Option<GateAtWork>,
     /// Where visitors are, if there is a database of it.

@@ -44,6 +44,9 @@ impl fmt::Display for Explanation {
         if let Some(cookie) = self.visitor.as_ref().filter(|cookie| cookie.set) {
             writeln!(f, "  visitor   cookie is {}; the answer sets one", cookie.state)?;
         }
+        for line in &self.carried {
+            writeln!(f, "  carries   {line}")?;
+        }
         if let Some(goes) = &self.backend {
             writeln!(f, "  backend   {goes}")?;
         }

@@ -1,4 +1,4 @@
-//! The visitor cookie: `1.<key id>.<id>.<day>.<signature>`, checked, made and sent back.
+//! The visitor cookie: `1.<key id>.<id>.<day>.<signature>`, checked, made and sent back; `s` after the day: for a session.
 
 use std::{
     fmt,
@@ -10,7 +10,7 @@ use aws_lc_rs::{constant_time, hmac};
 use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
 use http::HeaderValue;
 
-use super::{VisitorSettings, cookies, memory};
+use super::{Consent, Kept, VisitorSettings, cookies, memory, override_link::Seal};
 use crate::{clock::UnixTime, fields::Fields};
 
 /// The visitor cookie's name. `__Host-` makes browsers demand `Secure`, `Path=/` and no `Domain` (RFC 6265bis
@@ -23,12 +23,16 @@ pub const MAX_AGE_MAX: Duration = Duration::from_secs(400 * DAY_SECS);
 const DAY_SECS: u64 = 86_400;
 const VERSION: &str = "1";
 /// 128 bits in base64url without padding.
-const TEXT_BYTES: usize = 22;
+pub(super) const TEXT_BYTES: usize = 22;
 const SIGNATURE_BYTES: usize = 16;
-const KEY_ID_BYTES_MAX: usize = 8;
+pub(super) const KEY_ID_BYTES_MAX: usize = 8;
+/// After the day of a cookie that lives as long as the browser runs.
+const SESSION: &str = "s";
+/// What the key is for that makes ids of users.
+const ADOPTING: &str = "banyan adopted visitor 1";
 const SECRET_BYTES_MIN: usize = 32;
 /// Copies of the cookie that are looked at in one request: a flood of them must not buy a flood of HMACs.
-const COPIES_MAX: usize = 8;
+pub(super) const COPIES_MAX: usize = 8;
 /// Days that another edge's clock may be ahead.
 const AHEAD_DAYS_MAX: u64 = 1;
 
@@ -40,6 +44,7 @@ static NUMBERS: AtomicU64 = AtomicU64::new(1);
 pub struct Visitor {
     id: [u8; TEXT_BYTES],
     day: u32,
+    kept: Kept,
 }
 
 impl Visitor {
@@ -54,6 +59,18 @@ impl Visitor {
     pub fn signed_day(&self) -> u32 {
         self.day
     }
+
+    /// How long the browser keeps the cookie.
+    #[must_use]
+    pub fn kept(&self) -> Kept {
+        self.kept
+    }
+
+    /// The same visitor with a cookie that is kept so long.
+    #[must_use]
+    pub fn to_be_kept(self, kept: Kept) -> Self {
+        Self { kept, ..self }
+    }
 }
 
 impl fmt::Debug for Visitor {
@@ -61,6 +78,7 @@ impl fmt::Debug for Visitor {
         f.debug_struct("Visitor")
             .field("id", &self.id())
             .field("day", &self.day)
+            .field("kept", &self.kept)
             .finish()
     }
 }
@@ -121,6 +139,9 @@ pub enum BadKeys {
     /// Two keys have the same id.
     #[error("key id {0:?} is used twice; a cookie must tell which key signed it")]
     Twice(String),
+    /// The secret that makes the ids of users is too short.
+    #[error("`adopt_secret` has {0} bytes, at least {SECRET_BYTES_MIN} are needed")]
+    ShortAdopt(usize),
     /// The secret is too short.
     #[error("the secret of key {id:?} has {bytes} bytes, at least {SECRET_BYTES_MIN} are needed")]
     Short {
@@ -136,16 +157,21 @@ pub enum BadKeys {
 
 /// The keys that sign and check visitor cookies. The first signs, all check.
 pub struct Keys {
-    signing: Key,
+    pub(super) signing: Key,
     checking: Vec<Key>,
     max_age: Duration,
+    consent: Consent,
+    /// Makes ids of users.
+    adopting: hmac::Key,
     /// Tells these keys from all others of this process.
     number: u64,
 }
 
-struct Key {
-    id: Box<str>,
+/// A key for each purpose, all from one secret.
+pub(super) struct Key {
+    pub(super) id: Box<str>,
     key: hmac::Key,
+    pub(super) seal: Seal,
 }
 
 impl fmt::Debug for Keys {
@@ -183,15 +209,23 @@ impl Keys {
             let key = hmac::Key::new(hmac::HMAC_SHA256, &given.secret);
             keys.push(Key {
                 id: given.id.as_str().into(),
+                seal: Seal::derived(&key).ok_or(BadKeys::None)?,
                 key,
             });
         }
+        let adopting = match &settings.adopt_secret {
+            Some(secret) if secret.len() < SECRET_BYTES_MIN => return Err(BadKeys::ShortAdopt(secret.len())),
+            Some(secret) => hmac::Key::new(hmac::HMAC_SHA256, secret),
+            None => keys.last().ok_or(BadKeys::None)?.key.clone(),
+        };
         let mut keys = keys.into_iter();
         let signing = keys.next().ok_or(BadKeys::None)?;
         Ok(Self {
             signing,
             checking: keys.collect(),
             max_age: settings.max_age,
+            consent: settings.consent.clone(),
+            adopting: derived(&adopting, ADOPTING),
             number: NUMBERS.fetch_add(1, Ordering::Relaxed),
         })
     }
@@ -222,7 +256,21 @@ impl Keys {
         Visitor {
             id: encode(entropy),
             day: u32::try_from(now.days()).unwrap_or(u32::MAX),
+            kept: Kept::Days,
         }
+    }
+
+    /// The visitor that this user is on every device: a keyed hash of the user's id, so that nobody reads the user from it.
+    #[must_use]
+    pub fn adopt(&self, user: &str, now: UnixTime) -> Visitor {
+        let tag = hmac::sign(&self.adopting, user.as_bytes());
+        self.mint(tag.as_ref().first_chunk().copied().unwrap_or_default(), now)
+    }
+
+    /// How long the browser that sent `headers` may keep its cookies.
+    #[must_use]
+    pub fn kept(&self, headers: &Fields) -> Kept {
+        self.consent.kept(headers)
     }
 
     /// The `Set-Cookie` value that gives the browser this visitor's cookie, signed now by the first key.
@@ -231,13 +279,28 @@ impl Keys {
     /// with `Set-Cookie` can't be stored by shared caches (RFC 9111 section 7.3).
     #[must_use]
     pub fn set_cookie(&self, visitor: &Visitor, now: UnixTime) -> HeaderValue {
-        let body = format!("{VERSION}.{}.{}.{}", self.signing.id, visitor.id(), now.days());
-        let signature = self.signing.sign(&body);
-        let text = format!(
-            "{COOKIE_NAME}={body}.{}; Max-Age={}; Path=/; Secure; HttpOnly; SameSite=Lax",
-            str::from_utf8(&signature).unwrap_or_default(),
-            self.max_age.as_secs(),
+        let mark = match visitor.kept {
+            Kept::Days => "",
+            Kept::Session => SESSION,
+        };
+        let body = format!(
+            "{VERSION}.{}.{}.{}{mark}",
+            self.signing.id,
+            visitor.id(),
+            now.days()
         );
+        let signature = self.signing.sign(COOKIE_NAME, &[&body]);
+        let value = format!("{body}.{}", str::from_utf8(&signature).unwrap_or_default());
+        self.cookie(COOKIE_NAME, &value, visitor.kept)
+    }
+
+    /// A `Set-Cookie` value of a cookie of ours.
+    pub(super) fn cookie(&self, name: &str, value: &str, kept: Kept) -> HeaderValue {
+        let max_age = match kept {
+            Kept::Days => format!("; Max-Age={}", self.max_age.as_secs()),
+            Kept::Session => String::new(),
+        };
+        let text = format!("{name}={value}{max_age}; Path=/; Secure; HttpOnly; SameSite=Lax");
         // Ids, digits and base64url are all visible ASCII, so this can't fail.
         HeaderValue::try_from(text).unwrap_or(HeaderValue::from_static(""))
     }
@@ -246,7 +309,7 @@ impl Keys {
         let form = Form::parse(value).ok_or(SeenState::Damaged)?;
         let key = self.by_id(form.key_id).ok_or(SeenState::UnknownKey)?;
         if !memory::knows(self.number, value) {
-            let signature = key.sign(form.body);
+            let signature = key.sign(COOKIE_NAME, &[form.body]);
             constant_time::verify_slices_are_equal(&signature, form.signature.as_bytes())
                 .map_err(|_| SeenState::Damaged)?;
             memory::keep(self.number, value);
@@ -271,7 +334,7 @@ impl Keys {
         })
     }
 
-    fn by_id(&self, id: &str) -> Option<&Key> {
+    pub(super) fn by_id(&self, id: &str) -> Option<&Key> {
         std::iter::once(&self.signing)
             .chain(&self.checking)
             .find(|key| *key.id == *id)
@@ -279,13 +342,15 @@ impl Keys {
 }
 
 impl Key {
-    /// The first 128 bits of HMAC-SHA256 (RFC 2104 section 5) over the cookie's name and body. The name is signed too,
-    /// so that no other signed text of the same key can pass for a visitor.
-    fn sign(&self, body: &str) -> [u8; TEXT_BYTES] {
+    /// The first 128 bits of HMAC-SHA256 (RFC 2104 section 5) over the cookie's name and the parts of its body. The name is
+    /// signed too, so that no other signed text of the same key can pass for a visitor.
+    pub(super) fn sign(&self, name: &str, parts: &[&str]) -> [u8; TEXT_BYTES] {
         let mut context = hmac::Context::with_key(&self.key);
-        context.update(COOKIE_NAME.as_bytes());
+        context.update(name.as_bytes());
         context.update(b"=");
-        context.update(body.as_bytes());
+        for part in parts {
+            context.update(part.as_bytes());
+        }
         let tag = context.sign();
         let mut first = [0; SIGNATURE_BYTES];
         for (to, from) in first.iter_mut().zip(tag.as_ref()) {
@@ -310,6 +375,10 @@ impl<'v> Form<'v> {
         let mut parts = body.split('.');
         let (version, key_id, id, day) = (parts.next()?, parts.next()?, parts.next()?, parts.next()?);
         let whole = parts.next().is_none() && version == VERSION && is_key_id(key_id);
+        let (day, kept) = match day.strip_suffix(SESSION) {
+            Some(day) => (day, Kept::Session),
+            None => (day, Kept::Days),
+        };
         // One spelling of a day: no sign, no leading zero, so that one visitor has one cookie text.
         let digits = day.bytes().all(|byte| byte.is_ascii_digit()) && (day == "0" || !day.starts_with('0'));
         if !whole || !digits || !id.bytes().all(is_base64url) {
@@ -318,6 +387,7 @@ impl<'v> Form<'v> {
         let visitor = Visitor {
             id: id.as_bytes().try_into().ok()?,
             day: day.parse().ok()?,
+            kept,
         };
         Some(Self {
             body,
@@ -328,11 +398,16 @@ impl<'v> Form<'v> {
     }
 }
 
-fn is_base64url(byte: u8) -> bool {
+/// A key for one purpose. `purpose` is no beginning of a cookie of ours, so that no signature is ever a key.
+pub(super) fn derived(secret: &hmac::Key, purpose: &str) -> hmac::Key {
+    hmac::Key::new(hmac::HMAC_SHA256, hmac::sign(secret, purpose.as_bytes()).as_ref())
+}
+
+pub(super) fn is_base64url(byte: u8) -> bool {
     byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_')
 }
 
-fn is_key_id(id: &str) -> bool {
+pub(super) fn is_key_id(id: &str) -> bool {
     (1..=KEY_ID_BYTES_MAX).contains(&id.len()) && id.bytes().all(is_base64url)
 }
 

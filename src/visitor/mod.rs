@@ -1,22 +1,34 @@
 //! Who is asking: the visitor behind a signed cookie. Pure: no socket, no clock, no randomness of its own.
 //!
 //! [`Keys::identify`] reads the cookie, [`may_mint`] says whether a request without one may get one, [`Keys::mint`]
-//! makes the visitor and [`Keys::set_cookie`] the field that carries it back. [`remove_own_cookies`] keeps Banyan's
-//! own cookies from every backend.
+//! makes the visitor and [`Keys::set_cookie`] the field that carries it back; [`Keys::adopt`] makes the one that a signed-in
+//! user is on every device. Beside it browsers carry [`Pins`], which keep them on a variant, and [`Forced`], the variants that
+//! an override link puts them on. [`remove_own_cookies`] keeps Banyan's own cookies from every backend.
 
+mod consent;
 mod cookies;
 mod keys;
 mod memory;
 mod navigation;
+mod override_link;
+mod pins;
+mod revoked;
 #[cfg(test)]
 mod tests;
 
 use std::time::Duration;
 
+pub use consent::{Consent, Kept};
 pub use cookies::{OWN_PREFIX, cookies, remove_own_cookies};
 pub use keys::{BadKeys, COOKIE_NAME, Keys, MAX_AGE_MAX, Seen, SeenState, Visitor};
 pub use memory::COOKIES_REMEMBERED;
 pub use navigation::{is_crawler, may_mint};
+pub use override_link::{
+    BadOverride, BadWish, FLAGS_MAX, FOR_DEFAULT, FOR_MAX, Forced, Minted, OVERRIDE_COOKIE, OVERRIDE_PATH,
+    TO_BYTES_MAX, TOKEN_BYTES_MAX, Wish, is_local, override_tokens,
+};
+pub use pins::{BadPins, PINS_COOKIE, PINS_MAX, Pin, Pins};
+pub use revoked::{LinkId, REVOKED_MAX, Revoked, RevokedFull};
 
 /// `[visitor]` in `banyan.toml`.
 #[derive(Clone)]
@@ -25,6 +37,21 @@ pub struct VisitorSettings {
     pub keys: Vec<SigningKey>,
     /// How long a cookie lives. 180 days unless said otherwise, at most 400.
     pub max_age: Duration,
+    /// Whether it lives that long, or as long as the browser runs.
+    pub consent: Consent,
+    /// Makes the ids of signed-in users. `None`: the last of `keys` does.
+    pub adopt_secret: Option<Vec<u8>>,
+}
+
+impl Default for VisitorSettings {
+    fn default() -> Self {
+        Self {
+            keys: Vec::new(),
+            max_age: Duration::from_secs(180 * 86_400), // half a year: longer than any rollout
+            consent: Consent::Days,
+            adopt_secret: None,
+        }
+    }
 }
 
 /// A secret with a name.
@@ -49,6 +76,7 @@ impl std::fmt::Debug for VisitorSettings {
         f.debug_struct("VisitorSettings")
             .field("keys", &self.keys)
             .field("max_age", &self.max_age)
-            .finish()
+            .field("consent", &self.consent)
+            .finish_non_exhaustive()
     }
 }

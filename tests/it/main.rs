@@ -20,6 +20,7 @@ mod signer;
 mod websocket;
 mod world;
 
+mod carried;
 mod chaos;
 mod check;
 mod cloudfront_log;

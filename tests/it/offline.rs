@@ -74,6 +74,7 @@ pub fn compiled_from(settings: &Settings, secret: Vec<u8>) -> Snapshot {
             secret,
         }],
         max_age: Duration::from_secs(180 * 86_400),
+        ..VisitorSettings::default()
     };
     let tls = |ca: Option<&Path>| tls::client_config(ca).map_err(|error| error.to_string());
     let means = Means {

@@ -173,6 +173,29 @@ const fn json(
     }
 }
 
+/// What is done by POST of JSON.
+const fn order(
+    path: &'static str,
+    summary: &'static str,
+    takes: fn(&mut SchemaGenerator) -> Schema,
+    schema: fn(&mut SchemaGenerator) -> Schema,
+    does: fn(View, Asked, Order) -> BoxFuture<'static, Result<Answer, Refusal>>,
+) -> Endpoint {
+    Endpoint {
+        path,
+        summary,
+        parameters: &[],
+        media: JSON,
+        schema: Some(schema),
+        otherwise: &[],
+        does: Does::Order {
+            verb: Verb::Post,
+            takes,
+            does,
+        },
+    }
+}
+
 fn of<T: schemars::JsonSchema>(generator: &mut SchemaGenerator) -> Schema {
     generator.subschema_for::<T>()
 }
@@ -345,6 +368,20 @@ pub(super) const ENDPOINTS: &[Endpoint] = &[
             api::explain::answer,
         )
     },
+    order(
+        "/api/flags/{key}/links",
+        "Makes an override link: who follows it is put on a variant for a while.",
+        of::<api::links::LinkOrder>,
+        of::<api::links::Link>,
+        api::links::make,
+    ),
+    order(
+        "/api/links/{id}/revoke",
+        "Calls an override link back, from the next request on.",
+        of::<api::links::RevokeOrder>,
+        of::<api::links::RevokedLink>,
+        api::links::revoke,
+    ),
     json(
         "/api/identity/jwks",
         "The public key with which backends check `Banyan-Identity` (RFC 7517).",
@@ -380,7 +417,7 @@ async fn answer(endpoint: &'static Endpoint, view: View, request: Request) -> Re
     let asked = match endpoint.does {
         Does::Metrics => return metrics(&view, &parts.headers).await,
         Does::Now(does) => read(&mut parts).await.and_then(|asked| does(&view, &asked)),
-        Does::Order { does, .. } => order(&mut parts, body, view, does).await,
+        Does::Order { does, .. } => take_order(&mut parts, body, view, does).await,
         Does::Stream(does) => {
             let stream = read(&mut parts).await.and_then(|asked| does(&view, &asked));
             return stream.into_response();
@@ -389,7 +426,7 @@ async fn answer(endpoint: &'static Endpoint, view: View, request: Request) -> Re
     asked.map_or_else(IntoResponse::into_response, |answer| answer.to(&parts.headers))
 }
 
-async fn order(
+async fn take_order(
     parts: &mut http::request::Parts,
     body: Body,
     view: View,

@@ -42,6 +42,9 @@ pub(super) enum Refusal {
     /// A parameter that makes no sense.
     #[error("{0}")]
     Parameter(String),
+    /// It can't be done just now.
+    #[error("{0}")]
+    Failed(String),
     /// Banyan's own fault.
     #[error("the answer can't be written: {0}")]
     Internal(String),
@@ -70,7 +73,7 @@ impl Refusal {
             Self::Lengthless => StatusCode::LENGTH_REQUIRED,
             Self::TooLarge => StatusCode::PAYLOAD_TOO_LARGE,
             Self::NotFound | Self::Unknown(..) => StatusCode::NOT_FOUND,
-            Self::Internal(_) => StatusCode::INTERNAL_SERVER_ERROR,
+            Self::Failed(_) | Self::Internal(_) => StatusCode::INTERNAL_SERVER_ERROR,
         }
     }
 }

@@ -1,5 +1,6 @@
 //! What flags decide, held against tables, other evaluators' answers, and laws.
 
+mod carried;
 mod flagd;
 mod hashing;
 mod layer;
@@ -63,6 +64,8 @@ impl Scene {
             method: &Method::GET,
             headers: &self.headers,
             now: UnixTime::from_secs(1_700_000_000),
+            forced: None,
+            pins: None,
         }
     }
 
@@ -114,6 +117,8 @@ fn settings(variants: &[&str], default: &str) -> FlagSettings {
         public: false,
         drain: super::DRAIN,
         metadata: serde_json::Map::new(),
+        sticky: false,
+        adopts: false,
     }
 }
 

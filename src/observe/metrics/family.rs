@@ -79,6 +79,8 @@ families! {
         "Messages that were not HTTP, or had more than one reading.";
     VisitorCookies Counter "banyan_visitor_cookies_total" ["state"]
         "Requests by the state of their visitor cookie.";
+    CarriedIgnored Counter "banyan_carried_ignored_total" ["cookie", "cause"]
+        "Pins and overrides that browsers brought and that did not count, by cause.";
     GateChecks Counter "banyan_gate_checks_total" ["outcome"]
         "Requests by what the gate said.";
     Aborted Counter "banyan_exchanges_aborted_total" ["side"]

@@ -22,6 +22,7 @@ fn settings(keys: Vec<SigningKey>) -> VisitorSettings {
     VisitorSettings {
         keys,
         max_age: 180 * DAY,
+        ..VisitorSettings::default()
     }
 }
 
@@ -239,6 +240,7 @@ fn keys_that_cannot_sign_are_refused() {
         let given = VisitorSettings {
             keys: vec![key("k", 1)],
             max_age,
+            ..VisitorSettings::default()
         };
         assert_eq!(Keys::new(&given).unwrap_err(), BadKeys::MaxAge(max_age.as_secs()));
     }

@@ -60,6 +60,10 @@ pub(in super::super) struct Flag {
     pub(in super::super) public: bool,
     /// Seconds that open connections keep on with a variant that nobody gets any more.
     pub(in super::super) drain_seconds: f64,
+    /// Whom the rollout put on a variant, a pin keeps there.
+    pub(in super::super) sticky: bool,
+    /// Whoever signs in becomes the visitor that this user is on every device.
+    pub(in super::super) adopts: bool,
     /// How a place is computed: `murmur3-v2` or `murmur3-cbor-v3`.
     pub(in super::super) bucketing: String,
     /// One JsonLogic expression decides (a flagd set), instead of rules and rollout.
@@ -205,6 +209,8 @@ impl Flag {
             epoch: flag.epoch(),
             public: flag.is_public(),
             drain_seconds: flag.drain().as_secs_f64(),
+            sticky: settings.sticky,
+            adopts: settings.adopts,
             bucketing: match settings.bucketing {
                 Bucketing::Murmur3V2 => "murmur3-v2".to_owned(),
                 Bucketing::Murmur3CborV3 => "murmur3-cbor-v3".to_owned(),

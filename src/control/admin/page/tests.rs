@@ -206,6 +206,8 @@ fn flag_of(text: &str) -> flags::Flag {
         public: false,
         drain_seconds: 30.0,
         rollout_by: Some("visitor".to_owned()),
+        sticky: true,
+        adopts: false,
         bucketing: own(),
         targeting: None,
         problem: Some(own()),
@@ -326,6 +328,7 @@ fn explanation_of(text: &str) -> explain::Explanation {
             user: None,
             verdict: own(),
         }),
+        carried: vec![own()],
         visitor: Some(explain::Cookie {
             state: own(),
             id: Some(own()),

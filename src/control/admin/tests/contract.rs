@@ -36,8 +36,9 @@ async fn what_is_documented_is_served_and_the_other_way_round() {
     let mut documented: Vec<&str> = document["paths"]
         .as_object()
         .unwrap()
-        .keys()
-        .map(String::as_str)
+        .iter()
+        .filter(|(_, ways)| ways.get("get").is_some()) // orders are given in `tests/it`
+        .map(|(path, _)| path.as_str())
         .collect();
     let mut promised: Vec<&str> = PROMISED.iter().map(|(path, _)| *path).collect();
     documented.sort_unstable();

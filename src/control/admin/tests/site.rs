@@ -111,6 +111,7 @@ fn of(new: &Sources, last_good: &Sources) -> View {
             secret: vec![7; 32],
         }],
         max_age: std::time::Duration::from_secs(86_400),
+        ..VisitorSettings::default()
     };
     let means = Means {
         previous: None,
@@ -138,6 +139,7 @@ fn of(new: &Sources, last_good: &Sources) -> View {
         metrics,
         ready: Arc::new(AtomicBool::new(true)),
         signer: Arc::new(Signer::from_pkcs8(key.as_ref()).unwrap()),
+        links: Arc::default(),
     }
 }
 
