@@ -47,6 +47,7 @@ fuzz_target!(|data: &[u8]| {
         },
         bucketing: Bucketing::Murmur3CborV3,
         metadata: Map::new(),
+        drain: banyan::flag::DRAIN_DEFAULT,
     };
     let Ok(flag) = Flag::compile(settings) else { return };
     let (headers, roles) = (Fields::new(), ["staff".to_owned()]);

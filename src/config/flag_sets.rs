@@ -106,6 +106,7 @@ impl Set<'_> {
             targeting: Targeting::JsonLogic(targeting),
             bucketing: bucketing?,
             metadata,
+            drain: crate::flag::DRAIN_DEFAULT,
         };
         match Flag::compile(settings.clone()) {
             Ok(compiled) => {

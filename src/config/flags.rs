@@ -11,12 +11,12 @@ use serde_json::Value;
 
 use super::{
     report::{Report, suggest},
-    values::{Share, Spot},
+    values::{DurationText, Share, Spot},
 };
 use crate::{
     flag::{
-        Bucketing, Flag, FlagProblem, FlagProblemKind, FlagSettings, FlagState, RolloutBy, RolloutSettings,
-        RuleSettings, Targeting,
+        Bucketing, DRAIN_DEFAULT, DRAIN_MAX, Flag, FlagProblem, FlagProblemKind, FlagSettings, FlagState,
+        RolloutBy, RolloutSettings, RuleSettings, Targeting,
     },
     name::{FlagKey, SquadName, VariantName},
 };
@@ -43,6 +43,8 @@ pub(super) struct FlagFile {
     rollout: Option<Spot<RolloutFile>>,
     /// How a visitor's place between 0 and 100 % is computed. Never to be changed while the flag is in use.
     bucketing: BucketingFile,
+    /// How long open WebSockets, streams and downloads have that lead to a side which was switched off.
+    drain: Spot<DurationText>,
     /// Whatever else is worth knowing; handed out with the flag.
     metadata: BTreeMap<String, Value>,
 }
@@ -58,6 +60,10 @@ impl Default for FlagFile {
             rules: Vec::new(),
             rollout: None,
             bucketing: BucketingFile::V2, // what flagd and its evaluators in process compute today
+            drain: Spot {
+                value: DurationText(DRAIN_DEFAULT),
+                span: 0..0,
+            },
             metadata: BTreeMap::new(),
         }
     }
@@ -163,6 +169,7 @@ impl FlagFile {
             .rollout
             .as_ref()
             .map(|rollout| rollout.value.settle(&names, report));
+        self.check_drain(report);
         if report.has_errors() {
             return None;
         }
@@ -190,9 +197,22 @@ impl FlagFile {
                 .iter()
                 .map(|(key, value)| (key.clone(), value.clone()))
                 .collect(),
+            drain: self.drain.value.0,
         };
         self.compile(&settings, report);
         Some(settings)
+    }
+
+    fn check_drain(&self, report: &mut Report) {
+        if self.drain.value.0 > DRAIN_MAX {
+            report
+                .error(
+                    "out-of-range",
+                    self.drain.span.clone(),
+                    "`drain` is longer than an hour",
+                )
+                .hint("what is switched off should be left soon; write at most \"1h\"");
+        }
     }
 
     fn variants(&self, report: &mut Report) -> Vec<(VariantName, Value)> {

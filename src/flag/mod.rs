@@ -24,6 +24,7 @@ mod logic;
 mod murmur3;
 mod operators;
 mod problem;
+mod reach;
 mod rollout;
 mod sem_ver;
 mod set;
@@ -35,6 +36,7 @@ mod watch;
 pub use choice::{Choice, Fault, Reason, VariantIndex};
 pub use compile::Flag;
 pub use problem::{FlagProblem, FlagProblemKind};
+pub use reach::{DRAIN_DEFAULT, DRAIN_MAX};
 pub use set::{FlagId, Flags};
 pub use subject::{CONTEXT_ENTRIES_MAX, Person, Subject};
 pub use watch::{Outcome, Trail, Watch};
@@ -64,6 +66,8 @@ pub struct FlagSettings {
     pub bucketing: Bucketing,
     /// Free metadata (flagd).
     pub metadata: serde_json::Map<String, serde_json::Value>,
+    /// How long open connections have that lead to a side which was switched off; at most [`DRAIN_MAX`].
+    pub drain: std::time::Duration,
 }
 
 /// Whether a flag decides.

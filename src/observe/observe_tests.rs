@@ -22,11 +22,13 @@ fn record() -> Record {
         flag: "course-reviews".into(),
         variant: "new".into(),
         reason: "SPLIT",
+        error: None,
     });
     record.flags.push(FlagFacts {
         flag: "search".into(),
         variant: "legacy".into(),
-        reason: "DEFAULT",
+        reason: "ERROR",
+        error: Some("PARSE_ERROR"),
     });
     record.visitor = Some("known");
     record.gate = Some("passed");

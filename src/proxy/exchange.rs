@@ -18,7 +18,9 @@ use super::{
     failover,
     follow::Following,
     forward::Outgoing,
-    headers, passing, redirect,
+    headers, passing,
+    recall::Side,
+    redirect,
     refusal::Refusal,
     respond,
 };
@@ -26,7 +28,7 @@ use crate::{
     body::Body,
     clock,
     fields::{Fields, Known},
-    flag::{Choice, FlagId},
+    flag::{Choice, Fault, FlagId},
     gate::{BadToken, Denied},
     message::{Head, Request, Response},
     name::VariantName,
@@ -145,6 +147,7 @@ pub(super) async fn pass_through(
         return Err(Refusal::no_route());
     };
     note_decision(&decision, rule, at, &mut following.record);
+    let route = decision.route;
     let decision = decision.settle();
     let over_http2 = matches!(head.upgrade, Some(Upgrade::Http2(_)));
     rewrite(head, &decision, &rule.policy, peer, at, following)?;
@@ -172,6 +175,7 @@ pub(super) async fn pass_through(
         }
         _ => {}
     }
+    following.side = Side::of((route, rule), &decision.choices, &response, &following.record, at);
     headers::strip_hop_by_hop(&mut response.headers);
     passing::strip_cookies(&mut response.headers, policy);
     if peer.listener == Listener::Http {
@@ -385,6 +389,7 @@ fn facts(id: FlagId, choice: &Choice, at: &Snapshot) -> Option<FlagFacts> {
         flag: flag.key().shared(),
         variant: variant.map_or_else(|| Arc::clone(&NO_VARIANT), VariantName::shared),
         reason: choice.reason.as_str(),
+        error: choice.error.map(Fault::as_str),
     })
 }
 

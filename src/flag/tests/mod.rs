@@ -3,6 +3,7 @@
 mod flagd;
 mod hashing;
 mod problems;
+mod reach;
 mod rollout;
 mod rules;
 
@@ -104,6 +105,7 @@ fn settings(variants: &[&str], default: &str) -> FlagSettings {
         },
         bucketing: Bucketing::Murmur3V2,
         metadata: serde_json::Map::new(),
+        drain: crate::flag::DRAIN_DEFAULT,
     }
 }
 
