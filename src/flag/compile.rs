@@ -4,7 +4,7 @@ use serde_json::{Map, Value};
 
 use super::{
     Bucketing, FlagProblem, FlagProblemKind, FlagSettings, FlagState, RolloutBy, RuleSettings, Targeting,
-    VariantIndex, bucket::Salt, logic::Rule, rollout::Rollout, subject::Needs,
+    VariantIndex, bucket::Salt, failures::Failures, logic::Rule, rollout::Rollout, subject::Needs,
 };
 use crate::name::{FlagKey, Place, SquadName, VariantName};
 
@@ -24,6 +24,7 @@ pub struct Flag {
     metadata: Map<String, Value>,
     settings: Box<FlagSettings>,
     looks_at_visitor: bool,
+    pub(super) failures: Failures,
 }
 
 /// How a flag chooses.
@@ -119,6 +120,7 @@ impl Flag {
             metadata: settings.metadata,
             settings: written,
             looks_at_visitor,
+            failures: Failures::default(),
         })
     }
 

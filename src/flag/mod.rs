@@ -20,6 +20,7 @@ mod cbor;
 mod choice;
 mod compile;
 mod decide;
+mod failures;
 mod logic;
 mod murmur3;
 mod operators;

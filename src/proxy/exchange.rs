@@ -384,6 +384,9 @@ static NO_VARIANT: LazyLock<Arc<str>> = LazyLock::new(|| Arc::from("none"));
 
 fn facts(id: FlagId, choice: &Choice, at: &Snapshot) -> Option<FlagFacts> {
     let flag = at.flags.get(id)?;
+    if choice.error.is_some() {
+        flag.count_failure();
+    }
     let variant = choice.variant.and_then(|at| flag.variant(at));
     Some(FlagFacts {
         flag: flag.key().shared(),

@@ -387,6 +387,9 @@ fn identify(
     if matches!(ask.entrance, Entrance::Plain(_)) {
         return (SeenState::Absent, None, false); // browsers send the cookie over TLS only, and so must everyone
     }
+    if !rule.flags.is_empty() && visitor::is_crawler(ask.headers) {
+        return (SeenState::Crawler, None, false);
+    }
     let Seen { visitor, state } = at.visitors.identify(ask.headers, now);
     if visitor.is_some() {
         let refresh = state == SeenState::ValidRefresh && ask.entrance == Entrance::Public;

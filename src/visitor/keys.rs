@@ -91,6 +91,8 @@ pub enum SeenState {
     Expired,
     /// Rightly signed, but later than tomorrow.
     FromFuture,
+    /// Not looked at: a declared crawler sent it, which stays on the default and out of what is counted of visitors.
+    Crawler,
 }
 
 impl SeenState {
@@ -105,6 +107,7 @@ impl SeenState {
             Self::UnknownKey => "unknown_key",
             Self::Expired => "expired",
             Self::FromFuture => "from_future",
+            Self::Crawler => "crawler",
         }
     }
 }

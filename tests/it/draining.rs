@@ -23,10 +23,9 @@ use crate::{
     world::{Builder, World, within},
 };
 
-/// Who asks for `side=new` gets it, and half of all visitors do.
+/// Who asks for `side=new` gets it.
 const FLAG: &str = "variants = [\"legacy\", \"new\"]\ndefault = \"legacy\"\ndrain = \"2s\"\n\
-    [[rules]]\nif = { \"==\" = [{ var = \"request.query.side\" }, \"new\"] }\nserve = \"new\"\n\
-    [rollout]\nnew = 50.0\n";
+    [[rules]]\nif = { \"==\" = [{ var = \"request.query.side\" }, \"new\"] }\nserve = \"new\"\n";
 
 const ROUTES: &str =
     "[[routes]]\npath = \"/*\"\nflag = \"live\"\nbackends = { legacy = \"legacy\", new = \"new\" }\n";
@@ -35,8 +34,12 @@ const WINDOW: Duration = Duration::from_secs(2);
 /// How much later than promised a busy machine may be.
 const SLACK: Duration = Duration::from_secs(2);
 
-fn disabled() -> String {
-    format!("state = \"disabled\"\n{FLAG}")
+/// Half of all visitors get it.
+const HALF: &str =
+    "variants = [\"legacy\", \"new\"]\ndefault = \"legacy\"\ndrain = \"2s\"\n[rollout]\nnew = 50.0\n";
+
+fn disabled(flag: &str) -> String {
+    format!("state = \"disabled\"\n{flag}")
 }
 
 /// Streams of a backend that are open now.
@@ -124,7 +127,7 @@ async fn a_kill_closes_the_websockets_of_the_killed_side_only() {
         socket.echo("before").await;
     }
     let killed = Instant::now();
-    world.write("flags/live.toml", &disabled());
+    world.write("flags/live.toml", &disabled(FLAG));
     for socket in &mut new {
         assert_eq!(socket.closed().await, 1012);
     }
@@ -185,7 +188,7 @@ async fn a_kill_ends_streams_in_order_cuts_downloads_and_lets_pages_finish() {
         }
         tokio::time::sleep(Duration::from_millis(100)).await;
         let killed = Instant::now();
-        world.write("flags/live.toml", &disabled());
+        world.write("flags/live.toml", &disabled(FLAG));
         let page = reading.remove("/page?side=new").unwrap().await.unwrap();
         assert_eq!(page.unwrap(), 20 * 9, "it had time enough");
         let events = reading.remove("/events?side=new").unwrap().await.unwrap();
@@ -264,7 +267,7 @@ fn cookie(answer: &Answer) -> String {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_restore_brings_the_same_visitors_back() {
-    let world = site(&Open::default()).start().await;
+    let world = site(&Open::default()).flag("live", HALF).start().await;
     let mut sides = BTreeMap::new();
     let mut client = world.client(Http::Two).await;
     while sides.values().filter(|side| *side == "new").count() < 4 || sides.len() < 8 {
@@ -284,7 +287,7 @@ async fn a_restore_brings_the_same_visitors_back() {
         socket.echo(side).await;
     }
     let mut sockets = open(None).await;
-    world.write("flags/live.toml", &disabled());
+    world.write("flags/live.toml", &disabled(HALF));
     for (side, socket) in &mut sockets {
         match side.as_str() {
             "new" => assert_eq!(socket.closed().await, 1012),
@@ -292,7 +295,7 @@ async fn a_restore_brings_the_same_visitors_back() {
         }
     }
     drop(open(Some("legacy")).await);
-    world.write("flags/live.toml", FLAG);
+    world.write("flags/live.toml", HALF);
     world.reload().await;
     drop(open(None).await);
 }
@@ -315,7 +318,7 @@ async fn a_changed_file_is_in_force_at_once_on_every_core() {
     let mut took = Vec::new();
     for change in 0..50 {
         let (text, expected) = match change % 2 {
-            0 => (disabled(), "legacy"),
+            0 => (disabled(FLAG), "legacy"),
             _ => (FLAG.to_owned(), "new"),
         };
         let began = Instant::now();

@@ -213,12 +213,6 @@ impl Recalls {
             waker.wake(); // behind the borrow: who wakes may give a seat back
         }
     }
-
-    /// How many seats are taken.
-    #[must_use]
-    pub fn taken(&self) -> usize {
-        self.seats.borrow().taken()
-    }
 }
 
 /// A random part of one, in 65,536ths.

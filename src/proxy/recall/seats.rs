@@ -185,11 +185,6 @@ impl<L> Seats<L> {
         woken
     }
 
-    /// How many seats are taken.
-    pub(super) fn taken(&self) -> usize {
-        self.seats.len() - self.free.len()
-    }
-
     fn is_set(&self, bell: &Bell) -> bool {
         let seat = self.seats.get(bell.seat).and_then(Option::as_ref);
         seat.is_some_and(|seat| seat.bells == Some(bell.number))
