@@ -58,7 +58,8 @@ fn one_forwarded_exchange_counts_everywhere_it_should() {
     for (family, labels, expected) in [
         (Family::BackendRetries, &["learn-web"][..], 2),
         (Family::FlagDecisions, &["course-reviews", "new", "SPLIT"], 1),
-        (Family::FlagDecisions, &["search", "legacy", "DEFAULT"], 1),
+        (Family::FlagDecisions, &["search", "legacy", "ERROR"], 1),
+        (Family::FlagErrors, &["search", "PARSE_ERROR"], 1),
         (Family::VisitorCookies, &["known"], 1),
         (Family::GateChecks, &["passed"], 1),
         (Family::Received, &["https"], 10),
