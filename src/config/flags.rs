@@ -138,14 +138,7 @@ impl FlagFile {
                 )
                 .hint("rename the file");
         }
-        let squad = self.squad.as_ref().and_then(|squad| {
-            let name = SquadName::new(&squad.value);
-            if let Err(reason) = &name {
-                let what = format!("`{}` can't name a squad: {reason}", squad.value);
-                report.error("bad-name", squad.span.clone(), what);
-            }
-            name.ok()
-        });
+        let squad = self.squad_name(report);
         let variants = self.variants(report);
         let names: Vec<&str> = variants.iter().map(|(name, _)| name.as_str()).collect();
         let default = match &self.default {
@@ -201,6 +194,16 @@ impl FlagFile {
         };
         self.compile(&settings, report);
         Some(settings)
+    }
+
+    fn squad_name(&self, report: &mut Report) -> Option<SquadName> {
+        let squad = self.squad.as_ref()?;
+        let name = SquadName::new(&squad.value);
+        if let Err(reason) = &name {
+            let what = format!("`{}` can't name a squad: {reason}", squad.value);
+            report.error("bad-name", squad.span.clone(), what);
+        }
+        name.ok()
     }
 
     fn check_drain(&self, report: &mut Report) {
