@@ -99,7 +99,7 @@ pub async fn handle(request: Request, peer: &Peer, edge: &Rc<Edge>, interim: &mu
         response.headers.insert(Known::X_REQUEST_ID, id);
     }
     following.record.note_answer(&response);
-    response.map(|body| following.follow(body, under_way))
+    following.follow_answer(response, under_way)
 }
 
 /// An answer, and what counts it at its server until it is over.
@@ -146,8 +146,7 @@ pub(super) async fn pass_through(
     let Some(rule) = at.rule(decision.route) else {
         return Err(Refusal::no_route());
     };
-    note_decision(&decision, rule, at, &mut following.record);
-    let route = decision.route;
+    note_decision(&decision, rule, at, following);
     let decision = decision.settle();
     let over_http2 = matches!(head.upgrade, Some(Upgrade::Http2(_)));
     rewrite(head, &decision, &rule.policy, peer, at, following)?;
@@ -175,7 +174,6 @@ pub(super) async fn pass_through(
         }
         _ => {}
     }
-    following.side = Side::of((route, rule), &decision.choices, &response, &following.record, at);
     headers::strip_hop_by_hop(&mut response.headers);
     passing::strip_cookies(&mut response.headers, policy);
     if peer.listener == Listener::Http {
@@ -357,7 +355,9 @@ fn note_rule(rule: &Rule, record: &mut Record) {
     }
 }
 
-fn note_decision(decision: &Decision<'_>, rule: &Rule, at: &Snapshot, record: &mut Record) {
+fn note_decision(decision: &Decision<'_>, rule: &Rule, at: &Snapshot, following: &mut Following) {
+    following.side = Side::of(decision, rule, at);
+    let record = &mut following.record;
     note_rule(rule, record);
     record.visitor = Some(decision.seen.as_str());
     record.gate = Some(if decision.identity.is_some() {

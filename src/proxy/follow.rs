@@ -23,6 +23,7 @@ use crate::{
     backend::pool::UnderWay,
     body::{Body, BodyError},
     clock,
+    message::Response,
     observe::{
         metrics::{Family, Label},
         record::{Record, Side},
@@ -126,6 +127,15 @@ impl Following {
             bytes: Rc::clone(self.bytes_in.get_or_insert_default()),
             policy: policy.forward.is_some().then(|| Arc::clone(policy)),
         }))
+    }
+
+    /// As [`Following::follow`], with a look at what the answer is.
+    #[must_use]
+    pub fn follow_answer(mut self, answer: Response, under_way: Option<UnderWay>) -> Response {
+        if let Some(side) = &mut self.side {
+            side.see(&answer);
+        }
+        answer.map(|body| self.follow(body, under_way))
     }
 
     /// Hands the record to the answer's body, which finishes it. `under_way` is given back at the same time.

@@ -30,7 +30,7 @@ use crate::{
     message::Response,
     observe::record::Record,
     route::RouteId,
-    snapshot::{Rule, Snapshot, Target, decide::Choices},
+    snapshot::{Rule, Snapshot, Target, decide::Decision},
     tunnel::{self, Call},
 };
 
@@ -45,29 +45,25 @@ pub struct Side {
 }
 
 impl Side {
-    /// Notes where `choices` led, if a variant of the first flag picked the backend that answered.
+    /// Where a variant of the route's first flag led a request, if one picks the backend there.
     #[must_use]
-    pub fn of(
-        (route, rule): (RouteId, &Rule),
-        choices: &Choices,
-        response: &Response,
-        record: &Record,
-        at: &Snapshot,
-    ) -> Option<Self> {
+    pub fn of(decision: &Decision<'_>, rule: &Rule, at: &Snapshot) -> Option<Self> {
         let Target::Variants { .. } = &rule.target else {
             return None;
         };
-        if record.failover.is_some() {
-            return None; // another backend answers, which no variant picked
-        }
-        let (flag, choice) = choices.first()?;
+        let (flag, choice) = decision.choices.first()?;
         Some(Self {
             version: at.version,
-            route,
+            route: decision.route,
             variant: choice.variant?,
             drain: at.flags.get(*flag)?.settings().drain,
-            manner: manner(response),
+            manner: Manner::Ending,
         })
+    }
+
+    /// Looks at what came from there.
+    pub fn see(&mut self, answer: &Response) {
+        self.manner = manner(answer);
     }
 }
 
@@ -257,6 +253,9 @@ impl Recall {
     /// For an exchange that went to `side`. The seat is taken with the first poll.
     #[must_use]
     pub fn new(side: Side, record: &Record, edge: &Rc<Edge>) -> Option<Self> {
+        if record.failover.is_some() || record.error_page.is_some() {
+            return None; // another backend answers, which no variant picked
+        }
         Some(Self {
             lane: edge.recalls.lane(side, record)?,
             edge: Rc::clone(edge),
