@@ -10,11 +10,11 @@ use std::{
     time::Duration,
 };
 
+use banyan::clock;
 use bytes::Bytes;
 use http::{HeaderValue, Method, Request, Response};
 use http_body_util::BodyExt;
 use hyper::body::Incoming;
-use tokio::time::Instant;
 
 use crate::{
     backend::{Body, channel, empty, full},
@@ -126,7 +126,7 @@ async fn a_kill_closes_the_websockets_of_the_killed_side_only() {
     for socket in new.iter_mut().chain(&mut legacy) {
         socket.echo("before").await;
     }
-    let killed = Instant::now();
+    let killed = clock::steady();
     world.write("flags/live.toml", &disabled(FLAG));
     for socket in &mut new {
         assert_eq!(socket.closed().await, 1012);
@@ -187,7 +187,7 @@ async fn a_kill_ends_streams_in_order_cuts_downloads_and_lets_pages_finish() {
             clients.push(client);
         }
         tokio::time::sleep(Duration::from_millis(100)).await;
-        let killed = Instant::now();
+        let killed = clock::steady();
         world.write("flags/live.toml", &disabled(FLAG));
         let page = reading.remove("/page?side=new").unwrap().await.unwrap();
         assert_eq!(page.unwrap(), 20 * 9, "it had time enough");
@@ -321,7 +321,7 @@ async fn a_changed_file_is_in_force_at_once_on_every_core() {
             0 => (disabled(FLAG), "legacy"),
             _ => (FLAG.to_owned(), "new"),
         };
-        let began = Instant::now();
+        let began = clock::steady();
         world.write("flags/live.toml", &text);
         until("the change", async || {
             clients[0].get("/?side=new").await.text() == expected
