@@ -26,6 +26,9 @@ pub enum BodyError {
     /// The receiver went away, so nobody wants the rest.
     #[error("the receiver went away")]
     Cancelled,
+    /// Its sender is to be left: what picked it was switched off.
+    #[error("the side that sends it was switched off")]
+    Recalled,
     /// The socket failed.
     #[error(transparent)]
     Io(#[from] std::io::Error),

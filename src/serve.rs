@@ -27,6 +27,7 @@ use crate::{
     proxy::{
         edge::{Edge, Parts},
         listen::{self, Door},
+        recall,
     },
     snapshot::live::{Live, View},
     tls::ServerTls,
@@ -368,6 +369,7 @@ impl Seed {
         }
         let counting = tokio::task::spawn_local(Rc::clone(&observe).serve(self.scrapes));
         let tidying = tokio::task::spawn_local(keep_tidy(Rc::clone(&edge)));
+        let recalling = tokio::task::spawn_local(recall::keep(Rc::clone(&edge)));
         let mut last = Phase::Stopped; // nobody is left who could say so
         while let Some(order) = self.orders.recv().await {
             if order >= Phase::Draining {
@@ -389,6 +391,7 @@ impl Seed {
         )
         .await;
         tidying.abort();
+        recalling.abort();
         counting.abort();
         observe.flush();
     }

@@ -7,7 +7,7 @@ use banyan::{
     clock::UnixTime,
     fields::Fields,
     flag::{
-        Bucketing, DRAIN, Flag, FlagSettings, FlagState, Flags, Person, RolloutBy, RuleSettings, Subject, Targeting, Trail,
+        Bucketing, DRAIN_DEFAULT, Flag, FlagSettings, FlagState, Flags, Person, RolloutBy, RuleSettings, Subject, Targeting, Trail,
     },
     name::{FlagKey, Place, VariantName},
 };
@@ -54,7 +54,7 @@ fuzz_target!(|data: &[u8]| {
         layer: None,
         epoch: 1,
         public: false,
-        drain: DRAIN,
+        drain: DRAIN_DEFAULT,
         metadata: Map::new(),
         epoch: 1,
         sticky: false,

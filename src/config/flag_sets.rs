@@ -110,7 +110,7 @@ impl Set<'_> {
             bucketing: bucketing?,
             epoch: 1,
             public: false,
-            drain: flag::DRAIN,
+            drain: flag::DRAIN_DEFAULT,
             metadata,
             sticky: false,
             adopts: false,

@@ -1,6 +1,6 @@
 //! `flags/<key>.toml` as release managers write it, and what it means.
 
-use std::{collections::BTreeMap, fmt, num::NonZeroU32, ops::Range, time::Duration};
+use std::{collections::BTreeMap, fmt, num::NonZeroU32, ops::Range};
 
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::{
@@ -17,8 +17,8 @@ use super::{
 };
 use crate::{
     flag::{
-        self, Bucketing, Flag, FlagProblem, FlagProblemKind, FlagSettings, FlagState, RolloutBy,
-        RuleSettings, Targeting,
+        Bucketing, DRAIN_DEFAULT, DRAIN_MAX, Flag, FlagProblem, FlagProblemKind, FlagSettings, FlagState,
+        RolloutBy, RuleSettings, Targeting,
     },
     name::{FlagKey, LayerName, SquadName, VariantName},
 };
@@ -57,7 +57,7 @@ pub(super) struct FlagFile {
     epoch: NonZeroU32,
     /// Browsers may read it.
     public: bool,
-    /// How long open WebSockets and streams keep on with a variant that nobody gets any more; at most an hour.
+    /// How long open WebSockets, streams and downloads have that lead to a side which was switched off; at most an hour.
     drain: Spot<DurationText>,
     /// Whom the rollout put on a variant, a signed cookie keeps there when the share shrinks, until `epoch` counts up, a rule says
     /// otherwise, or the flag is disabled. Only for what must not be left half way, such as a checkout.
@@ -83,7 +83,7 @@ impl Default for FlagFile {
             epoch: NonZeroU32::MIN,
             public: false, // what is being worked on isn't for everybody to see
             drain: Spot {
-                value: DurationText(flag::DRAIN),
+                value: DurationText(DRAIN_DEFAULT),
                 span: 0..0,
             },
             sticky: false,
@@ -283,7 +283,7 @@ impl FlagFile {
                     self.drain.span.clone(),
                     "`drain` is longer than an hour",
                 )
-                .hint("a kill is to be over soon; write at most \"1h\"");
+                .hint("what is switched off should be left soon; write at most \"1h\"");
         }
     }
 
@@ -452,7 +452,6 @@ impl JsonSchema for VariantsFile {
 }
 
 /// A kill that takes longer is none.
-const DRAIN_MAX: Duration = Duration::from_secs(3_600);
 
 /// Tables come sorted by name; the order in the file counts.
 pub(super) fn in_order_written<T>(entries: &mut [(Spot<String>, T)]) {

@@ -8,6 +8,7 @@ use super::{
     Bucketing, FlagProblem, FlagProblemKind, FlagSettings, FlagState, RolloutBy, RuleSettings, Targeting,
     VariantIndex,
     bucket::{PLACES, Salt},
+    failures::Failures,
     layer::Membership,
     logic::Rule,
     requires::Prerequisite,
@@ -39,6 +40,7 @@ pub struct Flag {
     pub(super) looks_at_visitor: bool,
     /// Its number in pins.
     pub(super) number: u32,
+    pub(super) failures: Failures,
 }
 
 /// How a flag chooses.
@@ -164,6 +166,7 @@ impl Flag {
             metadata: settings.metadata,
             settings: written,
             looks_at_visitor,
+            failures: Failures::default(),
         })
     }
 

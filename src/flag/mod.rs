@@ -22,12 +22,14 @@ mod cbor;
 mod choice;
 mod compile;
 mod decide;
+mod failures;
 mod layer;
 mod logic;
 mod murmur3;
 mod operators;
 mod pin;
 mod problem;
+mod reach;
 mod requires;
 mod rollout;
 mod schedule;
@@ -43,6 +45,7 @@ pub use choice::{Choice, Fault, Reason, VariantIndex};
 pub use compile::Flag;
 pub use layer::{LayerSettings, LayerShare};
 pub use problem::{FlagProblem, FlagProblemKind};
+pub use reach::{DRAIN_DEFAULT, DRAIN_MAX};
 pub use requires::{PREREQUISITES_MAX, Requires, check_requires};
 pub use rollout::RolloutSettings;
 pub use schedule::{POINTS_MAX, SchedulePoint, Shape};
@@ -132,9 +135,6 @@ pub struct RuleSettings {
     /// It looks at who is signed in, at nothing else, and is asked before what the flag requires and its layer.
     pub staff: bool,
 }
-
-/// How long open connections keep on with a variant that nobody gets any more, unless the file says otherwise.
-pub const DRAIN: Duration = Duration::from_secs(30);
 
 /// Whose id a flag goes by.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

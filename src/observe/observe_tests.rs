@@ -22,11 +22,13 @@ fn record() -> Record {
         flag: "course-reviews".into(),
         variant: "new".into(),
         reason: "SPLIT",
+        error: None,
     });
     record.flags.push(FlagFacts {
         flag: "search".into(),
         variant: "legacy".into(),
-        reason: "DEFAULT",
+        reason: "ERROR",
+        error: Some("PARSE_ERROR"),
     });
     record.visitor = Some("known");
     record.gate = Some("passed");
@@ -56,7 +58,8 @@ fn one_forwarded_exchange_counts_everywhere_it_should() {
     for (family, labels, expected) in [
         (Family::BackendRetries, &["learn-web"][..], 2),
         (Family::FlagDecisions, &["course-reviews", "new", "SPLIT"], 1),
-        (Family::FlagDecisions, &["search", "legacy", "DEFAULT"], 1),
+        (Family::FlagDecisions, &["search", "legacy", "ERROR"], 1),
+        (Family::FlagErrors, &["search", "PARSE_ERROR"], 1),
         (Family::VisitorCookies, &["known"], 1),
         (Family::GateChecks, &["passed"], 1),
         (Family::Received, &["https"], 10),

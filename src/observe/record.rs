@@ -165,6 +165,8 @@ pub struct FlagFacts {
     pub variant: Arc<str>,
     /// Why, from a fixed set (`TARGETING_MATCH`, `SPLIT`, …).
     pub reason: &'static str,
+    /// What went wrong, from a fixed set (`PARSE_ERROR`, …), where the reason is `ERROR`.
+    pub error: Option<&'static str>,
 }
 
 /// A first backend that failed, so that a second one was asked.
@@ -251,6 +253,8 @@ pub struct Record {
     pub details: Option<&'static str>,
     /// Who cut the exchange short after the answer's head, if anyone.
     pub aborted: Option<Side>,
+    /// It was called back after its head, because the side that its flag had picked was switched off.
+    pub drained: bool,
     /// Where the time went.
     pub timings: Timings,
     /// Bytes of the request's body.
@@ -298,6 +302,7 @@ impl Record {
             details: None,
             outcome: Outcome::Abandoned, // until someone knows better
             aborted: None,
+            drained: false,
             timings: Timings::default(),
             bytes_in: 0,
             bytes_out: 0,

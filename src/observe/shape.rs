@@ -188,6 +188,7 @@ fn same_flags(one: &[FlagFacts], other: &[FlagFacts]) -> bool {
             same(&one.flag, &other.flag)
                 && same(&one.variant, &other.variant)
                 && same(one.reason, other.reason)
+                && same_word(one.error, other.error)
         })
 }
 

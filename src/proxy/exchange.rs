@@ -18,7 +18,9 @@ use super::{
     failover,
     follow::Following,
     forward::Outgoing,
-    headers, override_page, passing, redirect,
+    headers, override_page, passing,
+    recall::Side,
+    redirect,
     refusal::Refusal,
     respond,
 };
@@ -26,7 +28,7 @@ use crate::{
     body::Body,
     clock,
     fields::{Fields, Known},
-    flag::{Choice, FlagId},
+    flag::{Choice, Fault, FlagId},
     gate::{BadToken, Denied},
     message::{Head, Request, Response},
     name::VariantName,
@@ -98,7 +100,7 @@ pub async fn handle(request: Request, peer: &Peer, edge: &Rc<Edge>, interim: &mu
         response.headers.insert(Known::X_REQUEST_ID, id);
     }
     following.record.note_answer(&response);
-    response.map(|body| following.follow(body, under_way))
+    following.follow_answer(response, under_way)
 }
 
 /// An answer, and what counts it at its server until it is over.
@@ -148,7 +150,7 @@ pub(super) async fn pass_through(
     let Some(rule) = at.rule(decision.route) else {
         return Err(Refusal::no_route());
     };
-    note_decision(&decision, rule, at, &mut following.record);
+    note_decision(&decision, rule, at, following);
     carried::note(&decision.carried, edge);
     let decision = decision.settle();
     let over_http2 = matches!(head.upgrade, Some(Upgrade::Http2(_)));
@@ -355,7 +357,9 @@ fn note_rule(rule: &Rule, record: &mut Record) {
     }
 }
 
-fn note_decision(decision: &Decision<'_>, rule: &Rule, at: &Snapshot, record: &mut Record) {
+fn note_decision(decision: &Decision<'_>, rule: &Rule, at: &Snapshot, following: &mut Following) {
+    following.side = Side::of(decision, rule, at);
+    let record = &mut following.record;
     note_rule(rule, record);
     record.visitor = Some(decision.seen.as_str());
     record.gate = Some(if decision.identity.is_some() {
@@ -382,11 +386,15 @@ static NO_VARIANT: LazyLock<Arc<str>> = LazyLock::new(|| Arc::from("none"));
 
 fn facts(id: FlagId, choice: &Choice, at: &Snapshot) -> Option<FlagFacts> {
     let flag = at.flags.get(id)?;
+    if choice.error.is_some() {
+        flag.count_failure();
+    }
     let variant = choice.variant.and_then(|at| flag.variant(at));
     Some(FlagFacts {
         flag: flag.key().shared(),
         variant: variant.map_or_else(|| Arc::clone(&NO_VARIANT), VariantName::shared),
         reason: choice.reason.as_str(),
+        error: choice.error.map(Fault::as_str),
     })
 }
 

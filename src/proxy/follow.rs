@@ -12,11 +12,18 @@ use std::{
 use bytes::Bytes;
 use http_body::{Frame, SizeHint};
 
-use super::{edge::Edge, error_page::Plea, headers, passing, respond::Answering};
+use super::{
+    edge::Edge,
+    error_page::Plea,
+    headers, passing,
+    recall::{Recall, Side as FlagSide},
+    respond::Answering,
+};
 use crate::{
     backend::pool::UnderWay,
     body::{Body, BodyError},
     clock,
+    message::Response,
     observe::{
         metrics::{Family, Label},
         record::{Record, Side},
@@ -24,7 +31,7 @@ use crate::{
     },
     policy::{Policy, compress::Asked, forward::Forward},
     route::RouteId,
-    tunnel::{Tunnel, TunnelReport},
+    tunnel::{Call, Recall as _, Tunnel, TunnelEnd, TunnelReport},
 };
 
 /// An exchange that is under way. Dropping it finishes its record with what is known by then.
@@ -46,6 +53,10 @@ pub struct Followed {
     pub compressing: Option<(RouteId, Asked)>,
     /// What is kept for an error page, where there may be one.
     pub plea: Option<Plea>,
+    /// Where its flag led it, if one did.
+    pub side: Option<FlagSide>,
+    /// Its seat among those who may be called back, once its answer is not over with its head.
+    recall: Option<Recall>,
     edge: Rc<Edge>,
     /// Counts a request's body, if there is one.
     bytes_in: Option<Rc<Cell<u64>>>,
@@ -94,6 +105,8 @@ impl Following {
             answering: Answering::default(),
             compressing: None,
             plea: None,
+            side: None,
+            recall: None,
             edge: Rc::clone(edge),
             bytes_in: None,
             inner: Body::Empty,
@@ -116,6 +129,15 @@ impl Following {
         }))
     }
 
+    /// As [`Following::follow`], with a look at what the answer is.
+    #[must_use]
+    pub fn follow_answer(mut self, answer: Response, under_way: Option<UnderWay>) -> Response {
+        if let Some(side) = &mut self.side {
+            side.see(&answer);
+        }
+        answer.map(|body| self.follow(body, under_way))
+    }
+
     /// Hands the record to the answer's body, which finishes it. `under_way` is given back at the same time.
     #[must_use]
     pub fn follow(mut self, body: Body, under_way: Option<UnderWay>) -> Body {
@@ -136,13 +158,65 @@ impl Following {
             .edge
             .observe
             .hold(Family::TunnelsOpen, &[Label::Word(tunnel_word(&tunnel))]);
+        if let Some(recall) = self.recall() {
+            tunnel.recall_by(recall);
+        }
         tunnel.on_end(move |report: TunnelReport| {
+            if report.end == TunnelEnd::Recalled {
+                self.note_drained();
+            }
             self.bytes_in = None;
             self.record.bytes_in = report.bytes_up;
             self.record.bytes_out = report.bytes_down;
             drop((open, under_way));
         });
         tunnel
+    }
+}
+
+/// An answer of which this much has gone out is a stream, even if its next piece was always there.
+const STREAM_BYTES: u64 = 1024 * 1024;
+
+impl Followed {
+    fn recall(&self) -> Option<Recall> {
+        Recall::new(self.side?, &self.record, &self.edge)
+    }
+
+    /// What became of it if it was called back: the answer's end, in good order or not.
+    fn called_back(&mut self, cx: &mut Context<'_>) -> Option<Option<BodyError>> {
+        let recall = self.recall.as_mut()?;
+        let ends_in_order = match recall.poll(cx) {
+            Call::Stay => return None,
+            Call::Leave | Call::Cut => recall.ends_in_order(),
+        };
+        self.recall = None;
+        self.side = None;
+        self.inner = Body::Empty; // the server's connection ends here
+        self.ended = true;
+        self.note_drained();
+        if ends_in_order {
+            return Some(None);
+        }
+        self.record.aborted = Some(Side::Banyan);
+        Some(Some(BodyError::Recalled))
+    }
+
+    /// Takes a seat with its waker, if its flag led it somewhere.
+    fn take_seat(&mut self, cx: &mut Context<'_>) {
+        if self.side.is_some() && self.recall.is_none() {
+            self.recall = self.recall();
+            if let Some(recall) = &mut self.recall {
+                recall.poll(cx);
+            }
+        }
+    }
+
+    fn note_drained(&mut self) {
+        self.record.drained = true;
+        if let Some(flag) = &self.record.flag {
+            let labels = [Label::Name(&flag.flag), Label::Name(&flag.variant)];
+            self.edge.observe.count(Family::DrainedExchanges, &labels, 1);
+        }
     }
 }
 
@@ -229,7 +303,13 @@ impl http_body::Body for Followed {
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
         let this = self.get_mut();
+        if let Some(end) = this.called_back(cx) {
+            return Poll::Ready(end.map(Err));
+        }
         let polled = Pin::new(&mut this.inner).poll_frame(cx);
+        if polled.is_pending() || this.record.bytes_out > STREAM_BYTES {
+            this.take_seat(cx);
+        }
         match &polled {
             Poll::Ready(Some(Ok(frame))) => {
                 let data = frame.data_ref().map_or(0, Bytes::len);

@@ -2,9 +2,10 @@
 //!
 //! [`listen`] accepts, [`exchange`] tells the story of one request, [`headers`] rewrites what passes, [`passing`] what else
 //! `[routes.forward]` judges, `failover` asks a backend and perhaps a second one, [`forward`] asks a server, `deadline` bounds how long all
-//! of that may take, [`respond`] writes what the route says of its answers, [`compress`] may encode them, [`follow`] watches the answer's body to its end, [`refusal`] and
-//! [`answer`] are what happens instead, [`error_page`] is what browsers see of that, [`redirect`] sends clients elsewhere, `carried` is what browsers carry beside the visitor cookie, `override_page` the
-//! pages about it, [`edge`] is what
+//! of that may take, [`respond`] writes what the route says of its answers, [`compress`] may encode them, [`follow`] watches the answer's
+//! body to its end, [`recall`] ends it when its side is switched off, [`refusal`] and [`answer`] are what happens instead, [`error_page`]
+//! is what browsers see of that, [`redirect`] sends clients elsewhere, `carried` is what browsers carry beside the visitor cookie,
+//! `override_page` the pages about it, [`edge`] is what
 //! a core keeps.
 
 mod access;
@@ -22,6 +23,7 @@ pub mod headers;
 pub mod listen;
 mod override_page;
 pub mod passing;
+pub mod recall;
 pub mod redirect;
 pub mod refusal;
 pub mod respond;

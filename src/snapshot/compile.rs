@@ -55,7 +55,7 @@ pub fn compile(
     means: &Means<'_>,
 ) -> Result<Snapshot, Vec<CompileProblem>> {
     let mut problems = Vec::new();
-    let flags = flags(settings, &mut problems);
+    let flags = flags(settings, means.previous, &mut problems);
     let backends = backends(settings, means, &mut problems);
     let names = Names {
         flags: &flags,
@@ -121,12 +121,19 @@ fn at_operator(what: String) -> CompileProblem {
     }
 }
 
-fn flags(settings: &Settings, problems: &mut Vec<CompileProblem>) -> Flags {
+fn flags(settings: &Settings, previous: Option<&Snapshot>, problems: &mut Vec<CompileProblem>) -> Flags {
     let mut compiled = Vec::with_capacity(settings.flags.len());
     for flag in &settings.flags {
         give_way();
         match Flag::compile(flag.clone()) {
-            Ok(flag) => compiled.push(flag),
+            Ok(mut flag) => {
+                let before = previous.map(|previous| &previous.flags);
+                let before = before.and_then(|flags| flags.get(flags.by_key(flag.key().as_str())?));
+                if let Some(before) = before {
+                    flag.carry_over(before);
+                }
+                compiled.push(flag);
+            }
             Err(error) => problems.push(CompileProblem {
                 place: flag.place.clone(),
                 what: error.to_string(),

@@ -3,29 +3,38 @@
 use std::{cell::RefCell, ops::Deref, rc::Rc, sync::Arc};
 
 use arc_swap::ArcSwap;
+use tokio::sync::watch;
 
 use super::Snapshot;
 
 /// The snapshot in force.
 #[derive(Debug)]
-pub struct Live(ArcSwap<Snapshot>);
+pub struct Live {
+    snapshot: ArcSwap<Snapshot>,
+    /// Rung at each swap, for who acts on a change; exchanges only load.
+    swaps: watch::Sender<()>,
+}
 
 impl Live {
     /// Starts with `first`.
     #[must_use]
     pub fn new(first: Arc<Snapshot>) -> Self {
-        Self(ArcSwap::new(first))
+        Self {
+            snapshot: ArcSwap::new(first),
+            swaps: watch::Sender::new(()),
+        }
     }
 
     /// Puts `next` in force. Exchanges under way keep the one that they began with.
     pub fn publish(&self, next: Arc<Snapshot>) {
-        self.0.store(next);
+        self.snapshot.store(next);
+        self.swaps.send_replace(());
     }
 
     /// The one in force: for the control plane. Cores use a [`View`].
     #[must_use]
     pub fn current(&self) -> Arc<Snapshot> {
-        self.0.load_full()
+        self.snapshot.load_full()
     }
 }
 
@@ -62,11 +71,17 @@ impl View {
     /// The snapshot in force, to be kept for a whole exchange.
     #[must_use]
     pub fn load(&self) -> Rc<Pinned> {
-        let now = self.live.0.load();
+        let now = self.live.snapshot.load();
         let mut pinned = self.pinned.borrow_mut();
         if !Arc::ptr_eq(&now, &pinned.0) {
             *pinned = Rc::new(Pinned(Arc::clone(&now)));
         }
         Rc::clone(&pinned)
+    }
+
+    /// Changes with each swap.
+    #[must_use]
+    pub fn swaps(&self) -> watch::Receiver<()> {
+        self.live.swaps.subscribe()
     }
 }

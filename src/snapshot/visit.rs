@@ -89,6 +89,10 @@ pub(super) fn meet(
     if matches!(ask.entrance, Entrance::Plain(_)) {
         return visit; // browsers send cookies over TLS only, and so must everyone
     }
+    if !rule.flags.is_empty() && visitor::is_crawler(ask.headers) {
+        visit.seen = SeenState::Crawler;
+        return visit;
+    }
     let Seen {
         visitor: known,
         state,

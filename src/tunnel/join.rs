@@ -10,7 +10,7 @@ use std::{
 use tokio::io::AsyncWrite;
 
 use super::{
-    Tunnel, TunnelEnd, TunnelIo, TunnelReport, frames,
+    Call, Tunnel, TunnelEnd, TunnelIo, TunnelReport, frames,
     idle::IdleTimer,
     pump::{Failed, Pump},
 };
@@ -26,11 +26,12 @@ const FAREWELL_SPREAD: u32 = 8;
 ///
 /// Each direction holds at most 16 KiB, so a slow receiver slows its sender. The end of one direction is passed on; the other
 /// goes on. Silence both ways for `tunnel_idle_timeout` ends it. A WebSocket is asked to close (1012, RFC 6455 section 7.4)
-/// between two frames when a drain begins; anything still open when the drain's window is over is cut.
+/// between two frames when a drain begins, or when it is called back; anything still open when the drain's window is over is cut.
 pub async fn join(front: TunnelIo, back: Box<Tunnel>, limits: &Limits, drain: Drain) -> TunnelReport {
     let Tunnel {
         io: back,
         protocol,
+        mut recall,
         mut ending,
     } = *back;
     let websocket = protocol == "websocket";
@@ -48,12 +49,22 @@ pub async fn join(front: TunnelIo, back: Box<Tunnel>, limits: &Limits, drain: Dr
         draining.reached(Phase::Draining).await;
         tokio::time::sleep(spread(limits.drain_timeout / FAREWELL_SPREAD)).await;
     });
+    let mut recalled = false;
     let end = poll_fn(|cx| {
         if stopped.as_mut().poll(cx).is_ready() {
             return Poll::Ready(TunnelEnd::Cut);
         }
         if websocket && !pair.closing && farewell.as_mut().poll(cx).is_ready() {
             pair.close();
+        }
+        match recall.as_mut().map_or(Call::Stay, |recall| recall.poll(cx)) {
+            Call::Stay => {}
+            Call::Leave if websocket && pair.closing => {}
+            Call::Leave if websocket => {
+                recalled = true;
+                pair.close();
+            }
+            Call::Leave | Call::Cut => return Poll::Ready(TunnelEnd::Recalled),
         }
         let polled = pair.poll(cx);
         // So that a tunnel that is dropped halfway reports what it moved.
@@ -62,7 +73,10 @@ pub async fn join(front: TunnelIo, back: Box<Tunnel>, limits: &Limits, drain: Dr
         polled
     })
     .await;
-    ending.report.end = end;
+    ending.report.end = match end {
+        TunnelEnd::Drained if recalled => TunnelEnd::Recalled,
+        end => end,
+    };
     ending.report
 }
 

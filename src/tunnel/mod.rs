@@ -8,7 +8,7 @@ mod pump;
 #[cfg(test)]
 mod tests;
 
-use std::fmt;
+use std::{fmt, task::Context};
 
 pub use self::{io::TunnelIo, join::join};
 
@@ -25,6 +25,8 @@ pub enum TunnelEnd {
     Idle,
     /// A drain asked both sides to close, and the client agreed.
     Drained,
+    /// It was [called back](Recall), and its client has been told where it could be.
+    Recalled,
     /// The drain's window was over, or the connection that carried it was dropped.
     Cut,
 }
@@ -39,6 +41,7 @@ impl TunnelEnd {
             Self::BackFailed => "server failed",
             Self::Idle => "idle",
             Self::Drained => "drained",
+            Self::Recalled => "recalled",
             Self::Cut => "cut",
         }
     }
@@ -63,11 +66,28 @@ impl TunnelReport {
     };
 }
 
+/// What an open exchange is told by whoever may call it back.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Call {
+    /// Go on.
+    Stay,
+    /// Take leave where you can do so in good order.
+    Leave,
+    /// End now.
+    Cut,
+}
+
+/// Asked at each step of a tunnel whether it may go on. Who answers also wakes the tunnel when the answer changes.
+pub trait Recall {
+    /// What holds now; `cx` is woken when something else does.
+    fn poll(&mut self, cx: &mut Context<'_>) -> Call;
+}
+
 /// The server's end of a tunnel, handed to the front in a response's [`Body::Tunnel`](crate::body::Body::Tunnel).
-#[derive(Debug)]
 pub struct Tunnel {
     io: TunnelIo,
     protocol: String,
+    recall: Option<Box<dyn Recall>>,
     ending: Ending,
 }
 
@@ -78,6 +98,7 @@ impl Tunnel {
         Self {
             io,
             protocol,
+            recall: None,
             ending: Ending {
                 calls: Vec::new(),
                 report: TunnelReport::NOTHING,
@@ -90,10 +111,24 @@ impl Tunnel {
         self.ending.calls.push(Box::new(call));
     }
 
+    /// Lets `recall` end it.
+    pub fn recall_by(&mut self, recall: impl Recall + 'static) {
+        self.recall = Some(Box::new(recall));
+    }
+
     /// What it speaks, in lower case.
     #[must_use]
     pub fn protocol(&self) -> &str {
         &self.protocol
+    }
+}
+
+impl fmt::Debug for Tunnel {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Tunnel")
+            .field("protocol", &self.protocol)
+            .field("ending", &self.ending)
+            .finish_non_exhaustive()
     }
 }
 

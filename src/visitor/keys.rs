@@ -109,6 +109,8 @@ pub enum SeenState {
     Expired,
     /// Rightly signed, but later than tomorrow.
     FromFuture,
+    /// Not looked at: a declared crawler sent it, which stays on the default and out of what is counted of visitors.
+    Crawler,
 }
 
 impl SeenState {
@@ -123,6 +125,7 @@ impl SeenState {
             Self::UnknownKey => "unknown_key",
             Self::Expired => "expired",
             Self::FromFuture => "from_future",
+            Self::Crawler => "crawler",
         }
     }
 }

@@ -7,7 +7,7 @@ use hyper::body::Incoming;
 
 use crate::{
     backend::{Body, mirror},
-    client::{Answer, Client, Http},
+    client::{Answer, Client, Http, until},
     world::{Builder, World},
 };
 
@@ -373,4 +373,33 @@ async fn edges_that_share_a_key_agree_on_every_visitor() {
     let two = site(&[("some", 50.0)]).operator(keys).start().await;
     let crowd = crowd(&one, "/some", 40).await;
     assert_eq!(again(&two, "/some", &crowd).await, crowd);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_crawler_gets_the_default_and_no_cookie_whatever_it_brings() {
+    let world = site(&[("some", 50.0)]).start().await;
+    let sides = crowd(&world, "/some/page", 20).await;
+    let (new, _) = sides.iter().find(|(_, side)| *side == "new").unwrap();
+    let mut client = world.client(Http::Two).await;
+    assert_eq!(
+        visit(&mut client, "/some/x", Some(new)).await.header("x-side"),
+        "new"
+    );
+    let agent = (
+        "user-agent",
+        "Mozilla/5.0 (compatible; bingbot/2.0; +http://www.bing.com/bingbot.htm)",
+    );
+    for fields in [
+        vec![agent, ("accept", "text/html")],
+        vec![agent, ("accept", "text/html"), ("cookie", new)],
+    ] {
+        let answer = client.get_with("/some/crawled", &fields).await;
+        assert_eq!(answer.header("x-side"), "legacy");
+        assert_eq!(cookie(&answer), None);
+    }
+    world
+        .logged(|line| line["path"] == "/some/crawled" && line["visitor"] == "crawler")
+        .await;
+    let crawlers = "banyan_visitor_cookies_total{state=\"crawler\"}";
+    until("both are counted", async || world.metric(crawlers).await == 2.0).await;
 }

@@ -288,3 +288,71 @@ async fn a_saved_file_is_in_force_soon() {
     }
     assert!(slowest < Duration::from_secs(2), "{slowest:?}");
 }
+
+/// A flag that fails, beside one that picks the backend: both are counted and told, by OpenTelemetry's names too.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn each_flag_of_a_route_is_counted_by_its_reason_and_its_error() {
+    let world = World::new()
+        .backend("legacy", hello("old"))
+        .backend("new", hello("new"))
+        .flag("move", "variants = [\"legacy\", \"new\"]\ndefault = \"legacy\"\n[[rules]]\nif = true\nserve = \"new\"\n")
+        .flag(
+            "search",
+            "variants = [\"legacy\", \"new\"]\ndefault = \"legacy\"\n\
+             [[rules]]\nif = { \"*\" = [{ var = \"request.host\" }, 2] }\nserve = \"new\"\n",
+        )
+        .flag("off", "state = \"disabled\"\nvariants = [\"legacy\", \"new\"]\ndefault = \"legacy\"\n")
+        .flag("still", "variants = [\"legacy\"]\ndefault = \"legacy\"\n")
+        .routes(
+            "[[routes]]\npath = \"/*\"\nflag = \"move\"\nflags = [\"search\", \"off\", \"still\"]\n\
+             backends = { legacy = \"legacy\", new = \"new\" }\n\
+             [[routes]]\npath = \"/search\"\nflag = \"search\"\nbackends = { legacy = \"legacy\", new = \"new\" }\n",
+        )
+        .start()
+        .await;
+    let mut client = world.client(Http::Two).await;
+    for _ in 0..3 {
+        assert_eq!(client.get("/").await.text(), "new");
+    }
+    assert_eq!(
+        client.get("/search").await.text(),
+        "old",
+        "who fails gives the default"
+    );
+    until("four lines", async || world.log().len() >= 4).await;
+    for (flag, variant, reason, count) in [
+        ("move", "new", "TARGETING_MATCH", 3.0),
+        ("search", "legacy", "ERROR", 4.0),
+        ("off", "legacy", "DISABLED", 3.0),
+        ("still", "legacy", "STATIC", 3.0),
+    ] {
+        let series = format!(
+            "banyan_flag_decisions_total{{flag=\"{flag}\",variant=\"{variant}\",reason=\"{reason}\"}}"
+        );
+        assert_eq!(world.metric(&series).await, count, "{series}");
+    }
+    let failed = "banyan_flag_errors_total{flag=\"search\",error=\"PARSE_ERROR\"}";
+    assert_eq!(world.metric(failed).await, 4.0);
+    assert_eq!(world.metric("banyan_flag_errors_total").await, 4.0);
+    let line = world.logged(|line| line["path"] == "/search").await;
+    for (name, value) in [
+        ("feature_flag.key", "search"),
+        ("feature_flag.provider.name", "banyan"),
+        ("feature_flag.result.variant", "legacy"),
+        ("feature_flag.result.reason", "error"),
+        ("error.type", "parse_error"),
+    ] {
+        assert_eq!(line[name], value, "{line}");
+    }
+    let errors = async || {
+        let answer = world.admin("/api/flags/search").await;
+        serde_json::from_str::<Value>(answer.text()).unwrap()["errors"].clone()
+    };
+    assert_eq!(errors().await, 4);
+    world.write(
+        "flags/still.toml",
+        "variants = [\"legacy\", \"new\"]\ndefault = \"legacy\"\n",
+    );
+    world.reload().await;
+    assert_eq!(errors().await, 4, "a reload forgets nothing");
+}

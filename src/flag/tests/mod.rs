@@ -5,6 +5,7 @@ mod flagd;
 mod hashing;
 mod layer;
 mod problems;
+mod reach;
 mod requires;
 mod rollout;
 mod rules;
@@ -115,7 +116,7 @@ fn settings(variants: &[&str], default: &str) -> FlagSettings {
         layer: None,
         epoch: 1,
         public: false,
-        drain: super::DRAIN,
+        drain: super::DRAIN_DEFAULT,
         metadata: serde_json::Map::new(),
         sticky: false,
         adopts: false,

@@ -21,7 +21,7 @@ use super::{
     stream::Handle,
 };
 use crate::{
-    body::Body,
+    body::{Body, BodyError},
     clock,
     fields::Fields,
     limits::Limits,
@@ -177,7 +177,11 @@ impl Sender {
                 }
                 Poll::Ready(Some(Err(error))) => {
                     tracing::debug!(%error, "an answer broke off");
-                    self.conn.borrow_mut().reset(self.at, Reason::INTERNAL_ERROR);
+                    let reason = match error {
+                        BodyError::Recalled => Reason::CANCEL, // nothing is wrong with it, it is only not wanted any more
+                        _ => Reason::INTERNAL_ERROR,
+                    };
+                    self.conn.borrow_mut().reset(self.at, reason);
                     return Poll::Ready(());
                 }
                 Poll::Ready(Some(Ok(frame))) => match frame.into_data() {

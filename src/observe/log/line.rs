@@ -173,6 +173,7 @@ fn json_decision(record: &Record, object: &mut Object<'_>) {
             object.text(quoted!("flag"), Some(&flag.flag));
             object.text(quoted!("variant"), Some(&flag.variant));
             object.word(quoted!("flag_reason"), flag.reason);
+            object.feature_flag(flag);
         }
         None => {
             object.null(key!("flag"));
@@ -220,6 +221,9 @@ fn json_measures(record: &Record, object: &mut Object<'_>) {
     object.micros(key!("connect_us"), timings.connect);
     object.micros(key!("first_byte_us"), timings.first_byte);
     object.micros(key!("total_us"), Some(timings.total));
+    if record.drained {
+        object.name(concat!(key!("drained"), "true"));
+    }
     object.number(key!("bytes_in"), record.bytes_in);
     object.number(key!("bytes_out"), record.bytes_out);
     object.ascii(quoted!("user_agent"), record.user_agent.as_ref());
@@ -296,6 +300,17 @@ impl Object<'_> {
             }
         }
         self.to.push(b'"');
+    }
+
+    /// The same in OpenTelemetry's words (semantic conventions for feature flags), which has reasons and errors in lower case.
+    fn feature_flag(&mut self, flag: &FlagFacts) {
+        self.text(quoted!("feature_flag.key"), Some(&flag.flag));
+        self.name(",\"feature_flag.provider.name\":\"banyan\"");
+        self.text(quoted!("feature_flag.result.variant"), Some(&flag.variant));
+        let reason = flag.reason.to_ascii_lowercase();
+        self.text(quoted!("feature_flag.result.reason"), Some(&reason));
+        let error = flag.error.map(str::to_ascii_lowercase);
+        self.text(quoted!("error.type"), error.as_deref());
     }
 
     fn flags(&mut self, name: &str, flags: &[FlagFacts]) {

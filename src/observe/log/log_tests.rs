@@ -98,6 +98,7 @@ fn facts((flag, variant, reason): (String, String, String)) -> FlagFacts {
         flag: flag.into(),
         variant: variant.into(),
         reason: word(reason),
+        error: None,
     }
 }
 

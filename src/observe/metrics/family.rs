@@ -73,6 +73,10 @@ families! {
         "Requests that a second backend was asked because the first failed, by how it did: an error type of RFC 9209, or its status.";
     FlagDecisions Counter "banyan_flag_decisions_total" ["flag", "variant", "reason"]
         "Decisions of a flag.";
+    FlagErrors Counter "banyan_flag_errors_total" ["flag", "error"]
+        "Decisions of a flag that failed, so that its default was given, by OpenFeature's error code.";
+    DrainedExchanges Counter "banyan_drained_exchanges_total" ["flag", "variant"]
+        "WebSockets, streams and downloads that were ended because their flag's variant was switched off.";
     Refusals Counter "banyan_refusals_total" ["reason", "side"]
         "Requests that Banyan answered itself because it could or would not pass them on (RFC 9209 error types).";
     Malformed Counter "banyan_malformed_messages_total" ["what"]

@@ -145,6 +145,10 @@ impl Tally {
                 Label::Word(flag.reason),
             ];
             plan.adds.push((self.number(Family::FlagDecisions, &labels), 1));
+            if let Some(error) = flag.error {
+                let labels = [Label::Name(&flag.flag), Label::Word(error)];
+                plan.adds.push((self.number(Family::FlagErrors, &labels), 1));
+            }
         }
         let words = [
             (Family::VisitorCookies, record.visitor),

@@ -149,7 +149,8 @@ pub(super) const KEPT_TO: [(&str, &[&str], &str); 19] = [
             "body.rs",
             "wire.rs",
             "tunnel",
-            "snapshot/mod.rs", // the bell that asks for missing keys
+            "snapshot/mod.rs",  // the bell that asks for missing keys
+            "snapshot/live.rs", // the bell that tells of a swap
             "http1",
             "http2",
             "tls",

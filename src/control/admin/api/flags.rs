@@ -70,6 +70,8 @@ pub(in super::super) struct Flag {
     pub(in super::super) targeting: Option<serde_json::Value>,
     /// Why its targeting can't be used, if it can't.
     pub(in super::super) problem: Option<String>,
+    /// Requests whose decision failed, so that they got the default, since this program began to serve the flag.
+    pub(in super::super) errors: u64,
     /// Routes that ask it.
     pub(in super::super) routes: Vec<FlagRoute>,
 }
@@ -217,6 +219,7 @@ impl Flag {
             },
             targeting: None,
             problem: flag.warning().map(ToString::to_string),
+            errors: flag.failures(),
             routes: routes(id, at),
         };
         match &settings.targeting {

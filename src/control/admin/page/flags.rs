@@ -47,6 +47,13 @@ fn one(html: &mut Html, flag: &Flag) {
     if let Some(problem) = &flag.problem {
         html.element("<p class=\"bad\">", problem, "</p>");
     }
+    if flag.errors > 0 {
+        html.element(
+            "<p class=\"bad\">",
+            flag.errors,
+            " decisions failed and gave the default</p>",
+        );
+    }
     shares(html, flag);
     html.raw("<dl class=\"facts\">");
     if !flag.rules.is_empty() {

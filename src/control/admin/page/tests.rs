@@ -211,6 +211,7 @@ fn flag_of(text: &str) -> flags::Flag {
         bucketing: own(),
         targeting: None,
         problem: Some(own()),
+        errors: 0,
         routes: vec![flags::FlagRoute {
             route: name_of(text),
             picks_backend: false,
