@@ -194,10 +194,7 @@ impl FlagFile {
             key: key.ok()?,
             description: self.description.clone(),
             squad,
-            state: match self.state {
-                StateFile::Enabled => FlagState::Enabled,
-                StateFile::Disabled => FlagState::Disabled,
-            },
+            state: self.state.into(),
             variants,
             default: Some(default?),
             identity,
@@ -207,10 +204,7 @@ impl FlagFile {
                 rules: rules.into_iter().collect::<Option<_>>()?,
                 rollout,
             },
-            bucketing: match self.bucketing {
-                BucketingFile::V2 => Bucketing::Murmur3V2,
-                BucketingFile::V3 => Bucketing::Murmur3CborV3,
-            },
+            bucketing: self.bucketing.into(),
             epoch: self.epoch.get(),
             public: self.public,
             drain: self.drain.value.0,
@@ -393,6 +387,24 @@ impl FlagFile {
             problem.kind.to_string(),
         );
         position
+    }
+}
+
+impl From<StateFile> for FlagState {
+    fn from(file: StateFile) -> Self {
+        match file {
+            StateFile::Enabled => Self::Enabled,
+            StateFile::Disabled => Self::Disabled,
+        }
+    }
+}
+
+impl From<BucketingFile> for Bucketing {
+    fn from(file: BucketingFile) -> Self {
+        match file {
+            BucketingFile::V2 => Self::Murmur3V2,
+            BucketingFile::V3 => Self::Murmur3CborV3,
+        }
     }
 }
 

@@ -153,8 +153,8 @@ pub(super) async fn pass_through(
     note_decision(&decision, rule, at, following);
     carried::note(&decision.carried, edge);
     let decision = decision.settle();
-    let over_http2 = matches!(head.upgrade, Some(Upgrade::Http2(_)));
-    rewrite(head, &decision, &rule.policy, peer, at, following)?;
+    let (over_http2, policy) = (matches!(head.upgrade, Some(Upgrade::Http2(_))), &*rule.policy);
+    rewrite(head, &decision, policy, peer, at, following)?;
     access::finish(head, &rule.policy.access, peer, &following.record, at);
     let outgoing = Outgoing {
         head,
@@ -163,7 +163,6 @@ pub(super) async fn pass_through(
         identity: decision.identity.as_ref(),
         ready: decided,
     };
-    let policy = &*rule.policy;
     let mut interim = passing::Guarded { interim, policy };
     let sent = failover::send(outgoing, rule, edge, at, &mut following.record, &mut interim);
     let (mut response, under_way) = sent.await?;

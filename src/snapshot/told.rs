@@ -41,12 +41,7 @@ impl fmt::Display for Explanation {
         for said in &self.flags {
             write_flag(f, said)?;
         }
-        if let Some(cookie) = self.visitor.as_ref().filter(|cookie| cookie.set) {
-            writeln!(f, "  visitor   cookie is {}; the answer sets one", cookie.state)?;
-        }
-        for line in &self.carried {
-            writeln!(f, "  carries   {line}")?;
-        }
+        write_visitor(f, self)?;
         if let Some(goes) = &self.backend {
             writeln!(f, "  backend   {goes}")?;
         }
@@ -99,6 +94,16 @@ fn write_path(f: &mut fmt::Formatter<'_>, told: &Explanation) -> fmt::Result {
         ""
     };
     writeln!(f, "  path      judged{forwarded} as {path}")
+}
+
+fn write_visitor(f: &mut fmt::Formatter<'_>, told: &Explanation) -> fmt::Result {
+    if let Some(cookie) = told.visitor.as_ref().filter(|cookie| cookie.set) {
+        writeln!(f, "  visitor   cookie is {}; the answer sets one", cookie.state)?;
+    }
+    for line in &told.carried {
+        writeln!(f, "  carries   {line}")?;
+    }
+    Ok(())
 }
 
 fn write_gate(f: &mut fmt::Formatter<'_>, gate: &Gate) -> fmt::Result {

@@ -310,7 +310,7 @@ async fn the_kill_switch_beats_a_link_and_a_revoked_one_never_counts_again() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn what_is_no_link_of_this_host_forces_nothing() {
+async fn a_link_that_makes_no_sense_is_not_made() {
     let world = site("", 0.0)
         .hosts("[\"localhost\", \"other.example\"]")
         .start()
@@ -353,6 +353,14 @@ async fn what_is_no_link_of_this_host_forces_nothing() {
     )
     .await;
     assert_eq!(unknown.0, 404);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_token_of_another_host_or_of_nobody_forces_nothing() {
+    let world = site("", 0.0)
+        .hosts("[\"localhost\", \"other.example\"]")
+        .start()
+        .await;
     let wanted = json!({ "variant": "new", "reason": "r", "host": "other.example" });
     let (_, elsewhere) = order(&world, "/api/flags/cart/links", &wanted).await;
     let elsewhere = elsewhere["url"]

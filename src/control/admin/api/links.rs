@@ -117,7 +117,10 @@ fn made(view: &View, key: &str, order: &Order) -> Result<Answer, Refusal> {
         to: wanted.to.as_deref().unwrap_or(OVERRIDE_PATH),
         lasts: wanted.lasts.as_deref().map_or(Ok(FOR_DEFAULT), duration)?,
     };
-    let (url, minted) = view.links.make(&wish, clock::wall(), &at).map_err(refused)?;
+    let (url, minted) = view
+        .links
+        .make(&wish, clock::wall(), &at)
+        .map_err(|error| refused(&error))?;
     let (who, link) = (who(order), minted.link);
     tracing::info!(who, flag = key, variant = wanted.variant, %link, reason = wanted.reason, "override link made");
     told(&Link {
@@ -153,7 +156,7 @@ fn told(value: &impl Serialize) -> Result<Answer, Refusal> {
     Ok(Answer::text(JSON, text))
 }
 
-fn refused(error: NoLink) -> Refusal {
+fn refused(error: &NoLink) -> Refusal {
     match error {
         NoLink::Wish(_) => Refusal::Parameter(error.to_string()),
         NoLink::Random => Refusal::Failed(error.to_string()),
