@@ -179,23 +179,12 @@ impl fmt::Display for FlagProblemKind {
                 share,
                 range,
                 ranges,
-            } => write!(
-                f,
-                "`{variant}` wants {}, but with {ranges} variants beside the default each has a fixed range of {}, so \
-                 that growing one never moves the visitors of another",
-                Percent(u64::from(*share)),
-                Percent(u64::from(*range)),
-            ),
+            } => write_over_range(f, variant, (*share, *range), *ranges),
             Self::ShareOverSplit {
                 variant,
                 share,
                 range,
-            } => write!(
-                f,
-                "`{variant}` wants {}, but `split` gives it a range of {}",
-                Percent(u64::from(*share)),
-                Percent(u64::from(*range)),
-            ),
+            } => write_over_split(f, variant, (*share, *range)),
             Self::SplitOver { sum } => write!(
                 f,
                 "the ranges of its `split` are {} together, more than 100 %",
@@ -227,6 +216,32 @@ impl fmt::Display for FlagProblemKind {
             Self::KeyTwice { other } => write!(f, "its key is already used at {other}"),
         }
     }
+}
+
+fn write_over_range(
+    f: &mut fmt::Formatter<'_>,
+    variant: &VariantName,
+    (share, range): (u32, u32),
+    ranges: usize,
+) -> fmt::Result {
+    let (share, range) = (Percent(u64::from(share)), Percent(u64::from(range)));
+    write!(
+        f,
+        "`{variant}` wants {share}, but with {ranges} variants beside the default each has a fixed range of {range}, so that \
+         growing one never moves the visitors of another"
+    )
+}
+
+fn write_over_split(
+    f: &mut fmt::Formatter<'_>,
+    variant: &VariantName,
+    (share, range): (u32, u32),
+) -> fmt::Result {
+    let (share, range) = (Percent(u64::from(share)), Percent(u64::from(range)));
+    write!(
+        f,
+        "`{variant}` wants {share}, but `split` gives it a range of {range}"
+    )
 }
 
 /// Thousandths of a percent, as people write them.

@@ -33,7 +33,9 @@ fn look(rule: &Value, sees: Sees) -> Result<(), String> {
 }
 
 fn operation(operator: &str, args: &Value, sees: Sees) -> Result<(), String> {
-    let list = args.as_array().map_or(std::slice::from_ref(args), Vec::as_slice);
+    let list = args
+        .as_array()
+        .map_or_else(|| std::slice::from_ref(args), Vec::as_slice);
     match operator {
         "var" => path(list.first(), sees, |name| {
             name == "user" || name.starts_with("user.")
