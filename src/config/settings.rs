@@ -9,6 +9,7 @@ use std::{
 
 use ipnet::IpNet;
 
+use super::admin::AdminSettings;
 use crate::{
     backend::BackendSettings,
     flag::FlagSettings,
@@ -62,6 +63,8 @@ pub struct EdgeSettings {
     pub visitor: Option<VisitorSettings>,
     /// The gate, if there is one.
     pub gate: Option<GateSettings>,
+    /// Who may see and change what on the admin listener.
+    pub admin: Arc<AdminSettings>,
     /// Keys that may sign addresses.
     pub key_groups: Vec<Arc<KeyGroup>>,
     /// Where visitors are, if there is a database of it.

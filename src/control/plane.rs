@@ -100,6 +100,8 @@ pub struct View {
     pub ready: Arc<AtomicBool>,
     /// Whose signature identities bear.
     pub signer: Arc<Signer>,
+    /// Who may ask.
+    pub door: Arc<admin::Door>,
 }
 
 /// The control plane before it runs.
@@ -127,12 +129,15 @@ impl Plane {
     ) -> (Self, Handle) {
         let (sender, orders) = mpsc::channel(16);
         let live = publisher.live();
+        let address = admin.as_ref().and_then(|admin| admin.local_addr().ok());
+        let door = admin::Door::new(&publisher.settings().edge.state, address, publisher.facts());
         let view = View {
             live: Arc::clone(&live),
             status: publisher.status(),
             metrics,
             ready: Arc::new(AtomicBool::new(true)),
             signer,
+            door: Arc::new(door),
         };
         let facts = publisher.facts();
         let plane = Self {
@@ -145,6 +150,13 @@ impl Plane {
             admin,
         };
         (plane, Handle { orders: sender, live })
+    }
+
+    /// The link with which the first browser signs in, where `[admin]` names nobody who could.
+    #[must_use]
+    pub fn invitation(&self) -> Option<admin::tokens::Secret> {
+        let address = self.admin.as_ref()?.local_addr().ok()?;
+        self.view.door.invite(address, &self.publisher.settings().edge.admin)
     }
 
     /// Runs until the cores have ended.

@@ -29,6 +29,7 @@ use tokio::sync::Notify;
 
 use crate::{
     backend::Backend,
+    config::admin::AdminSettings,
     flag::{FlagId, Flags},
     gate::{Gate, KeySet, KeySource, Requirement},
     limits::Limits,
@@ -62,6 +63,8 @@ pub struct Snapshot {
     pub visitors: visitor::Keys,
     /// The gate, if there is one.
     pub gate: Option<GateAtWork>,
+    /// Who may see and change what on the admin listener.
+    pub admin: Arc<AdminSettings>,
     /// Where visitors are, if there is a database of it.
     pub places: Option<Arc<geo::Database>>,
     /// Bounds.

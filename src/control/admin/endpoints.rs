@@ -14,14 +14,14 @@ use schemars::{Schema, SchemaGenerator};
 use std::sync::atomic::Ordering;
 
 use super::{
-    actor::Actor,
+    actor::{self, Actor},
     answer::{Answer, CSS, HTML, JSON, SCRIPT, SVG, TEXT},
     api, assets,
     door::{self, BODY_BYTES_MAX},
-    openapi, page,
+    login, openapi, page,
     refusal::Refusal,
 };
-use crate::{control::plane::View, observe::metrics::Exposition, snapshot::explain::Explanation};
+use crate::{control::plane::View, name::SquadName, observe::metrics::Exposition, snapshot::explain::Explanation};
 
 /// One thing that can be asked.
 #[derive(Debug)]
@@ -371,7 +371,8 @@ pub(super) fn router(view: View) -> Router {
     router
         .fallback(|| async { Refusal::NotFound })
         .method_not_allowed_fallback(|| async { Refusal::Method })
-        .layer(middleware::from_fn(door::pass))
+        .merge(login::routes())
+        .layer(middleware::from_fn_with_state(view.clone(), door::pass))
         .with_state(view)
 }
 
@@ -380,7 +381,7 @@ async fn answer(endpoint: &'static Endpoint, view: View, request: Request) -> Re
     let asked = match endpoint.does {
         Does::Metrics => return metrics(&view, &parts.headers).await,
         Does::Now(does) => read(&mut parts).await.and_then(|asked| does(&view, &asked)),
-        Does::Order { does, .. } => order(&mut parts, body, view, does).await,
+        Does::Order { does, .. } => order(endpoint.path, &mut parts, body, view, does).await,
         Does::Stream(does) => {
             let stream = read(&mut parts).await.and_then(|asked| does(&view, &asked));
             return stream.into_response();
@@ -390,6 +391,7 @@ async fn answer(endpoint: &'static Endpoint, view: View, request: Request) -> Re
 }
 
 async fn order(
+    path: &str,
     parts: &mut http::request::Parts,
     body: Body,
     view: View,
@@ -408,6 +410,12 @@ async fn order(
         headers: parts.headers.clone(),
         body,
     };
+    if path.starts_with("/api/flags/{key}") {
+        let at = view.live.current();
+        let flag = at.flags.iter().find(|(_, flag)| flag.key().as_str() == asked.key);
+        let squad = flag.and_then(|(_, flag)| flag.squad());
+        actor::admit_change(order.actor.as_ref(), &asked.key, squad.map(SquadName::as_str))?;
+    }
     does(view, asked, order).await
 }
 

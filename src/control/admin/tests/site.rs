@@ -14,7 +14,7 @@ use crate::{
     clock::UnixTime,
     config::{self, Sources},
     control::{
-        admin::endpoints,
+        admin::{Door, endpoints},
         plane::View,
         publish::{Outcome, Status},
     },
@@ -130,6 +130,8 @@ fn of(new: &Sources, last_good: &Sources) -> View {
         stale,
         ..Status::default()
     };
+    let state = tempfile::tempdir().unwrap();
+    let address = "127.0.0.1:9901".parse().unwrap();
     let (metrics, _) = Observer::start(None, Arc::new(Facts::default())).unwrap().split();
     let key = Ed25519KeyPair::generate_pkcs8(&SystemRandom::new()).unwrap();
     View {
@@ -138,6 +140,7 @@ fn of(new: &Sources, last_good: &Sources) -> View {
         metrics,
         ready: Arc::new(AtomicBool::new(true)),
         signer: Arc::new(Signer::from_pkcs8(key.as_ref()).unwrap()),
+        door: Arc::new(Door::new(state.path(), Some(address), Arc::default())),
     }
 }
 
