@@ -60,7 +60,9 @@ fn say(running: &Running) {
     );
     if let Some(link) = running.login_link() {
         let minutes = LINK_AGE_MAX.as_secs() / 60;
-        eprintln!("banyan: nobody is named yet who may change flags; this link signs one browser in, once, within {minutes} minutes:");
+        eprintln!(
+            "banyan: nobody is named yet who may change flags; this link signs one browser in, once, within {minutes} minutes:"
+        );
         eprintln!("  {link}");
     }
 }

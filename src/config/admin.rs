@@ -161,7 +161,9 @@ impl AdminFile {
                     file.roles.span.clone(),
                     "roles may ask here, but there is no `[gate]` that says whose",
                 )
-                .hint("add `[gate]` with the issuer whose tokens bear these roles, or use `[[admin.tokens]]`");
+                .hint(
+                    "add `[gate]` with the issuer whose tokens bear these roles, or use `[[admin.tokens]]`",
+                );
         }
         if file.tokens.len() > TOKENS_MAX {
             report
@@ -204,21 +206,40 @@ impl AdminFile {
 impl TokenFile {
     fn settle(&self, table: &Range<usize>, squads: &[&str], report: &mut Report) -> Option<AdminToken> {
         for (is_missing, key, hint) in [
-            (self.name.is_none(), "name", "what logs shall call it: `name = \"deploy\"`"),
+            (
+                self.name.is_none(),
+                "name",
+                "what logs shall call it: `name = \"deploy\"`",
+            ),
             (self.hash.is_none(), "hash", "`banyan token add NAME` makes one"),
-            (self.scope.is_none(), "scope", "`scope = \"read\"`, or `\"write\"`"),
-            (self.expires.is_none(), "expires", "every token ends: `expires = 2027-03-01T09:00:00Z`"),
+            (
+                self.scope.is_none(),
+                "scope",
+                "`scope = \"read\"`, or `\"write\"`",
+            ),
+            (
+                self.expires.is_none(),
+                "expires",
+                "every token ends: `expires = 2027-03-01T09:00:00Z`",
+            ),
         ] {
             if is_missing {
                 report.missing(table, key, hint);
             }
         }
-        let may = self.scope.as_ref().and_then(|scope| self.may(scope, squads, report));
+        let may = self
+            .scope
+            .as_ref()
+            .and_then(|scope| self.may(scope, squads, report));
         let name = self.name.as_ref().filter(|name| {
             let good = is_token_name(&name.value);
             if !good {
                 report
-                    .error("bad-token", name.span.clone(), format!("`{}` can't name a token", name.value))
+                    .error(
+                        "bad-token",
+                        name.span.clone(),
+                        format!("`{}` can't name a token", name.value),
+                    )
                     .hint(format!(
                         "1 to {TOKEN_NAME_BYTES_MAX} letters, digits and `.`, `_`, `@`, `-`"
                     ));
@@ -252,7 +273,11 @@ impl TokenFile {
                 (_, Some(Ok(flag))) => _ = flags.insert(flag),
                 (_, Some(Err(_)) | None) => {
                     report
-                        .error("bad-scope", text.span.clone(), format!("`{}` is no scope", text.value))
+                        .error(
+                            "bad-scope",
+                            text.span.clone(),
+                            format!("`{}` is no scope", text.value),
+                        )
                         .hint("write `read`, `write`, or `write:` and the key of a flag");
                     return None;
                 }
@@ -261,7 +286,11 @@ impl TokenFile {
         let squads = self.squads(known, report)?;
         if !squads.is_empty() && !write {
             report
-                .error("bad-scope", scope.span.clone(), "`squads` says whose flags `write` is for, which isn't among the scopes")
+                .error(
+                    "bad-scope",
+                    scope.span.clone(),
+                    "`squads` says whose flags `write` is for, which isn't among the scopes",
+                )
                 .hint("add \"write\", or take `squads` out");
             return None;
         }
@@ -271,7 +300,11 @@ impl TokenFile {
             (_, true, true) => Some(May::Read),
             (_, true, false) => {
                 report
-                    .error("bad-scope", scope.span.clone(), "a token without any scope is good for nothing")
+                    .error(
+                        "bad-scope",
+                        scope.span.clone(),
+                        "a token without any scope is good for nothing",
+                    )
                     .hint("write `read` or `write`");
                 None
             }
@@ -288,7 +321,11 @@ impl TokenFile {
             if name.is_none() {
                 good = false;
                 report
-                    .error("unknown-squad", squad.span.clone(), format!("there is no squad `{}`", squad.value))
+                    .error(
+                        "unknown-squad",
+                        squad.span.clone(),
+                        format!("there is no squad `{}`", squad.value),
+                    )
                     .hint_if(suggest(&squad.value, known.iter().copied()));
             }
             squads.extend(name);
@@ -311,7 +348,11 @@ fn role_names(written: &[Spot<String>], report: &mut Report) -> Vec<String> {
     for role in written {
         if role.value.trim().is_empty() || role.value.contains(char::is_control) {
             report
-                .error("bad-role", role.span.clone(), "a role can't be empty or hold control characters")
+                .error(
+                    "bad-role",
+                    role.span.clone(),
+                    "a role can't be empty or hold control characters",
+                )
                 .hint("write it as the issuer's tokens do");
         }
         names.push(role.value.clone());
@@ -323,7 +364,11 @@ fn role_names(written: &[Spot<String>], report: &mut Report) -> Vec<String> {
 fn own_hosts(written: &[Spot<String>], report: &mut Report) -> Vec<String> {
     for host in written.iter().filter(|host| host.value.starts_with('*')) {
         report
-            .error("bad-host", host.span.clone(), format!("`{}` is not one name", host.value))
+            .error(
+                "bad-host",
+                host.span.clone(),
+                format!("`{}` is not one name", host.value),
+            )
             .hint("write every name under which the proxy leads here");
     }
     operator::hosts(written, report)
@@ -347,9 +392,12 @@ impl Moment {
             Offset::Z => 0,
             Offset::Custom { minutes } => i64::from(minutes),
         };
-        let of_day = i64::from(time.hour) * 3600 + i64::from(time.minute) * 60 + i64::from(time.second.unwrap_or(0));
+        let of_day =
+            i64::from(time.hour) * 3600 + i64::from(time.minute) * 60 + i64::from(time.second.unwrap_or(0));
         let days = days(i64::from(date.year), i64::from(date.month), i64::from(date.day));
-        u64::try_from(days * 86_400 + of_day - minutes * 60).ok().map(Self)
+        u64::try_from(days * 86_400 + of_day - minutes * 60)
+            .ok()
+            .map(Self)
     }
 }
 

@@ -208,7 +208,13 @@ impl OperatorFile {
                 .gate
                 .as_ref()
                 .and_then(|gate| GateFile::settle(gate, folder, report)),
-            admin: AdminFile::settle(self.admin.as_ref(), &self.squad_names(), self.gate.is_some(), report).into(),
+            admin: AdminFile::settle(
+                self.admin.as_ref(),
+                &self.squad_names(),
+                self.gate.is_some(),
+                report,
+            )
+            .into(),
             key_groups: access::key_groups(&self.key_groups, sources, report),
             places: self
                 .geo

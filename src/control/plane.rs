@@ -156,7 +156,9 @@ impl Plane {
     #[must_use]
     pub fn invitation(&self) -> Option<admin::tokens::Secret> {
         let address = self.admin.as_ref()?.local_addr().ok()?;
-        self.view.door.invite(address, &self.publisher.settings().edge.admin)
+        self.view
+            .door
+            .invite(address, &self.publisher.settings().edge.admin)
     }
 
     /// Runs until the cores have ended.

@@ -109,7 +109,11 @@ mod tests {
         ];
         for (may, flag, squad, wanted) in cases {
             let actor = actor(may);
-            assert_eq!(actor.may_change(flag, squad), wanted, "{actor:?} {flag} {squad:?}");
+            assert_eq!(
+                actor.may_change(flag, squad),
+                wanted,
+                "{actor:?} {flag} {squad:?}"
+            );
             let admitted = admit_change(Some(&actor), flag, squad);
             let refused = Err(Refusal::Scope(format!("write:{flag}")));
             assert_eq!(admitted, if wanted { Ok(()) } else { refused });

@@ -54,7 +54,11 @@ impl Attempts {
     fn make_room(&mut self, now: Instant) {
         self.0.retain(|_, failures| !failures.is_over(now));
         if self.0.len() >= ADDRESSES_MAX
-            && let Some(oldest) = self.0.iter().min_by_key(|(_, failures)| failures.since).map(|(key, _)| *key)
+            && let Some(oldest) = self
+                .0
+                .iter()
+                .min_by_key(|(_, failures)| failures.since)
+                .map(|(key, _)| *key)
         {
             self.0.remove(&oldest);
         }

@@ -33,7 +33,9 @@ pub(super) fn brought(headers: &HeaderMap) -> Result<Brought<'_>, Refusal> {
     if !scheme.eq_ignore_ascii_case(b"bearer") {
         return Ok(Brought::Nothing);
     }
-    let token = std::str::from_utf8(rest).map_err(|_| Refusal::BadCredential)?.trim_matches(' ');
+    let token = std::str::from_utf8(rest)
+        .map_err(|_| Refusal::BadCredential)?
+        .trim_matches(' ');
     if token.is_empty() || token.len() > TOKEN_BYTES_MAX {
         return Err(Refusal::BadCredential);
     }
@@ -52,7 +54,10 @@ pub(super) fn by_gate(at: &Snapshot, token: &str, now: UnixTime) -> Result<Groun
         auth: Auth::Required,
         roles: Vec::new(),
     };
-    match gate.gate.check(&somebody, &fields, &gate.keys.load(), now, &TokenMemory::new()) {
+    match gate
+        .gate
+        .check(&somebody, &fields, &gate.keys.load(), now, &TokenMemory::new())
+    {
         Ok(Some(identity)) => Ok(Ground::Roles {
             subject: identity.subject.clone(),
             roles: identity.roles.clone(),

@@ -111,7 +111,9 @@ impl Door {
     pub fn new(state: &Path, address: Option<SocketAddr>, facts: Arc<Facts>) -> Self {
         let cli = address.and_then(|_| {
             keep::cli_token(state)
-                .inspect_err(|error| tracing::warn!(%error, "the command line has no token for the admin listener"))
+                .inspect_err(
+                    |error| tracing::warn!(%error, "the command line has no token for the admin listener"),
+                )
                 .ok()
         });
         Self {
@@ -146,7 +148,13 @@ impl Door {
     }
 
     /// On what somebody stands who brings `text` to sign in with.
-    pub(super) fn recognise(&self, at: &Snapshot, text: &str, peer: IpAddr, now: Moment) -> Result<Ground, Refusal> {
+    pub(super) fn recognise(
+        &self,
+        at: &Snapshot,
+        text: &str,
+        peer: IpAddr,
+        now: Moment,
+    ) -> Result<Ground, Refusal> {
         let hash = tokens::hash(text);
         if let Some(ground) = self.known(&at.admin, &hash, now) {
             return Ok(ground);
@@ -179,7 +187,11 @@ impl Door {
         let spent = book.attempts.are_spent(peer, now.steady);
         drop(book);
         self.note_failure(peer, &Refusal::BadLink, now);
-        Err(if spent { Refusal::TooManyAttempts } else { Refusal::BadLink })
+        Err(if spent {
+            Refusal::TooManyAttempts
+        } else {
+            Refusal::BadLink
+        })
     }
 
     fn note_failure(&self, peer: IpAddr, refusal: &Refusal, now: Moment) {
@@ -203,7 +215,13 @@ impl Door {
     }
 
     /// Whose session a browser has, as far as it still stands.
-    pub(super) fn in_session<B>(&self, admin: &AdminSettings, request: &http::Request<B>, under: Under, now: Moment) -> Option<Actor> {
+    pub(super) fn in_session<B>(
+        &self,
+        admin: &AdminSettings,
+        request: &http::Request<B>,
+        under: Under,
+        now: Moment,
+    ) -> Option<Actor> {
         let mut book = self.book();
         for cookie in cookie::all(request.headers(), under) {
             let hash = tokens::hash(cookie);
@@ -239,7 +257,8 @@ fn actor(admin: &AdminSettings, ground: &Ground, now: Moment) -> Option<Actor> {
     let everything = May::Write(Reach::Everything);
     let (name, kind, may) = match ground {
         Ground::Token(hash) => {
-            let token = tokens::find(&admin.tokens, hash).filter(|token| now.wall().secs() < token.expires)?;
+            let token =
+                tokens::find(&admin.tokens, hash).filter(|token| now.wall().secs() < token.expires)?;
             (token.name.as_str(), Kind::Token, token.may.clone())
         }
         Ground::Cli => ("command line", Kind::Cli, everything),
@@ -273,7 +292,9 @@ pub(super) async fn pass(State(view): State<View>, mut request: Request, next: N
     let mut response = match admitted {
         Ok(actor) => {
             let change = actor.clone().filter(|_| needed(&method, &path) == Needed::Write);
-            request.extensions_mut().extend(actor_extension(actor));
+            if let Some(actor) = actor {
+                request.extensions_mut().insert(actor);
+            }
             let response = next.run(request).await;
             if let Some(Actor { name, .. }) = change {
                 let status = response.status().as_u16();
@@ -289,14 +310,6 @@ pub(super) async fn pass(State(view): State<View>, mut request: Request, next: N
         field.or_insert_with(|| HeaderValue::from_static(value));
     }
     response
-}
-
-fn actor_extension(actor: Option<Actor>) -> http::Extensions {
-    let mut extensions = http::Extensions::new();
-    if let Some(actor) = actor {
-        extensions.insert(actor);
-    }
-    extensions
 }
 
 fn admit(view: &View, request: &http::Request<Body>) -> Result<Option<Actor>, Refusal> {
@@ -325,7 +338,12 @@ fn admit(view: &View, request: &http::Request<Body>) -> Result<Option<Actor>, Re
 }
 
 /// Who asks. A token decides alone: where one is wrong, no session makes up for it.
-fn identify(view: &View, at: &Snapshot, request: &http::Request<Body>, under: Under) -> Result<Option<Actor>, Refusal> {
+fn identify(
+    view: &View,
+    at: &Snapshot,
+    request: &http::Request<Body>,
+    under: Under,
+) -> Result<Option<Actor>, Refusal> {
     let now = clock::now();
     match credential::brought(request.headers())? {
         Brought::Nothing => Ok(view.door.in_session(&at.admin, request, under, now)),

@@ -21,7 +21,9 @@ use super::{
     login, openapi, page,
     refusal::Refusal,
 };
-use crate::{control::plane::View, name::SquadName, observe::metrics::Exposition, snapshot::explain::Explanation};
+use crate::{
+    control::plane::View, name::SquadName, observe::metrics::Exposition, snapshot::explain::Explanation,
+};
 
 /// One thing that can be asked.
 #[derive(Debug)]

@@ -63,7 +63,8 @@ pub(super) fn is_own_page<B>(request: &http::Request<B>, under: Under) -> bool {
         (None, _) => {}
     }
     let mut from = request.headers().get_all(header::ORIGIN).iter();
-    let (Some(from), None, Some(host)) = (from.next(), from.next(), request.headers().get(header::HOST)) else {
+    let (Some(from), None, Some(host)) = (from.next(), from.next(), request.headers().get(header::HOST))
+    else {
         return false;
     };
     let scheme = match under {

@@ -56,7 +56,11 @@ async fn enter(State(view): State<View>, request: Request) -> Response {
         return signed_in.into_response();
     };
     match refusal {
-        Refusal::BadCredential | Refusal::BadLink | Refusal::TooManyAttempts | Refusal::KeysMissing | Refusal::Scope(_) => page(
+        Refusal::BadCredential
+        | Refusal::BadLink
+        | Refusal::TooManyAttempts
+        | Refusal::KeysMissing
+        | Refusal::Scope(_) => page(
             refusal.status(),
             &Shown {
                 refusal: Some(&refusal),
@@ -82,7 +86,9 @@ async fn sign_in(view: &View, request: Request) -> Result<Response, Refusal> {
     let secret = view.door.open(ground, now)?;
     tracing::info!(who = actor.name, peer = %address, "somebody signed in on the admin listener");
     let mut response = Redirect::to("/").into_response();
-    response.headers_mut().insert(header::SET_COOKIE, cookie::set(&secret, under)?);
+    response
+        .headers_mut()
+        .insert(header::SET_COOKIE, cookie::set(&secret, under)?);
     Ok(response)
 }
 
@@ -91,7 +97,9 @@ async fn leave(State(view): State<View>, request: Request) -> Result<Response, R
     let under = own_form(&view, &request)?;
     view.door.close(cookie::all(request.headers(), under));
     let mut response = Redirect::to("/login").into_response();
-    response.headers_mut().insert(header::SET_COOKIE, cookie::forget(under)?);
+    response
+        .headers_mut()
+        .insert(header::SET_COOKIE, cookie::forget(under)?);
     Ok(response)
 }
 
@@ -117,7 +125,9 @@ async fn read(request: Request<Body>) -> Result<Vec<(String, String)>, Refusal> 
         .map_err(|error| broken(&error))?;
     // A form's body is written as a query is.
     let text = std::str::from_utf8(&body).map_err(|_| broken(&"it is not text"))?;
-    let uri: Uri = format!("/?{text}").parse().map_err(|_| broken(&"it is not as browsers write forms"))?;
+    let uri: Uri = format!("/?{text}")
+        .parse()
+        .map_err(|_| broken(&"it is not as browsers write forms"))?;
     let Query(pairs) = Query::try_from_uri(&uri).map_err(|error| broken(&error))?;
     Ok(pairs)
 }

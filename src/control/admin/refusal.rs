@@ -91,7 +91,9 @@ impl Refusal {
     pub(super) const fn status(&self) -> StatusCode {
         match self {
             Self::StrangeHost(_) => StatusCode::MISDIRECTED_REQUEST,
-            Self::NoHost | Self::Parameter(_) | Self::Body(_) | Self::SeveralCredentials => StatusCode::BAD_REQUEST,
+            Self::NoHost | Self::Parameter(_) | Self::Body(_) | Self::SeveralCredentials => {
+                StatusCode::BAD_REQUEST
+            }
             Self::Method => StatusCode::METHOD_NOT_ALLOWED,
             Self::NotJson | Self::NotForm => StatusCode::UNSUPPORTED_MEDIA_TYPE,
             Self::Lengthless => StatusCode::LENGTH_REQUIRED,
@@ -120,8 +122,12 @@ impl Refusal {
     pub(super) fn add_fields(&self, headers: &mut HeaderMap) {
         let challenge = match self {
             Self::SignIn => "Bearer realm=\"banyan\"".to_owned(),
-            Self::BadCredential | Self::BadLink => "Bearer realm=\"banyan\", error=\"invalid_token\"".to_owned(),
-            Self::Scope(scope) => format!("Bearer realm=\"banyan\", error=\"insufficient_scope\", scope=\"{scope}\""),
+            Self::BadCredential | Self::BadLink => {
+                "Bearer realm=\"banyan\", error=\"invalid_token\"".to_owned()
+            }
+            Self::Scope(scope) => {
+                format!("Bearer realm=\"banyan\", error=\"insufficient_scope\", scope=\"{scope}\"")
+            }
             Self::TooManyAttempts | Self::KeysMissing => {
                 headers.insert(header::RETRY_AFTER, HeaderValue::from_static("60"));
                 return;

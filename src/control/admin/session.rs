@@ -82,7 +82,8 @@ impl Sessions {
 
 impl Session {
     fn is_over(&self, now: Instant) -> bool {
-        now.saturating_duration_since(self.began) >= AGE_MAX || now.saturating_duration_since(self.seen) >= IDLE_MAX
+        now.saturating_duration_since(self.began) >= AGE_MAX
+            || now.saturating_duration_since(self.seen) >= IDLE_MAX
     }
 }
 
@@ -103,7 +104,10 @@ mod tests {
         let cookie = sessions.open(Ground::Link, now).unwrap().hash();
         assert_eq!(sessions.find(&cookie, at(IDLE_MAX - moment)), Some(&Ground::Link));
         assert_eq!(sessions.find(&hash("another"), now), None);
-        assert!(sessions.find(&cookie, at(IDLE_MAX * 2 - moment)).is_none(), "idle");
+        assert!(
+            sessions.find(&cookie, at(IDLE_MAX * 2 - moment)).is_none(),
+            "idle"
+        );
         assert!(sessions.find(&cookie, now).is_none(), "it stays ended");
 
         let cookie = sessions.open(Ground::Link, now).unwrap().hash();
