@@ -9,8 +9,8 @@ use std::fmt::Write as _;
 use super::Exit;
 use crate::{
     clock,
-    config::admin::is_token_name,
-    control::admin::tokens::{Secret, hex},
+    config::admin::{hex, is_token_name},
+    control::admin::tokens::Secret,
     name::{FlagKey, SquadName},
     observe::log::rfc3339,
 };

@@ -374,6 +374,17 @@ fn own_hosts(written: &[Spot<String>], report: &mut Report) -> Vec<String> {
     operator::hosts(written, report)
 }
 
+/// A hash as `[[admin.tokens]]` writes it.
+#[must_use]
+pub fn hex(hash: &[u8; 32]) -> String {
+    use std::fmt::Write as _;
+    let mut text = String::with_capacity(64);
+    for byte in hash {
+        let _ = write!(text, "{byte:02x}"); // a String never refuses
+    }
+    text
+}
+
 fn unhex(text: &str) -> Option<[u8; 32]> {
     if text.len() != 64 || !text.bytes().all(|byte| byte.is_ascii_hexdigit()) {
         return None;

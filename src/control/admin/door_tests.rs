@@ -19,6 +19,7 @@ use serde_json::json;
 use super::{Door, LINK_AGE_MAX, pass};
 use crate::{
     clock,
+    config::admin::hex,
     control::{
         admin::{
             actor::Actor,
@@ -26,7 +27,7 @@ use crate::{
             endpoints,
             session::Ground,
             tests::site::{self, Told},
-            tokens::{hash, hex},
+            tokens::hash,
         },
         plane::View,
     },

@@ -72,17 +72,6 @@ pub fn hash(text: &str) -> [u8; 32] {
     sum
 }
 
-/// As `[[admin.tokens]]` writes it.
-#[must_use]
-pub fn hex(hash: &[u8; 32]) -> String {
-    use fmt::Write as _;
-    let mut text = String::with_capacity(64);
-    for byte in hash {
-        let _ = write!(text, "{byte:02x}"); // a String never refuses
-    }
-    text
-}
-
 /// Whether two hashes are the same; takes as long when they differ in the first byte as in the last.
 pub(super) fn same(a: &[u8; 32], b: &[u8; 32]) -> bool {
     constant_time::verify_slices_are_equal(a, b).is_ok()

@@ -12,12 +12,9 @@ use hyper_util::service::TowerToHyperService;
 
 use crate::{
     clock::UnixTime,
-    config::{self, Sources},
+    config::{self, Sources, admin::hex},
     control::{
-        admin::{
-            Door, endpoints,
-            tokens::{hash, hex},
-        },
+        admin::{Door, endpoints, tokens::hash},
         plane::View,
         publish::{Outcome, Status},
     },
