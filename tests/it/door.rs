@@ -8,7 +8,7 @@ use crate::{
     backend::{empty, full, mirror},
     client::{self, Answer, Client, Http, until},
     issuer::{GOOD, OTHER, gate},
-    process,
+    program,
     world::{World, within},
 };
 
@@ -50,7 +50,7 @@ async fn bearing(world: &World, method: &Method, target: &str, token: &str) -> u
 
 /// Runs `banyan token add`: the secret, and the lines for banyan.toml.
 fn made(folder: &Path, arguments: &[&str]) -> (String, String) {
-    let ran = process::run(folder, &[&["token", "add"], arguments].concat());
+    let ran = program::run(folder, &[&["token", "add"], arguments].concat());
     assert_eq!(ran.code, Some(0), "{}", ran.err);
     let secret = ran.err.lines().next().unwrap().to_owned();
     assert!(
@@ -114,7 +114,7 @@ fn a_token_that_would_mean_something_else_is_not_made() {
         &["ci", "--scope", "read", "--squad", "learn"],
         &["ci", "--scope", "read", "--for", "ever"],
     ] {
-        let ran = process::run(folder.path(), &[&["token", "add"], arguments].concat());
+        let ran = program::run(folder.path(), &[&["token", "add"], arguments].concat());
         assert_eq!(ran.code, Some(2), "{arguments:?}: {}", ran.err);
         assert!(
             ran.out.is_empty() && !ran.err.contains("bny_"),
@@ -208,7 +208,7 @@ async fn a_fresh_machine_prints_a_link_that_is_good_once() {
     let site = World::new().backend("app", mirror);
     let config = site.write();
     let said = site.folder().join("log/stderr");
-    let mut child = process::banyan(site.folder(), &["run", "--config", config.to_str().unwrap()])
+    let mut child = program::banyan(site.folder(), &["run", "--config", config.to_str().unwrap()])
         .env("NO_COLOR", "1")
         .stdout(Stdio::null())
         .stderr(fs::File::create(&said).unwrap())
