@@ -85,12 +85,12 @@ fn paste(html: &mut Html, shown: &Shown<'_>) {
     if shown.refusal.is_some() {
         html.raw(" aria-invalid=\"true\" aria-describedby=\"why\"");
     }
-    html.raw("><p class=\"do\"><button>Sign in</button></p></form><ul class=\"ways\">");
+    html.raw("><p class=\"do\"><button>Sign in</button></p></form><p class=\"quiet\">Good here are:</p><ul class=\"ways\">");
     if shown.by_roles {
-        html.raw("<li>An access token of your identity provider.</li>");
+        html.raw("<li>an access token of your identity provider</li>");
     }
     html.raw(
-        "<li>One that your operator made with <code>banyan token add</code>.</li>\
-         <li>On the router's own machine: what the file <code>cli.token</code> in its state folder holds.</li></ul>",
+        "<li>a token that your operator made with <code>banyan token add</code></li>\
+         <li>on the router's own machine, what the file <code>cli.token</code> in its state folder holds</li></ul>",
     );
 }
