@@ -228,7 +228,7 @@ impl Door {
             let Some(ground) = book.sessions.find(&hash, now) else {
                 continue;
             };
-            match actor(admin, ground, now) {
+            match stands_on(admin, ground, now) {
                 Some(actor) => {
                     return Some(Actor {
                         kind: Kind::Session,
@@ -241,11 +241,6 @@ impl Door {
         None
     }
 
-    /// Who it is that stands on this ground now.
-    pub(super) fn stands(&self, admin: &AdminSettings, ground: &Ground, now: Moment) -> Option<Actor> {
-        actor(admin, ground, now)
-    }
-
     fn is_open(&self, admin: &AdminSettings, under: Under) -> bool {
         // A proxy's requests come from loopback too, whoever is before the proxy.
         admin.open.unwrap_or(self.is_loopback && under == Under::OwnName)
@@ -253,7 +248,7 @@ impl Door {
 }
 
 /// Who it is that stands on this ground now; `None`: what it stood on has ended or was taken away.
-fn actor(admin: &AdminSettings, ground: &Ground, now: Moment) -> Option<Actor> {
+pub(super) fn stands_on(admin: &AdminSettings, ground: &Ground, now: Moment) -> Option<Actor> {
     let everything = May::Write(Reach::Everything);
     let (name, kind, may) = match ground {
         Ground::Token(hash) => {
@@ -349,7 +344,7 @@ fn identify(
         Brought::Nothing => Ok(view.door.in_session(&at.admin, request, under, now)),
         Brought::Token(token) => {
             let ground = view.door.recognise(at, token, peer(request), now)?;
-            let actor = actor(&at.admin, &ground, now);
+            let actor = stands_on(&at.admin, &ground, now);
             actor.map(Some).ok_or_else(|| Refusal::Scope("read".to_owned()))
         }
     }

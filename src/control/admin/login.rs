@@ -13,7 +13,7 @@ use http::{HeaderValue, StatusCode, Uri, header};
 use super::{
     answer::HTML,
     cookie,
-    door::{BODY_BYTES_MAX, peer},
+    door::{BODY_BYTES_MAX, peer, stands_on},
     host::{self, Under},
     page::login::{Shown, draw},
     refusal::Refusal,
@@ -81,7 +81,7 @@ async fn sign_in(view: &View, request: Request) -> Result<Response, Refusal> {
         (None, Some(token)) => view.door.recognise(&at, token, address, now)?,
         (None, None) => return Err(Refusal::BadCredential),
     };
-    let actor = view.door.stands(&at.admin, &ground, now);
+    let actor = stands_on(&at.admin, &ground, now);
     let actor = actor.ok_or_else(|| Refusal::Scope("read".to_owned()))?;
     let secret = view.door.open(ground, now)?;
     tracing::info!(who = actor.name, peer = %address, "somebody signed in on the admin listener");
