@@ -154,7 +154,8 @@ impl AdminFile {
         let file = &admin.value;
         let roles = &file.roles.value;
         let (read_roles, write_roles) = (role_names(&roles.read, report), role_names(&roles.write, report));
-        if !has_gate && !(roles.read.is_empty() && roles.write.is_empty()) {
+        let names_roles = !(roles.read.is_empty() && roles.write.is_empty());
+        if names_roles && !has_gate {
             report
                 .error(
                     "no-gate",

@@ -370,7 +370,7 @@ fn needed(method: &Method, path: &str) -> Needed {
 /// Whose connection a request came by.
 pub(super) fn peer<B>(request: &http::Request<B>) -> IpAddr {
     let peer = request.extensions().get::<Peer>();
-    peer.map_or(Ipv4Addr::UNSPECIFIED.into(), |Peer(address)| *address)
+    peer.map_or(IpAddr::V4(Ipv4Addr::UNSPECIFIED), |Peer(address)| *address)
 }
 
 /// Whether a person looks at what comes: then the page to sign in on is of more use than a refusal.
