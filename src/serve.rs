@@ -18,6 +18,7 @@ use crate::{
     config::settings::{EdgeSettings, ListenSettings, LogFormat, LogSettings, LogTarget},
     control::{
         self,
+        admin::tokens::Secret,
         plane::Plane,
         publish::{Publisher, StartProblem},
     },
@@ -100,6 +101,7 @@ pub struct Addresses {
 pub struct Running {
     /// Where it listens.
     pub addresses: Addresses,
+    login: Option<Secret>,
     plane: control::plane::Handle,
     cores: Vec<JoinHandle<()>>,
     control: Option<JoinHandle<()>>,
@@ -111,6 +113,12 @@ impl Running {
     #[must_use]
     pub fn plane(&self) -> control::plane::Handle {
         self.plane.clone()
+    }
+
+    /// The link with which the first browser signs in on the admin listener: a secret, for who starts the program alone.
+    #[must_use]
+    pub fn login_link(&self) -> Option<&str> {
+        self.login.as_ref().map(Secret::reveal)
     }
 
     /// Waits until everything has ended, after somebody asked for a drain or stop.
@@ -183,12 +191,14 @@ pub fn start(path: &Path) -> Result<Running, StartError> {
     let (metrics, writer) = observer.split();
     let (plane, handle) = Plane::new(publisher, metrics, phases, signer, reopen, admin);
     let plane = plane.with_https_port(https_port);
+    let login = plane.invitation();
     let control = spawn("banyan-control".to_owned(), move || {
         let _ = setpriority_process(None, CONTROL_NICENESS); // where it isn't allowed, all are alike
         plane.run();
     })?;
     Ok(Running {
         addresses,
+        login,
         plane: handle,
         cores: threads,
         control: Some(control),

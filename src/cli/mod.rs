@@ -7,6 +7,7 @@ mod import;
 mod run;
 mod schema;
 mod site;
+mod token;
 
 use std::{io::IsTerminal, path::PathBuf, process::ExitCode};
 
@@ -57,6 +58,9 @@ enum Command {
     Explain(explain::Options),
     /// Make Banyan's files of another router's configuration, with a report of what became of every part.
     Import(import::Options),
+    /// Make secrets for programs and people that use the admin listener.
+    #[command(subcommand)]
+    Token(token::Command),
     /// Print the JSON Schema of the files, for editors.
     Schema(schema::Options),
 }
@@ -92,6 +96,7 @@ pub fn main() -> ExitCode {
         Command::Check(options) => check::check(&options),
         Command::Explain(options) => explain::explain(&options),
         Command::Import(options) => import::import(&options),
+        Command::Token(command) => token::token(&command),
         Command::Schema(options) => schema::schema(&options),
     };
     exit.into()

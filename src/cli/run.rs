@@ -9,7 +9,7 @@ use tokio::{
 
 use super::{Exit, Site, site};
 use crate::{
-    control::{plane::Handle, publish::StartProblem},
+    control::{admin::LINK_AGE_MAX, plane::Handle, publish::StartProblem},
     serve::{self, Running, StartError},
 };
 
@@ -58,6 +58,13 @@ fn say(running: &Running) {
         admin = addresses.admin.map(|admin| admin.to_string()).unwrap_or_default(),
         "serving"
     );
+    if let Some(link) = running.login_link() {
+        let minutes = LINK_AGE_MAX.as_secs() / 60;
+        eprintln!(
+            "banyan: nobody is named yet who may change flags; this link signs one browser in, once, within {minutes} minutes:"
+        );
+        eprintln!("  {link}");
+    }
 }
 
 /// SIGHUP reloads, SIGUSR1 opens the access log again, SIGTERM and SIGINT drain; a second one stops at once.

@@ -13,6 +13,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{
     access::{self, GeoFile, KeyGroupsFile},
+    admin::AdminFile,
     claims,
     consent::ConsentFile,
     errors,
@@ -42,6 +43,9 @@ pub(super) struct OperatorFile {
     squads: BTreeMap<Spot<String>, Spot<SquadFile>>,
     /// Authentication: whose tokens are believed. Without it no route may ask who someone is.
     gate: Option<Spot<GateFile>>,
+    /// Who may see and change what on the admin listener. Without it: whoever reaches a loopback address may look, and who has
+    /// the link that `banyan run` prints may change.
+    admin: Option<Spot<AdminFile>>,
     /// The signed cookie that tells visitors apart.
     visitor: Option<Spot<VisitorFile>>,
     /// Layers: flags of which a visitor meets one at most.
@@ -74,6 +78,7 @@ impl Default for OperatorFile {
             listen: None,
             squads: BTreeMap::new(),
             gate: None,
+            admin: None,
             visitor: None,
             layers: LayersFile::new(),
             key_groups: KeyGroupsFile::new(),
@@ -183,6 +188,10 @@ impl OperatorFile {
             .collect()
     }
 
+    fn squad_names(&self) -> Vec<&str> {
+        self.squads.keys().map(|name| name.value.as_str()).collect()
+    }
+
     /// Whether there is a `[geo]`.
     pub(super) const fn has_geo(&self) -> bool {
         self.geo.is_some()
@@ -214,6 +223,13 @@ impl OperatorFile {
                 .as_ref()
                 .and_then(|gate| GateFile::settle(gate, folder, report)),
             layers: layers::settle(&self.layers, report),
+            admin: AdminFile::settle(
+                self.admin.as_ref(),
+                &self.squad_names(),
+                self.gate.is_some(),
+                report,
+            )
+            .into(),
             key_groups: access::key_groups(&self.key_groups, sources, report),
             places: self
                 .geo

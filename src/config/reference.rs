@@ -171,6 +171,7 @@ fn scalar(value: &Value) -> &str {
     match (kind, value.get("format").and_then(Value::as_str)) {
         ("string", Some("duration-text")) => "duration",
         ("string", Some("size-text")) => "size",
+        ("string", Some("date-time")) => "date and time",
         ("string", _) => "text",
         ("boolean", _) => "boolean",
         ("integer" | "number", _) => "number",

@@ -9,6 +9,7 @@ use std::{
 
 use ipnet::IpNet;
 
+use super::admin::AdminSettings;
 use crate::{
     backend::BackendSettings,
     flag::{FlagSettings, LayerSettings},
@@ -64,6 +65,8 @@ pub struct EdgeSettings {
     pub gate: Option<GateSettings>,
     /// Layers of flags, in the order written.
     pub layers: Vec<LayerSettings>,
+    /// Who may see and change what on the admin listener.
+    pub admin: Arc<AdminSettings>,
     /// Keys that may sign addresses.
     pub key_groups: Vec<Arc<KeyGroup>>,
     /// Where visitors are, if there is a database of it.

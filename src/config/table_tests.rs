@@ -172,6 +172,23 @@ fn summary(settings: &Settings) -> String {
     if let Some(gate) = &edge.gate {
         _ = writeln!(out, "{gate:?}");
     }
+    let admin = &edge.admin;
+    if **admin != crate::config::admin::AdminSettings::default() {
+        let (read, write) = (&admin.read_roles, &admin.write_roles);
+        _ = writeln!(
+            out,
+            "admin open {:?} hosts {:?} read {read:?} write {write:?}",
+            admin.open, admin.hosts
+        );
+    }
+    for token in &admin.tokens {
+        let hash = crate::config::admin::hex(&token.hash);
+        _ = writeln!(
+            out,
+            "token {} {hash} {:?} until {}",
+            token.name, token.may, token.expires
+        );
+    }
     for page in edge.errors.iter() {
         _ = writeln!(out, "error page {page:?}");
     }

@@ -10,6 +10,7 @@ use std::{
 use aws_lc_rs::{rand, signature::Ed25519KeyPair};
 use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
 
+use super::admin::tokens::Secret;
 use crate::{
     gate::assertion::Signer,
     visitor::{SigningKey, VisitorSettings},
@@ -50,6 +51,18 @@ pub fn identity_signer(state: &Path) -> io::Result<Signer> {
     Signer::from_pkcs8(&pkcs8).map_err(|error| io::Error::new(io::ErrorKind::InvalidData, error))
 }
 
+/// The token of this machine's command line, made anew and put into `<state>/cli.token`: one that got out ends with the program.
+///
+/// # Errors
+/// The folder or file can't be written.
+pub fn cli_token(state: &Path) -> io::Result<Secret> {
+    let file = state.join("cli.token");
+    let secret = Secret::token()?;
+    write_private(&file, secret.reveal())
+        .map_err(|error| io::Error::new(error.kind(), format!("{}: {error}", file.display())))?;
+    Ok(secret)
+}
+
 fn kept(file: &Path, make: impl FnOnce() -> io::Result<Vec<u8>>) -> io::Result<Vec<u8>> {
     let named = |error: io::Error| io::Error::new(error.kind(), format!("{}: {error}", file.display()));
     match fs::read_to_string(file) {
@@ -71,9 +84,9 @@ pub(super) fn write_private(file: &Path, text: &str) -> io::Result<()> {
         fs::DirBuilder::new().recursive(true).mode(0o700).create(folder)?;
     }
     let half = file.with_extension("new");
+    let _ = fs::remove_file(&half); // left by a crash, and readable by whom it was then
     let mut out = fs::OpenOptions::new()
-        .create(true)
-        .truncate(true)
+        .create_new(true)
         .write(true)
         .mode(0o600)
         .open(&half)?;

@@ -103,6 +103,8 @@ pub struct View {
     pub signer: Arc<Signer>,
     /// Makes override links and calls them back.
     pub links: Arc<Links>,
+    /// Who may ask.
+    pub door: Arc<admin::Door>,
 }
 
 /// The control plane before it runs.
@@ -130,6 +132,8 @@ impl Plane {
     ) -> (Self, Handle) {
         let (sender, orders) = mpsc::channel(16);
         let live = publisher.live();
+        let address = admin.as_ref().and_then(|admin| admin.local_addr().ok());
+        let door = admin::Door::new(&publisher.settings().edge.state, address, publisher.facts());
         let view = View {
             live: Arc::clone(&live),
             status: publisher.status(),
@@ -140,6 +144,7 @@ impl Plane {
                 state: publisher.settings().edge.state.clone(),
                 https_port: None,
             }),
+            door: Arc::new(door),
         };
         let facts = publisher.facts();
         let plane = Self {
@@ -160,6 +165,15 @@ impl Plane {
         let state = self.view.links.state.clone();
         self.view.links = Arc::new(Links { state, https_port });
         self
+    }
+
+    /// The link with which the first browser signs in, where `[admin]` names nobody who could.
+    #[must_use]
+    pub fn invitation(&self) -> Option<admin::tokens::Secret> {
+        let address = self.admin.as_ref()?.local_addr().ok()?;
+        self.view
+            .door
+            .invite(address, &self.publisher.settings().edge.admin)
     }
 
     /// Runs until the cores have ended.

@@ -91,6 +91,7 @@ pub fn compile(
             .gate
             .as_ref()
             .map(|gate| gate_at_work(gate, means.previous)),
+        admin: Arc::clone(&settings.edge.admin),
         places: settings.edge.places.clone(),
         limits: Arc::new(settings.edge.limits.clone()),
         trusted_proxies: settings.edge.trusted_proxies.clone(),

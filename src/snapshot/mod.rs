@@ -30,6 +30,7 @@ use tokio::sync::Notify;
 
 use crate::{
     backend::Backend,
+    config::admin::AdminSettings,
     flag::{FlagId, Flags},
     gate::{Gate, KeySet, KeySource, Requirement},
     limits::Limits,
@@ -65,6 +66,8 @@ pub struct Snapshot {
     pub revoked: Arc<ArcSwap<visitor::Revoked>>,
     /// The gate, if there is one.
     pub gate: Option<GateAtWork>,
+    /// Who may see and change what on the admin listener.
+    pub admin: Arc<AdminSettings>,
     /// Where visitors are, if there is a database of it.
     pub places: Option<Arc<geo::Database>>,
     /// Bounds.

@@ -25,6 +25,7 @@ mod chaos;
 mod check;
 mod cloudfront_log;
 mod compress;
+mod door;
 mod draining;
 mod error_pages;
 mod explain;

@@ -184,6 +184,11 @@ impl World {
         &self.backends[name]
     }
 
+    /// The link with which the first browser signs in on the admin listener.
+    pub fn login_link(&self) -> Option<&str> {
+        self.running.as_ref()?.login_link()
+    }
+
     /// What one may ask of the control plane.
     pub fn plane(&self) -> Handle {
         self.plane.clone()

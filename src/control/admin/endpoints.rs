@@ -14,14 +14,16 @@ use schemars::{Schema, SchemaGenerator};
 use std::sync::atomic::Ordering;
 
 use super::{
-    actor::Actor,
+    actor::{self, Actor},
     answer::{Answer, CSS, HTML, JSON, SCRIPT, SVG, TEXT},
     api, assets,
     door::{self, BODY_BYTES_MAX},
-    openapi, page,
+    login, openapi, page,
     refusal::Refusal,
 };
-use crate::{control::plane::View, observe::metrics::Exposition, snapshot::explain::Explanation};
+use crate::{
+    control::plane::View, name::SquadName, observe::metrics::Exposition, snapshot::explain::Explanation,
+};
 
 /// One thing that can be asked.
 #[derive(Debug)]
@@ -408,7 +410,8 @@ pub(super) fn router(view: View) -> Router {
     router
         .fallback(|| async { Refusal::NotFound })
         .method_not_allowed_fallback(|| async { Refusal::Method })
-        .layer(middleware::from_fn(door::pass))
+        .merge(login::routes())
+        .layer(middleware::from_fn_with_state(view.clone(), door::pass))
         .with_state(view)
 }
 
@@ -417,7 +420,7 @@ async fn answer(endpoint: &'static Endpoint, view: View, request: Request) -> Re
     let asked = match endpoint.does {
         Does::Metrics => return metrics(&view, &parts.headers).await,
         Does::Now(does) => read(&mut parts).await.and_then(|asked| does(&view, &asked)),
-        Does::Order { does, .. } => take_order(&mut parts, body, view, does).await,
+        Does::Order { does, .. } => take_order(endpoint.path, &mut parts, body, view, does).await,
         Does::Stream(does) => {
             let stream = read(&mut parts).await.and_then(|asked| does(&view, &asked));
             return stream.into_response();
@@ -427,6 +430,7 @@ async fn answer(endpoint: &'static Endpoint, view: View, request: Request) -> Re
 }
 
 async fn take_order(
+    path: &str,
     parts: &mut http::request::Parts,
     body: Body,
     view: View,
@@ -445,6 +449,9 @@ async fn take_order(
         headers: parts.headers.clone(),
         body,
     };
+    if path.starts_with("/api/flags/{key}") {
+        actor::admit_change_at(order.actor.as_ref(), &asked.key, &view.live.current())?;
+    }
     does(view, asked, order).await
 }
 

@@ -1,6 +1,7 @@
 //! The admin listener: health, metrics, the read side of the API, and one page. It never shares a port with traffic.
 //!
-//! A request passes `door` (may it ask at all), meets its row in `endpoints` (everything that can be asked, in one table, which
+//! A request passes `door` (may it ask at all, and who asks; with `host`, `credential`, `session`, `cookie`, `attempts`; `login` is
+//! how browsers get a session, `actor` whom the door let in), meets its row in `endpoints` (everything that can be asked, in one table, which
 //! is the router and the OpenAPI document alike), and leaves as an `answer`. `api` says what JSON looks like, `page` draws the
 //! same answers as HTML, `refusal` says no.
 
@@ -8,23 +9,35 @@ mod actor;
 mod answer;
 mod api;
 mod assets;
+mod attempts;
+mod cookie;
+mod credential;
 mod door;
 mod endpoints;
+mod host;
+mod login;
 mod openapi;
 mod page;
 mod refusal;
+mod session;
 #[cfg(test)]
 mod tests;
+pub mod tokens;
 
 use std::{net::TcpListener, sync::Arc, time::Duration};
 
-use hyper::server::conn::http1;
+use hyper::{
+    body::Incoming,
+    server::conn::http1,
+    service::{Service as _, service_fn},
+};
 use hyper_util::{
     rt::{TokioIo, TokioTimer},
     service::TowerToHyperService,
 };
 use tokio::{net::TcpStream, sync::Semaphore};
 
+pub use self::door::{Door, LINK_AGE_MAX};
 use super::plane::View;
 
 /// Connections that are served at once; more wait in the kernel's queue. Two Prometheus servers, probes and a team's browsers.
@@ -56,10 +69,10 @@ pub async fn serve(listener: TcpListener, view: View) {
             return;
         };
         match listener.accept().await {
-            Ok((stream, _)) => {
+            Ok((stream, peer)) => {
                 let service = service.clone();
                 tokio::task::spawn_local(async move {
-                    converse(stream, service).await;
+                    converse(stream, door::Peer(peer.ip()), service).await;
                     drop(seat);
                 });
             }
@@ -71,8 +84,12 @@ pub async fn serve(listener: TcpListener, view: View) {
     }
 }
 
-async fn converse(stream: TcpStream, service: TowerToHyperService<axum::Router>) {
+async fn converse(stream: TcpStream, peer: door::Peer, service: TowerToHyperService<axum::Router>) {
     let _ = stream.set_nodelay(true);
+    let service = service_fn(move |mut request: http::Request<Incoming>| {
+        request.extensions_mut().insert(peer);
+        service.call(request)
+    });
     let connection = http1::Builder::new()
         .timer(TokioTimer::new())
         .header_read_timeout(HEAD_TIMEOUT)

@@ -32,7 +32,13 @@ pub(super) fn document() -> Value {
             "description": "What serves, for whom, and why. Every answer bears an ETag where it makes sense.",
         },
         "paths": paths,
-        "components": { "schemas": generator.take_definitions(true), "responses": { "Refused": refused } },
+        "security": [{}, { "bearer": [] }],
+        "components": { "securitySchemes": { "bearer": {
+            "type": "http",
+            "scheme": "bearer",
+            "description": "A token of `[[admin.tokens]]`, or an access token of the gate's issuer with a role of `[admin.roles]`. \
+                 Reading may need none; changing always needs one.",
+        } }, "schemas": generator.take_definitions(true), "responses": { "Refused": refused } },
     })
 }
 

@@ -1,7 +1,7 @@
 //! Why the admin listener says no: status and sentence side by side, told as RFC 9457 problem JSON.
 
 use axum::response::{IntoResponse, Response};
-use http::{HeaderValue, StatusCode, header};
+use http::{HeaderMap, HeaderValue, StatusCode, header};
 use serde::Serialize;
 
 use super::door::BODY_BYTES_MAX;
@@ -11,8 +11,8 @@ use super::door::BODY_BYTES_MAX;
 pub(super) enum Refusal {
     /// A name that may belong to somebody else's web page (DNS rebinding).
     #[error(
-        "this listener answers only to an IP address, `localhost` or a name below it; {0:?} may be a name that a web page \
-         pointed here. Ask by address"
+        "this listener answers only to an IP address, `localhost` or a name below it, and the names of `[admin] hosts`; {0:?} may be \
+         a name that a web page pointed here. Ask by address"
     )]
     StrangeHost(String),
     /// No `Host`, or several.
@@ -45,6 +45,33 @@ pub(super) enum Refusal {
     /// It can't be done just now.
     #[error("{0}")]
     Failed(String),
+    /// Nobody in particular asks, and somebody must.
+    #[error("sign in first: bring a token as `Authorization: Bearer …`, or open /login in a browser")]
+    SignIn,
+    /// A token that is none, has ended or was withdrawn.
+    #[error("this token is not known here, or has ended")]
+    BadCredential,
+    /// A printed link that was used before, or is too old.
+    #[error("this link has been used or has ended; start Banyan again for a new one, or bring a token")]
+    BadLink,
+    /// More than one `Authorization`.
+    #[error("a request has one `Authorization` field at most")]
+    SeveralCredentials,
+    /// Somebody known, without the scope that this needs.
+    #[error("this needs the scope `{0}`")]
+    Scope(String),
+    /// A change by a browser's session that another page may have asked for.
+    #[error("a browser's session changes something only from this listener's own pages")]
+    Foreign,
+    /// Wrong tokens, too many of them in a row.
+    #[error("too many wrong tokens came from this address; wait a minute")]
+    TooManyAttempts,
+    /// The issuer's keys were never read, so nobody can say whether a token is good.
+    #[error("the identity provider's keys could not be read yet, so its tokens can't be checked")]
+    KeysMissing,
+    /// A body that isn't said to be a form.
+    #[error("a form must be `Content-Type: application/x-www-form-urlencoded`")]
+    NotForm,
     /// Banyan's own fault.
     #[error("the answer can't be written: {0}")]
     Internal(String),
@@ -67,13 +94,52 @@ impl Refusal {
     pub(super) const fn status(&self) -> StatusCode {
         match self {
             Self::StrangeHost(_) => StatusCode::MISDIRECTED_REQUEST,
-            Self::NoHost | Self::Parameter(_) | Self::Body(_) => StatusCode::BAD_REQUEST,
+            Self::NoHost | Self::Parameter(_) | Self::Body(_) | Self::SeveralCredentials => {
+                StatusCode::BAD_REQUEST
+            }
             Self::Method => StatusCode::METHOD_NOT_ALLOWED,
-            Self::NotJson => StatusCode::UNSUPPORTED_MEDIA_TYPE,
+            Self::NotJson | Self::NotForm => StatusCode::UNSUPPORTED_MEDIA_TYPE,
             Self::Lengthless => StatusCode::LENGTH_REQUIRED,
             Self::TooLarge => StatusCode::PAYLOAD_TOO_LARGE,
             Self::NotFound | Self::Unknown(..) => StatusCode::NOT_FOUND,
+            Self::SignIn | Self::BadCredential | Self::BadLink => StatusCode::UNAUTHORIZED,
+            Self::Scope(_) | Self::Foreign => StatusCode::FORBIDDEN,
+            Self::TooManyAttempts => StatusCode::TOO_MANY_REQUESTS,
+            Self::KeysMissing => StatusCode::SERVICE_UNAVAILABLE,
             Self::Failed(_) | Self::Internal(_) => StatusCode::INTERNAL_SERVER_ERROR,
+        }
+    }
+
+    /// For metrics.
+    pub(super) const fn outcome(&self) -> &'static str {
+        match self {
+            Self::SignIn => "nobody",
+            Self::BadCredential | Self::BadLink | Self::KeysMissing => "unknown",
+            Self::Scope(_) => "scope",
+            Self::TooManyAttempts => "too_many",
+            _ => "refused",
+        }
+    }
+
+    /// What tells a client how to do better: the challenge of RFC 6750 section 3, and when to come again.
+    pub(super) fn add_fields(&self, headers: &mut HeaderMap) {
+        let challenge = match self {
+            Self::SignIn => "Bearer realm=\"banyan\"".to_owned(),
+            Self::BadCredential | Self::BadLink => {
+                "Bearer realm=\"banyan\", error=\"invalid_token\"".to_owned()
+            }
+            Self::Scope(scope) => {
+                format!("Bearer realm=\"banyan\", error=\"insufficient_scope\", scope=\"{scope}\"")
+            }
+            Self::TooManyAttempts | Self::KeysMissing => {
+                headers.insert(header::RETRY_AFTER, HeaderValue::from_static("60"));
+                return;
+            }
+            _ => return,
+        };
+        // A scope that is no field value, such as one with a strange flag's key, is told in the body alone.
+        if let Ok(challenge) = HeaderValue::try_from(challenge) {
+            headers.insert(header::WWW_AUTHENTICATE, challenge);
         }
     }
 }
@@ -93,6 +159,7 @@ impl IntoResponse for Refusal {
             header::CONTENT_TYPE,
             HeaderValue::from_static("application/problem+json"),
         );
+        self.add_fields(response.headers_mut());
         response
     }
 }

@@ -94,6 +94,12 @@ impl Facts {
         self.lock().replace(Family::ServerHealthy, health);
     }
 
+    /// Somebody of this kind asked the admin listener for something, with this outcome. Both are of fixed sets.
+    pub fn admin_asked(&self, who: &'static str, outcome: &'static str) {
+        let series = Series::new(Family::AdminRequests, &[who, outcome]);
+        *self.lock().numbers.entry(series).or_default() += 1.0;
+    }
+
     /// All of it, as series; ages are counted to `now`.
     #[must_use]
     pub fn series(&self, now: UnixTime) -> Vec<(Series, f64)> {

@@ -133,6 +133,8 @@ families! {
         "When a certificate ends.";
     ServerHealthy Gauge "banyan_server_healthy" ["backend", "server"]
         "Whether a server takes traffic: 1 or 0.";
+    AdminRequests Counter "banyan_admin_requests_total" ["who_kind", "outcome"]
+        "Requests to the admin listener, by who asked (nobody, token, role, session, cli) and what the door said.";
     SnapshotAge Gauge "banyan_snapshot_age_seconds" []
         "Time since the snapshot that serves was published.";
     Cores Gauge "banyan_cores" []

@@ -7,6 +7,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::super::{
+    actor::admit_change_at,
     answer::{Answer, JSON},
     endpoints::{Asked, Order},
     refusal::Refusal,
@@ -99,6 +100,7 @@ fn made(view: &View, key: &str, order: &Order) -> Result<Answer, Refusal> {
     let at = view.live.current();
     check_variant(key, &wanted.variant, &at)?;
     for (other, variant) in &wanted.also {
+        admit_change_at(order.actor.as_ref(), other, &at)?;
         check_variant(other, variant, &at)?;
     }
     let also = wanted.also.iter().map(|(flag, variant)| (&**flag, &**variant));

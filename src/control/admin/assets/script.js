@@ -83,7 +83,7 @@ function submit(form) {
   redraw().catch(() => {});
 }
 
-for (const form of document.querySelectorAll("form")) {
+for (const form of document.querySelectorAll("form:not([method=post])")) {
   form.addEventListener("submit", (event) => {
     event.preventDefault();
     submit(form);

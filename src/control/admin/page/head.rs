@@ -37,7 +37,7 @@ pub(super) fn open(html: &mut Html, shown: &Shown<'_>) {
     hosts(html, shown);
     html.raw("</div><nav aria-label=\"Sections\">");
     html.raw("<a href=\"#flags\">Flags</a><a href=\"#routes\">Routes</a><a href=\"#backends\">Backends</a>");
-    html.raw("<a href=\"#explain\">Explain</a></nav></div>");
+    html.raw("<a href=\"#explain\">Explain</a><a href=\"/login\">Account</a></nav></div>");
     html.raw("<div class=\"bar change\" id=\"change\" data-live>");
     change(html, shown);
     html.raw("</div><p class=\"lost\" id=\"lost\" role=\"alert\" hidden></p></header>");

@@ -7,6 +7,7 @@ mod explain;
 mod flags;
 mod head;
 mod html;
+pub(super) mod login;
 mod routes;
 #[cfg(test)]
 mod tests;

@@ -1,7 +1,7 @@
 //! The admin listener as its clients meet it: requests by table, the document against the answers, freshness, bounds.
 
 mod contract;
-mod site;
+pub(super) mod site;
 mod sockets;
 
 use std::{collections::BTreeMap, path::Path, sync::atomic::Ordering};

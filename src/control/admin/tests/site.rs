@@ -12,9 +12,9 @@ use hyper_util::service::TowerToHyperService;
 
 use crate::{
     clock::UnixTime,
-    config::{self, Sources},
+    config::{self, Sources, admin::hex},
     control::{
-        admin::endpoints,
+        admin::{Door, endpoints, tokens::hash},
         plane::View,
         publish::{Outcome, Status},
     },
@@ -90,9 +90,19 @@ fn sources() -> Sources {
         .with("flags/course-reviews.toml", FLAG)
 }
 
-/// The site, well.
+/// The site, well; whoever brings `bny_writer` may change it.
 pub(super) fn view() -> View {
-    of(&sources(), &sources())
+    let hash = hex(&hash("bny_writer"));
+    let ends = "2999-01-01T00:00:00Z";
+    view_with(&format!(
+        "[[admin.tokens]]\nname = \"writer\"\nscope = \"write\"\nhash = \"{hash}\"\nexpires = {ends}\n"
+    ))
+}
+
+/// The site, well, with more in `banyan.toml`: tables.
+pub(in crate::control::admin) fn view_with(operator: &str) -> View {
+    let sources = sources().with("banyan.toml", &format!("{OPERATOR}{operator}"));
+    of(&sources, &sources)
 }
 
 /// The site after somebody saved `text` as `file`.
@@ -131,6 +141,8 @@ fn of(new: &Sources, last_good: &Sources) -> View {
         stale,
         ..Status::default()
     };
+    let state = tempfile::tempdir().unwrap();
+    let address = "127.0.0.1:9901".parse().unwrap();
     let (metrics, _) = Observer::start(None, Arc::new(Facts::default())).unwrap().split();
     let key = Ed25519KeyPair::generate_pkcs8(&SystemRandom::new()).unwrap();
     View {
@@ -140,15 +152,16 @@ fn of(new: &Sources, last_good: &Sources) -> View {
         ready: Arc::new(AtomicBool::new(true)),
         signer: Arc::new(Signer::from_pkcs8(key.as_ref()).unwrap()),
         links: Arc::default(),
+        door: Arc::new(Door::new(state.path(), Some(address), Arc::default())),
     }
 }
 
 /// An answer, read to its end.
 #[derive(Debug)]
-pub(super) struct Told {
-    pub(super) status: StatusCode,
-    pub(super) headers: HeaderMap,
-    pub(super) text: String,
+pub(in crate::control::admin) struct Told {
+    pub(in crate::control::admin) status: StatusCode,
+    pub(in crate::control::admin) headers: HeaderMap,
+    pub(in crate::control::admin) text: String,
 }
 
 /// What the listener says to `request`.
