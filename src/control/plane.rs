@@ -16,7 +16,9 @@ use tokio::{
 };
 
 use super::{
-    admin, jwks,
+    admin,
+    edit::Editor,
+    jwks,
     publish::{Publisher, Status},
     watch::Watch,
 };
@@ -60,6 +62,20 @@ impl Handle {
         receiver.blocking_recv().ok()
     }
 
+    /// As [`Handle::reload`], without holding up the thread.
+    pub async fn read_again(&self) -> Option<Arc<Status>> {
+        let (sender, receiver) = oneshot::channel();
+        self.orders.send(Order::Reload(sender)).await.ok()?;
+        receiver.await.ok()
+    }
+
+    /// Asks nobody: for a view of a site that nothing serves.
+    #[cfg(test)]
+    pub(super) fn idle(live: Arc<Live>) -> Self {
+        let (orders, _) = mpsc::channel(1);
+        Self { orders, live }
+    }
+
     /// Finishes what is under way, takes nothing new, ends.
     pub fn drain(&self) {
         let _ = self.orders.blocking_send(Order::Drain);
@@ -100,6 +116,10 @@ pub struct View {
     pub ready: Arc<AtomicBool>,
     /// Whose signature identities bear.
     pub signer: Arc<Signer>,
+    /// Changes flags.
+    pub editor: Arc<Editor>,
+    /// Puts changes in force.
+    pub plane: Handle,
 }
 
 /// The control plane before it runs.
@@ -127,12 +147,18 @@ impl Plane {
     ) -> (Self, Handle) {
         let (sender, orders) = mpsc::channel(16);
         let live = publisher.live();
-        let view = View {
+        let handle = Handle {
+            orders: sender,
             live: Arc::clone(&live),
+        };
+        let view = View {
+            live,
             status: publisher.status(),
             metrics,
             ready: Arc::new(AtomicBool::new(true)),
             signer,
+            editor: Arc::new(publisher.editor()),
+            plane: handle.clone(),
         };
         let facts = publisher.facts();
         let plane = Self {
@@ -144,7 +170,7 @@ impl Plane {
             reopen,
             admin,
         };
-        (plane, Handle { orders: sender, live })
+        (plane, handle)
     }
 
     /// Runs until the cores have ended.
@@ -165,7 +191,7 @@ impl Plane {
             .inspect_err(|error| tracing::warn!(%error, "files are not watched: use SIGHUP after a change"))
             .ok();
         // What was saved between the first reading and the watch would go unnoticed otherwise.
-        let _ = self.publisher.reload();
+        let _ = self.reload();
         let mut probes = Probes::default();
         let mut keys = Keys::default();
         let mut housekeeping = tokio::time::interval(HOUSEKEEPING);
@@ -181,7 +207,7 @@ impl Plane {
             let order = tokio::select! {
                 order = self.orders.recv() => order,
                 () = changed(&mut watch) => {
-                    let _ = self.publisher.reload();
+                    let _ = self.reload();
                     keys.look_again();
                     continue;
                 }
@@ -198,7 +224,7 @@ impl Plane {
             match order {
                 Some(Order::Reload(answer)) => {
                     tracing::info!("asked to read all files again");
-                    drop(answer.send(self.publisher.reload()));
+                    drop(answer.send(self.reload()));
                     keys.look_again();
                 }
                 Some(Order::ReopenLogs) => self.reopen.iter().for_each(WriterHandle::reopen),
@@ -207,6 +233,17 @@ impl Plane {
                 Some(Order::CoresEnded) | None => return,
             }
         }
+    }
+
+    /// Puts in force what the files say, and has the history look at flags that were saved.
+    fn reload(&mut self) -> Arc<Status> {
+        let status = self.publisher.reload();
+        let saved = self.publisher.take_saved();
+        if !saved.is_empty() {
+            let editor = Arc::clone(&self.view.editor);
+            tokio::task::spawn_blocking(move || editor.look_at(&saved));
+        }
+        status
     }
 
     /// `/readyz` fails first, so that whoever sends traffic stops; then the cores stop taking it.

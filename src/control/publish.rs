@@ -9,7 +9,10 @@ use std::{
 
 use arc_swap::ArcSwap;
 
-use super::watch::Wanted;
+use super::{
+    edit::{self, Editor},
+    watch::Wanted,
+};
 use crate::{
     clock::{self, UnixTime},
     config::{self, Problem, Problems, Severity, Sources, settings::Settings},
@@ -104,6 +107,10 @@ pub struct Publisher {
     reported: BTreeSet<String>,
     /// What is wrong with certificates now; shown beside the problems of the files.
     certificate_problems: Vec<tls::CertProblem>,
+    /// The texts that serve.
+    in_force: Arc<ArcSwap<Sources>>,
+    /// Flags that were saved since somebody asked.
+    saved: BTreeSet<String>,
 }
 
 impl std::fmt::Debug for Publisher {
@@ -147,6 +154,7 @@ impl Publisher {
             diff: Diff::default(),
             took: clock::steady().saturating_duration_since(began),
         };
+        let in_force = Arc::new(ArcSwap::from_pointee(isolated.sources.clone()));
         let mut publisher = Self {
             path: path.to_path_buf(),
             last_good: isolated.sources,
@@ -161,6 +169,8 @@ impl Publisher {
             retired: Vec::new(),
             reported: BTreeSet::new(),
             certificate_problems: Vec::new(),
+            in_force,
+            saved: BTreeSet::new(),
         };
         publisher.report_certificates(&problems);
         publisher.report(status);
@@ -209,6 +219,21 @@ impl Publisher {
         }
     }
 
+    /// What changes flags and remembers it, told what happened before this start.
+    #[must_use]
+    pub fn editor(&self) -> Editor {
+        let editor = Editor::new(&self.path, &self.settings.edge.state, Arc::clone(&self.in_force));
+        if let Err(error) = editor.begin(&self.last_seen) {
+            tracing::error!(%error, "flags can't be changed here for now");
+        }
+        editor
+    }
+
+    /// Files of flags that were saved since this was last asked.
+    pub fn take_saved(&mut self) -> Vec<String> {
+        std::mem::take(&mut self.saved).into_iter().collect()
+    }
+
     /// What metrics are told.
     #[must_use]
     pub fn facts(&self) -> Arc<Facts> {
@@ -225,6 +250,8 @@ impl Publisher {
             return self.show(Status::clone(&self.status.load()));
         }
         let isolated = config::isolate(&sources, &self.last_good, &environment);
+        self.saved
+            .extend(edit::flags_that_differ(&self.last_seen, &sources));
         self.last_seen = sources;
         let mut status = Status {
             at: clock::wall(),
@@ -272,6 +299,7 @@ impl Publisher {
         }
         self.live.publish(Arc::new(snapshot));
         self.settings = settings;
+        self.in_force.store(Arc::new(applied.clone()));
         self.last_good = applied;
         self.retired.push((clock::wall(), before));
         if self.retired.len() > RETIRED_MAX {

@@ -1,6 +1,9 @@
 //! A small site in memory, as the admin listener sees it, and a client for its answers.
 
-use std::sync::{Arc, atomic::AtomicBool};
+use std::{
+    path::Path,
+    sync::{Arc, atomic::AtomicBool},
+};
 
 use arc_swap::ArcSwap;
 use aws_lc_rs::{rand::SystemRandom, signature::Ed25519KeyPair};
@@ -15,7 +18,8 @@ use crate::{
     config::{self, Sources},
     control::{
         admin::endpoints,
-        plane::View,
+        edit::Editor,
+        plane::{Handle, View},
         publish::{Outcome, Status},
     },
     gate::assertion::Signer,
@@ -132,8 +136,14 @@ fn of(new: &Sources, last_good: &Sources) -> View {
     };
     let (metrics, _) = Observer::start(None, Arc::new(Facts::default())).unwrap().split();
     let key = Ed25519KeyPair::generate_pkcs8(&SystemRandom::new()).unwrap();
+    let live = Arc::new(Live::new(Arc::new(snapshot)));
+    let in_force = Arc::new(ArcSwap::from_pointee(isolated.sources));
+    // A folder that is none: nothing can be remembered, so nothing can be changed.
+    let editor = Editor::new(Path::new("/site/banyan.toml"), Path::new("/dev/null"), in_force);
     View {
-        live: Arc::new(Live::new(Arc::new(snapshot))),
+        plane: Handle::idle(Arc::clone(&live)),
+        live,
+        editor: Arc::new(editor),
         status: Arc::new(ArcSwap::from_pointee(status)),
         metrics,
         ready: Arc::new(AtomicBool::new(true)),
