@@ -11,6 +11,7 @@ use arc_swap::ArcSwap;
 
 use super::{
     edit::{self, Editor},
+    history::History,
     watch::Wanted,
 };
 use crate::{
@@ -222,7 +223,8 @@ impl Publisher {
     /// What changes flags and remembers it, told what happened before this start.
     #[must_use]
     pub fn editor(&self) -> Editor {
-        let editor = Editor::new(&self.path, &self.settings.edge.state, Arc::clone(&self.in_force));
+        let history = History::of(&self.settings.edge.state);
+        let editor = Editor::new(&self.path, history, Arc::clone(&self.in_force));
         if let Err(error) = editor.begin(&self.last_seen) {
             tracing::error!(%error, "flags can't be changed here for now");
         }

@@ -3,7 +3,10 @@
 use schemars::JsonSchema;
 use serde::Serialize;
 
-pub use super::goes::{Goes, Standby};
+pub use super::{
+    goes::{Goes, Standby},
+    tried::explain_flag,
+};
 use super::{
     Snapshot, Target, access,
     decide::{Ask, Decision, Entrance, Stop, decide},
@@ -348,7 +351,7 @@ fn won(route: RouteId, path: Option<&str>, at: &Snapshot) -> Option<Won> {
     })
 }
 
-fn said(asked: &Asked, route: Option<RouteId>, at: &Snapshot) -> Option<Said> {
+pub(super) fn said(asked: &Asked, route: Option<RouteId>, at: &Snapshot) -> Option<Said> {
     let flag = at.flags.get(asked.flag)?;
     let choice = asked.choice.as_ref()?;
     let rule = route.and_then(|route| at.rule(route));

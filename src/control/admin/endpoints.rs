@@ -38,7 +38,7 @@ pub(super) struct Endpoint {
     pub(super) schema: Option<fn(&mut SchemaGenerator) -> Schema>,
     /// Other statuses, and when.
     pub(super) otherwise: &'static [(u16, &'static str)],
-    does: Does,
+    pub(super) does: Does,
 }
 
 /// What a change, or a question too long for a query, says beside its address.
@@ -77,7 +77,7 @@ pub(super) enum Needed {
 
 /// How an answer is made.
 #[derive(Debug, Clone, Copy)]
-enum Does {
+pub(super) enum Does {
     /// From what is at hand.
     Now(fn(&View, &Asked) -> Result<Answer, Refusal>),
     /// By asking all cores.
@@ -156,7 +156,36 @@ const fn plain(path: &'static str, media: &'static str, summary: &'static str, d
     }
 }
 
-const fn json(
+/// The parameter of a path that names a flag.
+pub(super) const fn key_of() -> &'static [Parameter] {
+    &[Parameter {
+        name: "key",
+        summary: "The flag's key.",
+        needed: Needed::Once,
+    }]
+}
+
+/// One that JSON is sent to.
+pub(super) const fn order(
+    path: &'static str,
+    verb: Verb,
+    summary: &'static str,
+    schema: fn(&mut SchemaGenerator) -> Schema,
+    takes: fn(&mut SchemaGenerator) -> Schema,
+    does: fn(View, Asked, Order) -> BoxFuture<'static, Result<Answer, Refusal>>,
+) -> Endpoint {
+    Endpoint {
+        path,
+        summary,
+        parameters: &[],
+        media: JSON,
+        schema: Some(schema),
+        otherwise: &[],
+        does: Does::Order { verb, takes, does },
+    }
+}
+
+pub(super) const fn json(
     path: &'static str,
     summary: &'static str,
     schema: fn(&mut SchemaGenerator) -> Schema,
@@ -173,7 +202,8 @@ const fn json(
     }
 }
 
-fn of<T: schemars::JsonSchema>(generator: &mut SchemaGenerator) -> Schema {
+/// The schema of a type.
+pub(super) fn of<T: schemars::JsonSchema>(generator: &mut SchemaGenerator) -> Schema {
     generator.subschema_for::<T>()
 }
 
@@ -310,19 +340,24 @@ pub(super) const ENDPOINTS: &[Endpoint] = &[
         api::flags::answer,
     ),
     Endpoint {
-        parameters: &[Parameter {
-            name: "key",
-            summary: "The flag's key.",
-            needed: Needed::Once,
-        }],
+        parameters: key_of(),
         otherwise: &[(404, "There is no such flag.")],
         ..json(
             "/api/flags/{key}",
-            "One flag.",
+            "One flag. Its `ETag` is its version, which changes of it name in `If-Match`.",
             of::<api::flags::Flag>,
             api::flags::answer_one,
         )
     },
+    api::changes::PATCH,
+    api::changes::KILL,
+    api::changes::RESTORE,
+    api::changes::RAMP,
+    api::changes::SCHEDULE,
+    api::changes::UNDO,
+    api::history::ONE,
+    api::history::ALL,
+    api::decide::DECIDE,
     json(
         "/api/backends",
         "Backends with their servers and how those are.",
@@ -380,7 +415,7 @@ async fn answer(endpoint: &'static Endpoint, view: View, request: Request) -> Re
     let asked = match endpoint.does {
         Does::Metrics => return metrics(&view, &parts.headers).await,
         Does::Now(does) => read(&mut parts).await.and_then(|asked| does(&view, &asked)),
-        Does::Order { does, .. } => order(&mut parts, body, view, does).await,
+        Does::Order { does, .. } => take_order(&mut parts, body, view, does).await,
         Does::Stream(does) => {
             let stream = read(&mut parts).await.and_then(|asked| does(&view, &asked));
             return stream.into_response();
@@ -389,7 +424,7 @@ async fn answer(endpoint: &'static Endpoint, view: View, request: Request) -> Re
     asked.map_or_else(IntoResponse::into_response, |answer| answer.to(&parts.headers))
 }
 
-async fn order(
+async fn take_order(
     parts: &mut http::request::Parts,
     body: Body,
     view: View,

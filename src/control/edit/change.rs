@@ -4,7 +4,11 @@ use std::collections::BTreeMap;
 
 use serde::Deserialize;
 use serde_json::Value as Json;
-use toml_edit::{Array, ArrayOfTables, Datetime, DocumentMut, InlineTable, Item, Table, TableLike, Value};
+use toml_edit::{
+    Array, ArrayOfTables, Datetime, DocumentMut, InlineTable, Item, Offset, Table, TableLike, Value,
+};
+
+use crate::clock::UnixTime;
 
 /// Points that a schedule may have.
 pub const POINTS_MAX: usize = 100;
@@ -148,6 +152,30 @@ impl Fields {
         }
         Ok(())
     }
+}
+
+/// The moment that an RFC 3339 text names; `2026-12-01T08:00:00Z` is one.
+///
+/// # Errors
+/// It names none, or one before 1970.
+pub fn unix_time(text: &str) -> Result<UnixTime, Unfit> {
+    let wrong = || Unfit(format!("{text:?} is no moment: write such as 2026-12-01T08:00:00Z"));
+    let at: Datetime = text.parse().map_err(|_| wrong())?;
+    let (Some(date), Some(time), Some(offset)) = (at.date, at.time, at.offset) else {
+        return Err(wrong());
+    };
+    let minutes = match offset {
+        Offset::Z => 0,
+        Offset::Custom { minutes } => i64::from(minutes),
+    };
+    // Days since 1970 in the Gregorian calendar, counted in years that begin in March.
+    let (month, day) = (i64::from(date.month), i64::from(date.day));
+    let year = i64::from(date.year) - i64::from(month <= 2);
+    let days = 365 * year + year / 4 - year / 100 + year / 400 + (153 * ((month + 9) % 12) + 2) / 5 + day - 719_469;
+    let seconds = i64::from(time.second.unwrap_or(0));
+    let minutes = i64::from(time.hour) * 60 + i64::from(time.minute) - minutes;
+    let secs = days * 86_400 + minutes * 60 + seconds;
+    u64::try_from(secs).map(UnixTime::from_secs).map_err(|_| wrong())
 }
 
 /// Writes the schedule: `[[rollout.schedule]]` beneath a `[rollout]`, else a list of tables in one line.

@@ -130,16 +130,22 @@ pub struct Editor {
 }
 
 impl Editor {
-    /// For the site of `path`, a `banyan.toml`, with its folder of state. `in_force` holds the texts that serve.
+    /// For the site of `path`, a `banyan.toml`, and its history. `in_force` holds the texts that serve.
     #[must_use]
-    pub fn new(path: &Path, state: &Path, in_force: Arc<ArcSwap<Sources>>) -> Self {
+    pub fn new(path: &Path, history: History, in_force: Arc<ArcSwap<Sources>>) -> Self {
         Self {
             path: path.to_path_buf(),
             folder: in_force.load().folder.clone(),
-            history: History::of(state),
+            history,
             in_force,
             locks: std::array::from_fn(|_| Mutex::new(())),
         }
+    }
+
+    /// For a site that nothing serves, with the texts that would serve.
+    #[must_use]
+    pub fn of_files(path: &Path, history: History, sources: Sources) -> Self {
+        Self::new(path, history, Arc::new(ArcSwap::from_pointee(sources)))
     }
 
     /// What was changed.

@@ -37,6 +37,12 @@ impl Version {
         Self(version)
     }
 
+    /// A version as a client names it, whether or not there is one.
+    #[must_use]
+    pub fn given(text: &str) -> Self {
+        Self(text.to_owned())
+    }
+
     /// As it is shown and sent.
     #[must_use]
     pub fn as_str(&self) -> &str {

@@ -102,6 +102,18 @@ impl History {
         history
     }
 
+    /// A history that nothing keeps.
+    #[cfg(test)]
+    pub(super) fn in_memory() -> Self {
+        let memory = redb::backends::InMemoryBackend::new();
+        let store = redb::Builder::new().create_with_backend(memory).unwrap();
+        prepare(&store).unwrap();
+        Self {
+            file: PathBuf::new(),
+            store: RwLock::new(Some(Arc::new(store))),
+        }
+    }
+
     /// Whether it can be used.
     ///
     /// # Errors
@@ -294,6 +306,11 @@ fn open(file: &Path) -> Result<Database, redb::Error> {
         fs::DirBuilder::new().recursive(true).mode(0o700).create(folder)?;
     }
     let store = redb::Builder::new().set_cache_size(CACHE_BYTES).create(file)?;
+    prepare(&store)?;
+    Ok(store)
+}
+
+fn prepare(store: &Database) -> Result<(), redb::Error> {
     let transaction = store.begin_write()?;
     {
         let mut numbers = transaction.open_table(NUMBERS)?;
@@ -309,7 +326,7 @@ fn open(file: &Path) -> Result<Database, redb::Error> {
         transaction.open_table(LAST)?;
     }
     transaction.commit()?;
-    Ok(store)
+    Ok(())
 }
 
 fn entries(store: &Database, wanted: &Wanted<'_>) -> Result<(Vec<Entry>, bool), redb::Error> {
@@ -439,7 +456,7 @@ fn last(
     };
     let (version, text) = kept.value();
     Ok(Text {
-        version: parse(&json(&version)?)?,
+        version: Version::given(version),
         text: text.map(str::to_owned),
     })
 }

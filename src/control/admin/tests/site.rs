@@ -19,6 +19,7 @@ use crate::{
     control::{
         admin::endpoints,
         edit::Editor,
+        history::History,
         plane::{Handle, View},
         publish::{Outcome, Status},
     },
@@ -138,8 +139,7 @@ fn of(new: &Sources, last_good: &Sources) -> View {
     let key = Ed25519KeyPair::generate_pkcs8(&SystemRandom::new()).unwrap();
     let live = Arc::new(Live::new(Arc::new(snapshot)));
     let in_force = Arc::new(ArcSwap::from_pointee(isolated.sources));
-    // A folder that is none: nothing can be remembered, so nothing can be changed.
-    let editor = Editor::new(Path::new("/site/banyan.toml"), Path::new("/dev/null"), in_force);
+    let editor = Editor::new(Path::new("/site/banyan.toml"), History::in_memory(), in_force);
     View {
         plane: Handle::idle(Arc::clone(&live)),
         live,
