@@ -3,16 +3,16 @@
 use schemars::JsonSchema;
 use serde::Serialize;
 
-pub use super::{
-    goes::{Goes, Standby},
-    tried::explain_flag,
-};
 use super::{
     Snapshot, Target, access,
     decide::{Ask, Decision, Entrance, Stop, decide},
     error_pages::{self, Shown},
     notes::{Asked, Notes},
     preflight::Preflight,
+};
+pub use super::{
+    goes::{Goes, Standby},
+    tried::explain_flag,
 };
 use crate::{
     clock::UnixTime,

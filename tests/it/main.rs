@@ -24,6 +24,7 @@ mod chaos;
 mod check;
 mod cloudfront_log;
 mod compress;
+mod editing;
 mod error_pages;
 mod explain;
 mod failover;

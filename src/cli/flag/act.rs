@@ -88,8 +88,10 @@ impl Act {
         let fields = match self {
             Self::Kill => Fields::state(State::Disabled),
             Self::Restore => Fields::state(State::Enabled),
-            Self::Ramp(fields) | Self::Set(fields) => serde_json::from_value(Value::Object(fields.clone()))
-                .map_err(|error| Failed::new(Exit::Usage, error.to_string()))?,
+            Self::Ramp(fields) | Self::Set(fields) => {
+                serde_json::from_value(Value::Object(fields.clone()))
+                    .map_err(|error| Failed::new(Exit::Usage, error.to_string()))?
+            }
             Self::Undo { entry, and_after } => {
                 return Ok(Change::Undo {
                     entry: *entry,
@@ -127,10 +129,7 @@ fn ramp(shares: &[String]) -> Result<Map<String, Value>, Failed> {
             )
         };
         let (variant, percent) = share.split_once('=').ok_or_else(wrong)?;
-        let percent: f64 = percent
-            .trim_end_matches('%')
-            .parse()
-            .map_err(|_| wrong())?;
+        let percent: f64 = percent.trim_end_matches('%').parse().map_err(|_| wrong())?;
         rollout.insert(variant.to_owned(), json!(percent));
     }
     Ok(Map::from_iter([("rollout".to_owned(), Value::Object(rollout))]))

@@ -121,7 +121,10 @@ struct Failed {
 
 impl Failed {
     fn new(exit: Exit, why: impl Into<String>) -> Self {
-        Self { exit, why: why.into() }
+        Self {
+            exit,
+            why: why.into(),
+        }
     }
 }
 
@@ -216,7 +219,8 @@ impl Desk {
             site::print(&isolated.problems);
             return Err(Failed::new(Exit::Invalid, "the configuration is not valid"));
         };
-        Files::open(&options.site.config, settings, isolated.sources).map(|files| Self::Files(Box::new(files)))
+        Files::open(&options.site.config, settings, isolated.sources)
+            .map(|files| Self::Files(Box::new(files)))
     }
 
     fn list(&self) -> Result<Value, Failed> {

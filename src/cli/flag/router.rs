@@ -54,7 +54,8 @@ impl Router {
 
     /// Whether somebody is there.
     pub(super) fn greet(&self) -> Result<(), Failed> {
-        let connected = async { tokio::time::timeout(CONNECT_TIMEOUT, TcpStream::connect(self.address)).await };
+        let connected =
+            async { tokio::time::timeout(CONNECT_TIMEOUT, TcpStream::connect(self.address)).await };
         match self.runtime.block_on(connected) {
             Ok(Ok(_)) => Ok(()),
             Ok(Err(error)) => Err(self.failed(&error)),

@@ -84,7 +84,12 @@ pub(super) fn history(told: &Value) -> String {
 pub(super) fn refusal(told: &Value) -> String {
     let mut shown = text(&told["detail"]);
     for problem in told["problems"].as_array().into_iter().flatten() {
-        let _ = write!(shown, "\n  {}: {}", text(&problem["place"]), text(&problem["what"]));
+        let _ = write!(
+            shown,
+            "\n  {}: {}",
+            text(&problem["place"]),
+            text(&problem["what"])
+        );
         let hint = text(&problem["hint"]);
         if !hint.is_empty() {
             let _ = write!(shown, " ({hint})");

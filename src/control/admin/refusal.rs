@@ -44,7 +44,9 @@ pub(super) enum Refusal {
     #[error("{0}")]
     Parameter(String),
     /// A change that doesn't say what it changes.
-    #[error("send `If-Match` with the flag's version in quotes, as its `ETag` has it: a change is made of what was seen")]
+    #[error(
+        "send `If-Match` with the flag's version in quotes, as its `ETag` has it: a change is made of what was seen"
+    )]
     Precondition,
     /// A change of something that somebody else has changed.
     #[error("{0}")]

@@ -159,7 +159,11 @@ impl Fields {
 /// # Errors
 /// It names none, or one before 1970.
 pub fn unix_time(text: &str) -> Result<UnixTime, Unfit> {
-    let wrong = || Unfit(format!("{text:?} is no moment: write such as 2026-12-01T08:00:00Z"));
+    let wrong = || {
+        Unfit(format!(
+            "{text:?} is no moment: write such as 2026-12-01T08:00:00Z"
+        ))
+    };
     let at: Datetime = text.parse().map_err(|_| wrong())?;
     let (Some(date), Some(time), Some(offset)) = (at.date, at.time, at.offset) else {
         return Err(wrong());
@@ -171,7 +175,8 @@ pub fn unix_time(text: &str) -> Result<UnixTime, Unfit> {
     // Days since 1970 in the Gregorian calendar, counted in years that begin in March.
     let (month, day) = (i64::from(date.month), i64::from(date.day));
     let year = i64::from(date.year) - i64::from(month <= 2);
-    let days = 365 * year + year / 4 - year / 100 + year / 400 + (153 * ((month + 9) % 12) + 2) / 5 + day - 719_469;
+    let days =
+        365 * year + year / 4 - year / 100 + year / 400 + (153 * ((month + 9) % 12) + 2) / 5 + day - 719_469;
     let seconds = i64::from(time.second.unwrap_or(0));
     let minutes = i64::from(time.hour) * 60 + i64::from(time.minute) - minutes;
     let secs = days * 86_400 + minutes * 60 + seconds;
@@ -232,11 +237,9 @@ fn schedule(file: &mut DocumentMut, points: &[Point]) -> Result<(), Unfit> {
 fn other_variant(file: &DocumentMut) -> Result<String, Unfit> {
     let default = file.get("default").and_then(Item::as_str);
     let names: Vec<String> = match file.get("variants") {
-        Some(Item::Value(Value::Array(list))) => list
-            .iter()
-            .filter_map(Value::as_str)
-            .map(str::to_owned)
-            .collect(),
+        Some(Item::Value(Value::Array(list))) => {
+            list.iter().filter_map(Value::as_str).map(str::to_owned).collect()
+        }
         Some(table) => table
             .as_table_like()
             .into_iter()

@@ -206,11 +206,16 @@ impl Editor {
         self.history.usable()?;
         let _only = self.lock(&order.file);
         let path = self.folder.join(&order.file);
-        let unwritable = |why: &dyn std::fmt::Display| Refused::Unwritable(order.file.clone(), why.to_string());
+        let unwritable =
+            |why: &dyn std::fmt::Display| Refused::Unwritable(order.file.clone(), why.to_string());
         let now = write::read(&path).map_err(|error| unwritable(&error))?;
         let before = Text::of(now.as_deref());
         self.settle(&order.file, now.as_deref())?;
-        if order.version.as_ref().is_some_and(|version| *version != before.version) {
+        if order
+            .version
+            .as_ref()
+            .is_some_and(|version| *version != before.version)
+        {
             return Err(self.clash(order, now));
         }
         let unfit = |why| Refused::Unfit(order.file.clone(), why);
@@ -328,9 +333,7 @@ impl Editor {
             .flat_map(|entry| [&entry.after, &entry.before])
             .find(|text| Some(&text.version) == order.version.as_ref());
         let yours = match &order.change {
-            Change::Fields(fields) => {
-                base.and_then(|base| changed(order, fields, base.text.as_deref()).ok())
-            }
+            Change::Fields(fields) => base.and_then(|base| changed(order, fields, base.text.as_deref()).ok()),
             Change::Undo { entry, .. } => {
                 let entry = entry.map_or_else(|| Ok(None), |id| self.history.entry(id));
                 entry.ok().flatten().and_then(|entry| entry.before.text)
@@ -409,7 +412,8 @@ fn changed(order: &Order, fields: &Fields, text: Option<&str>) -> Result<String,
             changed.ok_or_else(|| Unfit(format!("there is no flag `{}` with a state in it", order.flag)))
         }
         _ => Err(Unfit(
-            "it is a flagd set: only the state of its flags can be changed here, the rest in the file".to_owned(),
+            "it is a flagd set: only the state of its flags can be changed here, the rest in the file"
+                .to_owned(),
         )),
     }
 }
@@ -418,7 +422,9 @@ fn taken_back(entry: Entry) -> Result<String, Unfit> {
     let id = entry.id;
     match entry.before {
         Text { text: Some(text), .. } => Ok(text),
-        before if before.is_file() => Err(Unfit(format!("the text before entry {id} was too long to be kept"))),
+        before if before.is_file() => Err(Unfit(format!(
+            "the text before entry {id} was too long to be kept"
+        ))),
         _ => Err(Unfit(format!(
             "there was no file before entry {id}: take the file away by hand, once no route asks the flag"
         ))),

@@ -19,10 +19,7 @@ pub(super) fn with_state(text: &str, key: &str, enabled: bool) -> Option<String>
 pub(super) fn flags(text: &str) -> BTreeMap<String, &str> {
     let inside = inside(text, "flags").unwrap_or("{}");
     let flags: BTreeMap<String, &RawValue> = serde_json::from_str(inside).unwrap_or_default();
-    flags
-        .into_iter()
-        .map(|(key, flag)| (key, flag.get()))
-        .collect()
+    flags.into_iter().map(|(key, flag)| (key, flag.get())).collect()
 }
 
 /// The member of that name of an object, as it is written.

@@ -174,7 +174,14 @@ mod tests {
         let long = "ä".repeat(TEXT_BYTES_MAX);
         assert_eq!(Text::of(Some(&long)).text, None);
         assert!(Text::of(Some(&long)).is_file());
-        let deed = Deed::new(UnixTime::from_secs(1), "f", "flags/f.toml", &long, How::Api, &long);
+        let deed = Deed::new(
+            UnixTime::from_secs(1),
+            "f",
+            "flags/f.toml",
+            &long,
+            How::Api,
+            &long,
+        );
         assert!(deed.who.len() <= WHO_BYTES_MAX && deed.reason.len() <= REASON_BYTES_MAX);
         let deed = Deed::new(
             UnixTime::from_secs(1),

@@ -245,10 +245,7 @@ impl History {
     ///
     /// # Errors
     /// It can't be written.
-    pub fn begin_with<'f>(
-        &self,
-        files: impl Iterator<Item = (&'f str, Text)>,
-    ) -> Result<bool, HistoryError> {
+    pub fn begin_with<'f>(&self, files: impl Iterator<Item = (&'f str, Text)>) -> Result<bool, HistoryError> {
         self.write(|store| {
             let mut numbers = store.open_table(NUMBERS)?;
             if numbers.get("began")?.is_some() {

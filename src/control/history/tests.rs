@@ -190,7 +190,11 @@ fn the_oldest_leave_when_texts_are_too_many_bytes() {
                 .sum::<usize>()
         })
         .sum();
-    assert!(bytes as u64 <= super::BYTES_MAX && all.len() == 128, "{bytes} {}", all.len());
+    assert!(
+        bytes as u64 <= super::BYTES_MAX && all.len() == 128,
+        "{bytes} {}",
+        all.len()
+    );
     assert_eq!(all[0].id, 140);
     assert!(ENTRIES_MAX > 128);
 }

@@ -98,7 +98,11 @@ pub(super) const RIM: [&str; 3] = ["cli", "lib", "main"];
 pub(super) const KEPT_TO: [(&str, &[&str], &str); 21] = [
     ("toml", &["config"], "only config knows TOML"),
     ("toml_edit", &["control/edit"], "files are edited in one place"),
-    ("redb", &["control/history"], "what was changed is kept in one place"),
+    (
+        "redb",
+        &["control/history"],
+        "what was changed is kept in one place",
+    ),
     ("miette", &["config/render.rs"], "problems are drawn in one place"),
     (
         "maxminddb",

@@ -104,7 +104,7 @@ fn check_fields(told: &Told, request: &str) {
     );
     assert_eq!(
         told.status == StatusCode::METHOD_NOT_ALLOWED,
-        value("allow") == "GET, HEAD",
+        value("allow").starts_with("GET, HEAD") || value("allow").starts_with("GET,HEAD"),
         "{request}"
     );
 }
@@ -129,7 +129,6 @@ async fn who_has_the_answer_is_not_sent_it_again_until_it_changes() {
         "/api/status",
         "/api/routes",
         "/api/flags",
-        "/api/flags/course-reviews",
         "/api/backends",
         "/api/squads",
     ] {

@@ -100,6 +100,30 @@ pub(super) fn view() -> View {
     of(&sources(), &sources())
 }
 
+/// The site in a folder, where it can be changed. Nothing puts changes in force.
+pub(super) fn view_in(folder: &Path) -> View {
+    for (file, text) in sources().iter() {
+        let file = folder.join(file);
+        std::fs::create_dir_all(file.parent().unwrap()).unwrap();
+        std::fs::write(file, &**text).unwrap();
+    }
+    let sources = Sources::read(folder);
+    of(&sources, &sources)
+}
+
+/// What the listener says to an order with JSON; no `version`: none is named.
+pub(super) async fn tell(view: &View, method: &str, target: &str, version: &str, body: &str) -> Told {
+    let mut request = Request::builder()
+        .method(method.to_ascii_uppercase().as_str())
+        .uri(target)
+        .header(header::HOST, "127.0.0.1")
+        .header(header::CONTENT_TYPE, "application/json");
+    if !version.is_empty() {
+        request = request.header(header::IF_MATCH, version);
+    }
+    ask(view, request.body(Body::from(body.to_owned())).unwrap()).await
+}
+
 /// The site after somebody saved `text` as `file`.
 pub(super) fn view_after(file: &str, text: &str) -> View {
     of(&sources().with(file, text), &sources())
@@ -139,7 +163,7 @@ fn of(new: &Sources, last_good: &Sources) -> View {
     let key = Ed25519KeyPair::generate_pkcs8(&SystemRandom::new()).unwrap();
     let live = Arc::new(Live::new(Arc::new(snapshot)));
     let in_force = Arc::new(ArcSwap::from_pointee(isolated.sources));
-    let editor = Editor::new(Path::new("/site/banyan.toml"), History::in_memory(), in_force);
+    let editor = Editor::new(&new.folder.join("banyan.toml"), History::in_memory(), in_force);
     View {
         plane: Handle::idle(Arc::clone(&live)),
         live,
