@@ -1,6 +1,8 @@
 //! Flags are changed through the API, the command line and the files, and the history tells all of it.
 
-use std::{collections::BTreeSet, fs, net::SocketAddr, path::Path, time::Instant};
+use std::{collections::BTreeSet, fs, net::SocketAddr, path::Path};
+
+use banyan::clock::steady;
 
 use http::{Method, Request};
 use serde_json::{Value, json};
@@ -77,7 +79,7 @@ async fn a_kill_decides_the_next_request_and_a_restore_the_one_after() {
     assert_eq!(client.get("/").await.text(), "new");
     let mut slowest = std::time::Duration::ZERO;
     for _ in 0..5 {
-        let began = Instant::now();
+        let began = steady();
         let (answer, told) = post(
             &world,
             "/api/flags/pay/kill",

@@ -23,7 +23,7 @@ pub(super) struct Said {
     pub(super) by: String,
     /// The version that was seen; by itself the one that there is.
     #[arg(long, value_name = "VERSION")]
-    pub(super) version: Option<String>,
+    pub(super) seen: Option<String>,
 }
 
 /// A change.

@@ -37,7 +37,7 @@ pub(super) struct Files {
 
 impl Files {
     /// The site of `config`, with the texts that its settings come from.
-    pub(super) fn open(config: &Path, settings: Settings, sources: Sources) -> Result<Self, Failed> {
+    pub(super) fn open(config: &Path, settings: Settings, sources: &Sources) -> Result<Self, Failed> {
         let history = History::of(&settings.edge.state);
         let until = clock::steady() + HISTORY_TIMEOUT;
         while history.usable().is_err() && clock::steady() < until {
@@ -46,7 +46,7 @@ impl Files {
         let failed = |error: &dyn std::fmt::Display| Failed::new(Exit::Failure, error.to_string());
         history.usable().map_err(|error| failed(&error))?;
         let editor = Editor::of_files(config, history, sources.clone());
-        editor.begin(&sources).map_err(|error| failed(&error))?;
+        editor.begin(sources).map_err(|error| failed(&error))?;
         Ok(Self { settings, editor })
     }
 
@@ -73,7 +73,7 @@ impl Files {
         let order = Order {
             flag: key.to_owned(),
             file,
-            version: said.version.as_deref().map(Version::given),
+            version: said.seen.as_deref().map(Version::given),
             change: act.change()?,
             who: said.by.clone(),
             how: How::Cli,

@@ -180,7 +180,7 @@ fn carry_out(options: &Options) -> Result<(Value, String), Failed> {
                 return Err(Failed::new(Exit::Failure, why));
             };
             let told = router.link(key, variant, lasts, said)?;
-            let text = format!("{}\n", told["url"].as_str().unwrap_or_default());
+            let text = format!("{}\n", show::text(&told, "url"));
             Ok((told, text))
         }
         Command::Set { key, said, .. }
@@ -219,7 +219,7 @@ impl Desk {
             site::print(&isolated.problems);
             return Err(Failed::new(Exit::Invalid, "the configuration is not valid"));
         };
-        Files::open(&options.site.config, settings, isolated.sources)
+        Files::open(&options.site.config, settings, &isolated.sources)
             .map(|files| Self::Files(Box::new(files)))
     }
 

@@ -1,6 +1,11 @@
 //! Asks the admin listener of a running router.
 
-use std::{fs, net::SocketAddr, path::Path, time::Duration};
+use std::{
+    fs,
+    net::{Ipv4Addr, Ipv6Addr, SocketAddr},
+    path::Path,
+    time::Duration,
+};
 
 use http::{Method, Request, StatusCode, header};
 use http_body_util::{BodyExt, Full, Limited};
@@ -34,8 +39,10 @@ impl Router {
     /// At that address; the token is `BANYAN_TOKEN`, or the one in the folder of state.
     pub(super) fn at(mut address: SocketAddr, state: Option<&Path>) -> Result<Self, Failed> {
         if address.ip().is_unspecified() {
-            let own = if address.is_ipv4() { "127.0.0.1" } else { "::1" };
-            address.set_ip(own.parse().unwrap_or(address.ip()));
+            address.set_ip(match address {
+                SocketAddr::V4(_) => Ipv4Addr::LOCALHOST.into(),
+                SocketAddr::V6(_) => Ipv6Addr::LOCALHOST.into(),
+            });
         }
         let kept = || fs::read_to_string(state?.join("cli.token")).ok();
         let token = std::env::var("BANYAN_TOKEN").ok().or_else(kept);
@@ -71,12 +78,12 @@ impl Router {
     /// Changes a flag.
     pub(super) fn change(&self, key: &str, act: &Act, said: &Said) -> Result<Value, Failed> {
         let path = format!("/api/flags/{}", in_path(key)?);
-        let version = match (&said.version, act) {
+        let version = match (&said.seen, act) {
             (Some(version), _) => format!("\"{version}\""),
             // Nobody's change of something else may keep a flag from being killed.
             (None, Act::Kill) => "*".to_owned(),
             (None, _) => match self.get(&path) {
-                Ok(flag) => format!("\"{}\"", flag["version"].as_str().unwrap_or_default()),
+                Ok(flag) => format!("\"{}\"", show::text(&flag, "version")),
                 // Its file is gone: the history may bring it back.
                 Err(_) if matches!(act, Act::Undo { .. }) => "*".to_owned(),
                 Err(failed) => return Err(failed),

@@ -196,7 +196,18 @@ fn the_oldest_leave_when_texts_are_too_many_bytes() {
         all.len()
     );
     assert_eq!(all[0].id, 140);
-    assert!(ENTRIES_MAX > 128);
+}
+
+#[test]
+fn the_oldest_leave_when_changes_are_too_many() {
+    let kept = Kept::with("");
+    for change in 1..=ENTRIES_MAX + 5 {
+        kept.settle(Some(&change.to_string()));
+    }
+    let all = kept.all();
+    assert_eq!(all.len() as u64, ENTRIES_MAX);
+    assert_eq!(all.last().unwrap().id, 6);
+    assert_eq!(kept.history.entry(5).unwrap(), None);
 }
 
 #[test]

@@ -2,14 +2,14 @@
 
 use std::collections::BTreeMap;
 
-use futures_util::future::{BoxFuture, ready};
+use futures_util::future::ready;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::{
     super::{
         answer::Answer,
-        endpoints::{Asked, Endpoint, Order, Verb, of, order},
+        endpoints::{Asked, Endpoint, Verb, of, order},
         refusal::Refusal,
     },
     explain,
@@ -76,13 +76,9 @@ pub(in super::super) const DECIDE: Endpoint = Endpoint {
         "What somebody would get and why, decided as live traffic is. Changes nothing.",
         of::<Decided>,
         of::<Question>,
-        answer,
+        |view, _, order| Box::pin(ready(order.read().and_then(|question| decided(&view, question)))),
     )
 };
-
-fn answer(view: View, _: Asked, order: Order) -> BoxFuture<'static, Result<Answer, Refusal>> {
-    Box::pin(ready(order.read().and_then(|question| decided(&view, question))))
-}
 
 fn decided(view: &View, question: Question) -> Result<Answer, Refusal> {
     let at = view.live.current();
