@@ -3,6 +3,7 @@
 mod check;
 mod demo;
 mod explain;
+mod flag;
 mod import;
 mod run;
 mod schema;
@@ -56,6 +57,8 @@ enum Command {
     Check(check::Options),
     /// Tell what would happen to a request, and why. Works from files; nothing need run.
     Explain(explain::Options),
+    /// List and change flags: through the running router, or on the files when none runs.
+    Flag(flag::Options),
     /// Make Banyan's files of another router's configuration, with a report of what became of every part.
     Import(import::Options),
     /// Make secrets for programs and people that use the admin listener.
@@ -95,6 +98,7 @@ pub fn main() -> ExitCode {
         Command::Demo(options) => demo::demo(&options),
         Command::Check(options) => check::check(&options),
         Command::Explain(options) => explain::explain(&options),
+        Command::Flag(options) => flag::flag(&options),
         Command::Import(options) => import::import(&options),
         Command::Token(command) => token::token(&command),
         Command::Schema(options) => schema::schema(&options),

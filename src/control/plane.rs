@@ -16,7 +16,9 @@ use tokio::{
 };
 
 use super::{
-    admin, jwks,
+    admin,
+    edit::Editor,
+    jwks,
     links::Links,
     publish::{Publisher, Status},
     watch::Watch,
@@ -59,6 +61,20 @@ impl Handle {
         let (sender, receiver) = oneshot::channel();
         self.orders.blocking_send(Order::Reload(sender)).ok()?;
         receiver.blocking_recv().ok()
+    }
+
+    /// As [`Handle::reload`], without holding up the thread.
+    pub async fn read_again(&self) -> Option<Arc<Status>> {
+        let (sender, receiver) = oneshot::channel();
+        self.orders.send(Order::Reload(sender)).await.ok()?;
+        receiver.await.ok()
+    }
+
+    /// Asks nobody: for a view of a site that nothing serves.
+    #[cfg(test)]
+    pub(super) fn idle(live: Arc<Live>) -> Self {
+        let (orders, _) = mpsc::channel(1);
+        Self { orders, live }
     }
 
     /// Finishes what is under way, takes nothing new, ends.
@@ -105,6 +121,10 @@ pub struct View {
     pub links: Arc<Links>,
     /// Who may ask.
     pub door: Arc<admin::Door>,
+    /// Changes flags.
+    pub editor: Arc<Editor>,
+    /// Puts changes in force.
+    pub plane: Handle,
 }
 
 /// The control plane before it runs.
@@ -134,8 +154,12 @@ impl Plane {
         let live = publisher.live();
         let address = admin.as_ref().and_then(|admin| admin.local_addr().ok());
         let door = admin::Door::new(&publisher.settings().edge.state, address, publisher.facts());
-        let view = View {
+        let handle = Handle {
+            orders: sender,
             live: Arc::clone(&live),
+        };
+        let view = View {
+            live,
             status: publisher.status(),
             metrics,
             ready: Arc::new(AtomicBool::new(true)),
@@ -145,6 +169,8 @@ impl Plane {
                 https_port: None,
             }),
             door: Arc::new(door),
+            editor: Arc::new(publisher.editor()),
+            plane: handle.clone(),
         };
         let facts = publisher.facts();
         let plane = Self {
@@ -156,7 +182,7 @@ impl Plane {
             reopen,
             admin,
         };
-        (plane, Handle { orders: sender, live })
+        (plane, handle)
     }
 
     /// The port of https, if it is another one than `https` means by itself: override links name it.
@@ -194,7 +220,7 @@ impl Plane {
             .inspect_err(|error| tracing::warn!(%error, "files are not watched: use SIGHUP after a change"))
             .ok();
         // What was saved between the first reading and the watch would go unnoticed otherwise.
-        let _ = self.publisher.reload();
+        let _ = self.reload();
         let mut probes = Probes::default();
         let mut keys = Keys::default();
         let mut housekeeping = tokio::time::interval(HOUSEKEEPING);
@@ -210,7 +236,7 @@ impl Plane {
             let order = tokio::select! {
                 order = self.orders.recv() => order,
                 () = changed(&mut watch) => {
-                    let _ = self.publisher.reload();
+                    let _ = self.reload();
                     keys.look_again();
                     continue;
                 }
@@ -227,7 +253,7 @@ impl Plane {
             match order {
                 Some(Order::Reload(answer)) => {
                     tracing::info!("asked to read all files again");
-                    drop(answer.send(self.publisher.reload()));
+                    drop(answer.send(self.reload()));
                     keys.look_again();
                 }
                 Some(Order::ReopenLogs) => self.reopen.iter().for_each(WriterHandle::reopen),
@@ -236,6 +262,17 @@ impl Plane {
                 Some(Order::CoresEnded) | None => return,
             }
         }
+    }
+
+    /// Puts in force what the files say, and has the history look at flags that were saved.
+    fn reload(&mut self) -> Arc<Status> {
+        let status = self.publisher.reload();
+        let saved = self.publisher.take_saved();
+        if !saved.is_empty() {
+            let editor = Arc::clone(&self.view.editor);
+            tokio::task::spawn_blocking(move || editor.look_at(&saved));
+        }
+        status
     }
 
     /// `/readyz` fails first, so that whoever sends traffic stops; then the cores stop taking it.

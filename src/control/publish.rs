@@ -9,7 +9,12 @@ use std::{
 
 use arc_swap::ArcSwap;
 
-use super::{links::read_revoked, watch::Wanted};
+use super::{
+    edit::{self, Editor},
+    history::History,
+    links::read_revoked,
+    watch::Wanted,
+};
 use crate::{
     clock::{self, UnixTime},
     config::{self, Problem, Problems, Severity, Sources, settings::Settings},
@@ -104,6 +109,10 @@ pub struct Publisher {
     reported: BTreeSet<String>,
     /// What is wrong with certificates now; shown beside the problems of the files.
     certificate_problems: Vec<tls::CertProblem>,
+    /// The texts that serve.
+    in_force: Arc<ArcSwap<Sources>>,
+    /// Flags that were saved since somebody asked.
+    saved: BTreeSet<String>,
 }
 
 impl std::fmt::Debug for Publisher {
@@ -149,6 +158,7 @@ impl Publisher {
             diff: Diff::default(),
             took: clock::steady().saturating_duration_since(began),
         };
+        let in_force = Arc::new(ArcSwap::from_pointee(isolated.sources.clone()));
         let mut publisher = Self {
             path: path.to_path_buf(),
             last_good: isolated.sources,
@@ -163,6 +173,8 @@ impl Publisher {
             retired: Vec::new(),
             reported: BTreeSet::new(),
             certificate_problems: Vec::new(),
+            in_force,
+            saved: BTreeSet::new(),
         };
         publisher.report_certificates(&problems);
         publisher.report(status);
@@ -211,6 +223,22 @@ impl Publisher {
         }
     }
 
+    /// What changes flags and remembers it, told what happened before this start.
+    #[must_use]
+    pub fn editor(&self) -> Editor {
+        let history = History::of(&self.settings.edge.state);
+        let editor = Editor::new(&self.path, history, Arc::clone(&self.in_force));
+        if let Err(error) = editor.begin(&self.last_seen) {
+            tracing::error!(%error, "flags can't be changed here for now");
+        }
+        editor
+    }
+
+    /// Files of flags that were saved since this was last asked.
+    pub fn take_saved(&mut self) -> Vec<String> {
+        std::mem::take(&mut self.saved).into_iter().collect()
+    }
+
     /// What metrics are told.
     #[must_use]
     pub fn facts(&self) -> Arc<Facts> {
@@ -229,6 +257,8 @@ impl Publisher {
             return self.show(Status::clone(&self.status.load()));
         }
         let isolated = config::isolate(&sources, &self.last_good, &environment);
+        self.saved
+            .extend(edit::flags_that_differ(&self.last_seen, &sources));
         self.last_seen = sources;
         let mut status = Status {
             at: clock::wall(),
@@ -276,6 +306,7 @@ impl Publisher {
         }
         self.live.publish(Arc::new(snapshot));
         self.settings = settings;
+        self.in_force.store(Arc::new(applied.clone()));
         self.last_good = applied;
         self.retired.push((clock::wall(), before));
         if self.retired.len() > RETIRED_MAX {

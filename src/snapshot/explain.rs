@@ -3,13 +3,16 @@
 use schemars::JsonSchema;
 use serde::Serialize;
 
-pub use super::goes::{Goes, Standby};
 use super::{
     Snapshot, Target, access,
     decide::{Ask, Decision, Entrance, Stop, decide},
     error_pages::{self, Shown},
     notes::{Asked, Notes},
     preflight::Preflight,
+};
+pub use super::{
+    goes::{Goes, Standby},
+    tried::explain_flag,
 };
 use crate::{
     clock::UnixTime,
@@ -364,7 +367,7 @@ fn won(route: RouteId, path: Option<&str>, at: &Snapshot) -> Option<Won> {
     })
 }
 
-fn said(asked: &Asked, route: Option<RouteId>, now: UnixTime, at: &Snapshot) -> Option<Said> {
+pub(super) fn said(asked: &Asked, route: Option<RouteId>, now: UnixTime, at: &Snapshot) -> Option<Said> {
     let flag = at.flags.get(asked.flag)?;
     let choice = asked.choice.as_ref()?;
     let rule = route.and_then(|route| at.rule(route));

@@ -19,6 +19,7 @@ mod notes;
 pub mod preflight;
 pub mod prove;
 mod told;
+mod tried;
 pub mod visit;
 
 use std::{collections::HashSet, sync::Arc};

@@ -27,6 +27,7 @@ mod cloudfront_log;
 mod compress;
 mod door;
 mod draining;
+mod editing;
 mod error_pages;
 mod explain;
 mod failover;

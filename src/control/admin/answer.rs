@@ -27,6 +27,8 @@ pub(super) struct Answer {
     pub(super) text: Cow<'static, str>,
     /// Compared with `If-None-Match`; `None`: always sent.
     pub(super) tag: Option<String>,
+    /// Sent whole even to who has the tag: it names a part of what is told, not all of it.
+    pub(super) always: bool,
 }
 
 impl Answer {
@@ -37,6 +39,7 @@ impl Answer {
             media,
             text: text.into(),
             tag: None,
+            always: false,
         }
     }
 
@@ -57,7 +60,7 @@ impl Answer {
 
     /// As the client that sent `asked` gets it.
     pub(super) fn to(self, asked: &HeaderMap) -> Response {
-        let known = self.tag.as_deref().is_some_and(|tag| knows(asked, tag));
+        let known = !self.always && self.tag.as_deref().is_some_and(|tag| knows(asked, tag));
         let mut response = if known {
             StatusCode::NOT_MODIFIED.into_response()
         } else {

@@ -21,9 +21,7 @@ use super::{
     login, openapi, page,
     refusal::Refusal,
 };
-use crate::{
-    control::plane::View, name::SquadName, observe::metrics::Exposition, snapshot::explain::Explanation,
-};
+use crate::{control::plane::View, observe::metrics::Exposition, snapshot::explain::Explanation};
 
 /// One thing that can be asked.
 #[derive(Debug)]
@@ -40,7 +38,7 @@ pub(super) struct Endpoint {
     pub(super) schema: Option<fn(&mut SchemaGenerator) -> Schema>,
     /// Other statuses, and when.
     pub(super) otherwise: &'static [(u16, &'static str)],
-    does: Does,
+    pub(super) does: Does,
 }
 
 /// What a change, or a question too long for a query, says beside its address.
@@ -79,7 +77,7 @@ pub(super) enum Needed {
 
 /// How an answer is made.
 #[derive(Debug, Clone, Copy)]
-enum Does {
+pub(super) enum Does {
     /// From what is at hand.
     Now(fn(&View, &Asked) -> Result<Answer, Refusal>),
     /// By asking all cores.
@@ -158,7 +156,36 @@ const fn plain(path: &'static str, media: &'static str, summary: &'static str, d
     }
 }
 
-const fn json(
+/// The parameter of a path that names a flag.
+pub(super) const fn key_of() -> &'static [Parameter] {
+    &[Parameter {
+        name: "key",
+        summary: "The flag's key.",
+        needed: Needed::Once,
+    }]
+}
+
+/// One that JSON is sent to.
+pub(super) const fn order(
+    path: &'static str,
+    verb: Verb,
+    summary: &'static str,
+    schema: fn(&mut SchemaGenerator) -> Schema,
+    takes: fn(&mut SchemaGenerator) -> Schema,
+    does: fn(View, Asked, Order) -> BoxFuture<'static, Result<Answer, Refusal>>,
+) -> Endpoint {
+    Endpoint {
+        path,
+        summary,
+        parameters: &[],
+        media: JSON,
+        schema: Some(schema),
+        otherwise: &[],
+        does: Does::Order { verb, takes, does },
+    }
+}
+
+pub(super) const fn json(
     path: &'static str,
     summary: &'static str,
     schema: fn(&mut SchemaGenerator) -> Schema,
@@ -175,30 +202,8 @@ const fn json(
     }
 }
 
-/// What is done by POST of JSON.
-const fn order(
-    path: &'static str,
-    summary: &'static str,
-    takes: fn(&mut SchemaGenerator) -> Schema,
-    schema: fn(&mut SchemaGenerator) -> Schema,
-    does: fn(View, Asked, Order) -> BoxFuture<'static, Result<Answer, Refusal>>,
-) -> Endpoint {
-    Endpoint {
-        path,
-        summary,
-        parameters: &[],
-        media: JSON,
-        schema: Some(schema),
-        otherwise: &[],
-        does: Does::Order {
-            verb: Verb::Post,
-            takes,
-            does,
-        },
-    }
-}
-
-fn of<T: schemars::JsonSchema>(generator: &mut SchemaGenerator) -> Schema {
+/// The schema of a type.
+pub(super) fn of<T: schemars::JsonSchema>(generator: &mut SchemaGenerator) -> Schema {
     generator.subschema_for::<T>()
 }
 
@@ -335,19 +340,24 @@ pub(super) const ENDPOINTS: &[Endpoint] = &[
         api::flags::answer,
     ),
     Endpoint {
-        parameters: &[Parameter {
-            name: "key",
-            summary: "The flag's key.",
-            needed: Needed::Once,
-        }],
+        parameters: key_of(),
         otherwise: &[(404, "There is no such flag.")],
         ..json(
             "/api/flags/{key}",
-            "One flag.",
+            "One flag. Its `ETag` is its version, which changes of it name in `If-Match`.",
             of::<api::flags::Flag>,
             api::flags::answer_one,
         )
     },
+    api::changes::PATCH,
+    api::changes::KILL,
+    api::changes::RESTORE,
+    api::changes::RAMP,
+    api::changes::SCHEDULE,
+    api::changes::UNDO,
+    api::history::ONE,
+    api::history::ALL,
+    api::decide::DECIDE,
     json(
         "/api/backends",
         "Backends with their servers and how those are.",
@@ -372,16 +382,18 @@ pub(super) const ENDPOINTS: &[Endpoint] = &[
     },
     order(
         "/api/flags/{key}/links",
+        Verb::Post,
         "Makes an override link: who follows it is put on a variant for a while.",
-        of::<api::links::LinkOrder>,
         of::<api::links::Link>,
+        of::<api::links::LinkOrder>,
         api::links::make,
     ),
     order(
         "/api/links/{id}/revoke",
+        Verb::Post,
         "Calls an override link back, from the next request on.",
-        of::<api::links::RevokeOrder>,
         of::<api::links::RevokedLink>,
+        of::<api::links::RevokeOrder>,
         api::links::revoke,
     ),
     json(

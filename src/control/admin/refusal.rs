@@ -4,7 +4,8 @@ use axum::response::{IntoResponse, Response};
 use http::{HeaderMap, HeaderValue, StatusCode, header};
 use serde::Serialize;
 
-use super::door::BODY_BYTES_MAX;
+use super::{api::history::Told, door::BODY_BYTES_MAX};
+use crate::control::edit;
 
 /// What a client did that can't be answered.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -72,6 +73,20 @@ pub(super) enum Refusal {
     /// A body that isn't said to be a form.
     #[error("a form must be `Content-Type: application/x-www-form-urlencoded`")]
     NotForm,
+    /// A change that doesn't say what it changes.
+    #[error(
+        "send `If-Match` with the flag's version in quotes, as its `ETag` has it: a change is made of what was seen"
+    )]
+    Precondition,
+    /// A change of something that somebody else has changed.
+    #[error("{0}")]
+    Conflict(String, Box<Conflict>),
+    /// A change that can't be made, or would not be valid.
+    #[error("{0}; nothing was written")]
+    Unfit(String, Vec<Invalid>),
+    /// Something that isn't to be had now.
+    #[error("{0}; nothing was changed")]
+    Unavailable(String),
     /// Banyan's own fault.
     #[error("the answer can't be written: {0}")]
     Internal(String),
@@ -88,6 +103,69 @@ pub(super) struct Problem {
     status: u16,
     /// What is wrong with this request.
     detail: String,
+    /// Problems that the file would have.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    problems: Vec<Invalid>,
+    /// Both sides, where two changes met.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    conflict: Option<Box<Conflict>>,
+}
+
+/// A problem that a changed file would have.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, schemars::JsonSchema)]
+pub(super) struct Invalid {
+    /// A stable word for this sort of problem.
+    kind: &'static str,
+    /// File and line, in the text as it would be.
+    place: String,
+    /// What is wrong.
+    what: String,
+    /// How to mend it.
+    hint: Option<String>,
+}
+
+/// Two changes that met.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, schemars::JsonSchema)]
+pub(super) struct Conflict {
+    /// The version that the change was made for; none: the newest.
+    given: Option<String>,
+    /// The version that the file has.
+    version: String,
+    /// What the file says.
+    theirs: Option<String>,
+    /// What it would say, had nobody else changed it; none: that version is not remembered.
+    yours: Option<String>,
+    /// The change that came first.
+    last: Option<Told>,
+}
+
+impl From<edit::Refused> for Refusal {
+    fn from(refused: edit::Refused) -> Self {
+        let said = refused.to_string();
+        match refused {
+            edit::Refused::Clash(clash) => {
+                let conflict = Conflict {
+                    given: clash.given.map(|version| version.to_string()),
+                    version: clash.now.to_string(),
+                    theirs: clash.theirs,
+                    yours: clash.yours,
+                    last: clash.last.map(Told::of),
+                };
+                Self::Conflict(said, Box::new(conflict))
+            }
+            edit::Refused::Invalid(_, problems) => {
+                let told = problems.into_iter().map(|problem| Invalid {
+                    kind: problem.kind,
+                    place: format!("{}:{}", problem.file, problem.line),
+                    what: problem.what,
+                    hint: problem.hint,
+                });
+                Self::Unfit(said, told.collect())
+            }
+            edit::Refused::Unfit(..) => Self::Unfit(said, Vec::new()),
+            edit::Refused::Unwritable(..) | edit::Refused::History(_) => Self::Unavailable(said),
+        }
+    }
 }
 
 impl Refusal {
@@ -106,6 +184,10 @@ impl Refusal {
             Self::Scope(_) | Self::Foreign => StatusCode::FORBIDDEN,
             Self::TooManyAttempts => StatusCode::TOO_MANY_REQUESTS,
             Self::KeysMissing => StatusCode::SERVICE_UNAVAILABLE,
+            Self::Precondition => StatusCode::PRECONDITION_REQUIRED,
+            Self::Conflict(..) => StatusCode::CONFLICT,
+            Self::Unfit(..) => StatusCode::UNPROCESSABLE_ENTITY,
+            Self::Unavailable(_) => StatusCode::SERVICE_UNAVAILABLE,
             Self::Failed(_) | Self::Internal(_) => StatusCode::INTERNAL_SERVER_ERROR,
         }
     }
@@ -152,6 +234,14 @@ impl IntoResponse for Refusal {
             title: status.canonical_reason().unwrap_or("Error"),
             status: status.as_u16(),
             detail: self.to_string(),
+            problems: match &self {
+                Self::Unfit(_, problems) => problems.clone(),
+                _ => Vec::new(),
+            },
+            conflict: match &self {
+                Self::Conflict(_, conflict) => Some(conflict.clone()),
+                _ => None,
+            },
         };
         let body = serde_json::to_string(&problem).unwrap_or_default();
         let mut response = (status, body).into_response();

@@ -96,8 +96,14 @@ pub(super) const LAYERS: [(&str, &[&str]); 28] = [
 pub(super) const RIM: [&str; 3] = ["cli", "lib", "main"];
 
 /// What only some places may name, and why.
-pub(super) const KEPT_TO: [(&str, &[&str], &str); 19] = [
+pub(super) const KEPT_TO: [(&str, &[&str], &str); 21] = [
     ("toml", &["config"], "only config knows TOML"),
+    ("toml_edit", &["control/edit"], "files are edited in one place"),
+    (
+        "redb",
+        &["control/history"],
+        "what was changed is kept in one place",
+    ),
     ("miette", &["config/render.rs"], "problems are drawn in one place"),
     (
         "maxminddb",
@@ -128,7 +134,7 @@ pub(super) const KEPT_TO: [(&str, &[&str], &str); 19] = [
     ("httparse", &["http1"], "HTTP/1's scanner is known to http1 alone"),
     (
         "hyper",
-        &["demo", "control/jwks.rs", "control/admin/mod.rs"],
+        &["cli/flag", "demo", "control/jwks.rs", "control/admin/mod.rs"],
         "no request passes through hyper",
     ),
     (
@@ -160,6 +166,7 @@ pub(super) const KEPT_TO: [(&str, &[&str], &str); 19] = [
             "control",
             "demo",
             "serve.rs",
+            "cli/flag",
             "cli/run.rs",
         ],
         "deciding is pure: no socket, no timer, no task",
@@ -171,6 +178,7 @@ pub(super) const KEPT_TO: [(&str, &[&str], &str); 19] = [
             "tls/acceptor.rs",
             "backend/connect.rs",
             "proxy/listen.rs",
+            "cli/flag",
             "control",
             "demo",
         ],

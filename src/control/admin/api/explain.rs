@@ -32,6 +32,16 @@ pub(in super::super) fn explained(
     now: UnixTime,
     at: &Snapshot,
 ) -> Result<Explanation, Refusal> {
+    with_ask(asked, now, at, |ask| explain(ask, now, at))
+}
+
+/// Makes a request of what the parameters ask for.
+pub(super) fn with_ask<T>(
+    asked: &Asked,
+    now: UnixTime,
+    at: &Snapshot,
+    answer: impl FnOnce(&Ask<'_, '_>) -> T,
+) -> Result<T, Refusal> {
     let url = asked
         .one("url")
         .ok_or_else(|| Refusal::Parameter("say which address: `?url=/courses/rust`".to_owned()))?;
@@ -62,7 +72,7 @@ pub(in super::super) fn explained(
         credential: Credential::Pretend(identity.as_ref()),
         entropy: [0; 16],
     };
-    Ok(explain(&ask, now, at))
+    Ok(answer(&ask))
 }
 
 fn client(asked: &Asked) -> Result<Option<IpAddr>, Refusal> {

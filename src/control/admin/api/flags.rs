@@ -9,7 +9,7 @@ use super::{
 };
 use crate::{
     clock,
-    control::plane::View,
+    control::{edit::Editor, plane::View},
     flag::{self, Bucketing, FlagId, FlagState, RolloutBy, Targeting},
     name::VariantName,
     observe::log::rfc3339,
@@ -30,6 +30,8 @@ pub(in super::super) struct Flags {
 pub(in super::super) struct Flag {
     /// Its key.
     pub(in super::super) key: String,
+    /// Its file as it serves: a hash of the text, which `If-Match` names in quotes.
+    pub(in super::super) version: String,
     /// What it is for.
     pub(in super::super) description: String,
     /// Who owns it.
@@ -165,7 +167,7 @@ pub(in super::super) fn answer(view: &View, _: &Asked) -> Result<Answer, Refusal
         at.version,
         &Flags {
             version: at.version,
-            flags: all(&at),
+            flags: all(&at, &view.editor),
         },
     )
 }
@@ -174,21 +176,31 @@ pub(in super::super) fn answer(view: &View, _: &Asked) -> Result<Answer, Refusal
 pub(in super::super) fn answer_one(view: &View, asked: &Asked) -> Result<Answer, Refusal> {
     let at = view.live.current();
     let unknown = || Refusal::Unknown("flag", asked.key.clone());
-    let id = at.flags.by_key(&asked.key).ok_or_else(unknown)?;
-    let flag = at.flags.get(id).ok_or_else(unknown)?;
-    Answer::json(at.version, &Flag::of(id, flag, &at))
+    let flag = Flag::by_key(&asked.key, &at, &view.editor).ok_or_else(unknown)?;
+    let mut answer = Answer::json(at.version, &flag)?;
+    answer.tag = Some(format!("\"{}\"", flag.version));
+    answer.always = true; // routes that ask it come and go without a new version
+    Ok(answer)
 }
 
 /// All flags by key.
-pub(in super::super) fn all(at: &Snapshot) -> Vec<Flag> {
-    at.flags.iter().map(|(id, flag)| Flag::of(id, flag, at)).collect()
+pub(in super::super) fn all(at: &Snapshot, editor: &Editor) -> Vec<Flag> {
+    let flags = at.flags.iter();
+    flags.map(|(id, flag)| Flag::of(id, flag, at, editor)).collect()
 }
 
 impl Flag {
-    fn of(id: FlagId, flag: &flag::Flag, at: &Snapshot) -> Self {
+    /// The flag with this key.
+    pub(super) fn by_key(key: &str, at: &Snapshot, editor: &Editor) -> Option<Self> {
+        let id = at.flags.by_key(key)?;
+        Some(Self::of(id, at.flags.get(id)?, at, editor))
+    }
+
+    fn of(id: FlagId, flag: &flag::Flag, at: &Snapshot, editor: &Editor) -> Self {
         let settings = flag.settings();
         let mut shown = Self {
             key: flag.key().to_string(),
+            version: editor.version(&flag.place().file).to_string(),
             description: flag.description().to_owned(),
             squad: flag.squad().map(ToString::to_string),
             place: flag.place().to_string(),

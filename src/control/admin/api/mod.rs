@@ -3,8 +3,11 @@
 //! Shares are percent, durations milliseconds, times RFC 3339, places `file:line`.
 
 pub(super) mod backends;
+pub(super) mod changes;
+pub(super) mod decide;
 pub(super) mod explain;
 pub(super) mod flags;
+pub(super) mod history;
 pub(super) mod links;
 pub(super) mod routes;
 pub(super) mod squads;

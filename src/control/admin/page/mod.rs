@@ -50,7 +50,7 @@ pub(super) fn page(view: &View, asked: &Asked) -> Result<Answer, Refusal> {
         status: &api::status::Status::of(view, &at),
         problems: &change.problems,
         since_change: seconds_between(change.at, now),
-        flags: &api::flags::all(&at),
+        flags: &api::flags::all(&at, &view.editor),
         routes: &api::routes::all(&at),
         backends: &api::backends::all(&at),
         asked,

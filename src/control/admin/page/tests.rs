@@ -165,6 +165,7 @@ fn flag_of(text: &str) -> flags::Flag {
     let own = || text.to_owned();
     flags::Flag {
         key: own(),
+        version: own(),
         description: own(),
         squad: Some(own()),
         place: own(),

@@ -3,11 +3,11 @@
 use http::StatusCode;
 use serde_json::Value;
 
-use super::site::{get, view, view_after};
+use super::site::{get, tell, view, view_after, view_in};
 use crate::control::admin::openapi::document;
 
 /// Every path that clients may rely on, with a request that it answers.
-const PROMISED: [(&str, &str); 17] = [
+const PROMISED: [(&str, &str); 19] = [
     ("/", "/?find=x&url=/courses/rust"),
     ("/assets/style.css", "/assets/style.css"),
     ("/assets/script.js", "/assets/script.js"),
@@ -20,6 +20,8 @@ const PROMISED: [(&str, &str); 17] = [
     ("/api/routes", "/api/routes"),
     ("/api/flags", "/api/flags"),
     ("/api/flags/{key}", "/api/flags/course-reviews"),
+    ("/api/flags/{key}/history", "/api/flags/course-reviews/history"),
+    ("/api/history", "/api/history?flag=x&limit=2&before=9"),
     ("/api/backends", "/api/backends"),
     ("/api/squads", "/api/squads"),
     (
@@ -29,6 +31,70 @@ const PROMISED: [(&str, &str); 17] = [
     ("/api/identity/jwks", "/api/identity/jwks"),
     ("/api/openapi.json", "/api/openapi.json"),
 ];
+
+/// Orders with a body that each takes.
+const ORDERED: [(&str, &str, &str); 7] = [
+    (
+        "patch",
+        "/api/flags/{key}",
+        r#"{"description":"x","rollout":{"new":3.0},"set":{"squad":null}}"#,
+    ),
+    ("post", "/api/flags/{key}/kill", r#"{"reason":"x","how":"page"}"#),
+    ("post", "/api/flags/{key}/restore", "{}"),
+    ("post", "/api/flags/{key}/ramp", r#"{"share":5.0}"#),
+    ("post", "/api/flags/{key}/undo", "{}"),
+    (
+        "post",
+        "/api/decide",
+        r#"{"flag":"course-reviews","url":"/courses/rust/reviews"}"#,
+    ),
+    ("post", "/api/flags/{key}/schedule", r#"{"schedule":[]}"#),
+];
+
+#[tokio::test]
+async fn orders_are_answered_and_refused_as_the_document_says() {
+    let document = document();
+    let folder = tempfile::tempdir().unwrap();
+    let view = view_in(folder.path());
+    for (method, path, body) in ORDERED {
+        let target = path.replace("{key}", "course-reviews");
+        let schema =
+            &document["paths"][path][method]["responses"]["200"]["content"]["application/json"]["schema"];
+        let body_schema =
+            &document["paths"][path][method]["requestBody"]["content"]["application/json"]["schema"];
+        check(&serde_json::from_str(body).unwrap(), body_schema, &document, path);
+        let told = tell(&view, method, &target, "*", body).await;
+        assert_eq!(told.status, StatusCode::OK, "{path}: {}", told.text);
+        check(
+            &serde_json::from_str(&told.text).unwrap(),
+            schema,
+            &document,
+            path,
+        );
+    }
+    let refused =
+        &document["components"]["responses"]["Refused"]["content"]["application/problem+json"]["schema"];
+    for (version, body, status) in [
+        ("\"old\"", r#"{"share":6.0}"#, StatusCode::CONFLICT),
+        ("", r#"{"share":6.0}"#, StatusCode::PRECONDITION_REQUIRED),
+        ("*", r#"{"share":600.0}"#, StatusCode::UNPROCESSABLE_ENTITY),
+        ("*", "{}", StatusCode::BAD_REQUEST),
+    ] {
+        let told = tell(&view, "post", "/api/flags/course-reviews/ramp", version, body).await;
+        assert_eq!(told.status, status, "{}", told.text);
+        check(
+            &serde_json::from_str(&told.text).unwrap(),
+            refused,
+            &document,
+            body,
+        );
+    }
+    let schema = &document["paths"]["/api/history"]["get"]["responses"]["200"]["content"]["application/json"]
+        ["schema"];
+    let told: Value = serde_json::from_str(&get(&view, "/api/history").await.text).unwrap();
+    assert!(told["entries"].as_array().unwrap().len() >= 4, "{told}");
+    check(&told, schema, &document, "/api/history");
+}
 
 #[tokio::test]
 async fn what_is_documented_is_served_and_the_other_way_round() {
@@ -42,7 +108,9 @@ async fn what_is_documented_is_served_and_the_other_way_round() {
         .collect();
     let mut promised: Vec<&str> = PROMISED.iter().map(|(path, _)| *path).collect();
     documented.sort_unstable();
+    promised.extend(ORDERED.iter().map(|(_, path, _)| *path));
     promised.sort_unstable();
+    promised.dedup();
     assert_eq!(documented, promised);
     for (path, request) in PROMISED {
         let told = get(&view(), request).await;
@@ -75,7 +143,7 @@ async fn every_answer_has_the_shape_that_its_schema_promises() {
             checked += 1;
         }
     }
-    assert_eq!(checked, 2 * 9);
+    assert_eq!(checked, 2 * 11);
 }
 
 #[tokio::test]

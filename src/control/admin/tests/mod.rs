@@ -129,7 +129,6 @@ async fn who_has_the_answer_is_not_sent_it_again_until_it_changes() {
         "/api/status",
         "/api/routes",
         "/api/flags",
-        "/api/flags/course-reviews",
         "/api/backends",
         "/api/squads",
     ] {

@@ -1,6 +1,9 @@
 //! A small site in memory, as the admin listener sees it, and a client for its answers.
 
-use std::sync::{Arc, atomic::AtomicBool};
+use std::{
+    path::Path,
+    sync::{Arc, atomic::AtomicBool},
+};
 
 use arc_swap::ArcSwap;
 use aws_lc_rs::{rand::SystemRandom, signature::Ed25519KeyPair};
@@ -15,7 +18,9 @@ use crate::{
     config::{self, Sources, admin::hex},
     control::{
         admin::{Door, endpoints, tokens::hash},
-        plane::View,
+        edit::Editor,
+        history::History,
+        plane::{Handle, View},
         publish::{Outcome, Status},
     },
     gate::assertion::Signer,
@@ -105,6 +110,30 @@ pub(in crate::control::admin) fn view_with(operator: &str) -> View {
     of(&sources, &sources)
 }
 
+/// The site in a folder, where it can be changed. Nothing puts changes in force.
+pub(super) fn view_in(folder: &Path) -> View {
+    for (file, text) in sources().iter() {
+        let file = folder.join(file);
+        std::fs::create_dir_all(file.parent().unwrap()).unwrap();
+        std::fs::write(file, &**text).unwrap();
+    }
+    let sources = Sources::read(folder);
+    of(&sources, &sources)
+}
+
+/// What the listener says to an order with JSON; no `version`: none is named.
+pub(super) async fn tell(view: &View, method: &str, target: &str, version: &str, body: &str) -> Told {
+    let mut request = Request::builder()
+        .method(method.to_ascii_uppercase().as_str())
+        .uri(target)
+        .header(header::HOST, "127.0.0.1")
+        .header(header::CONTENT_TYPE, "application/json");
+    if !version.is_empty() {
+        request = request.header(header::IF_MATCH, version);
+    }
+    ask(view, request.body(Body::from(body.to_owned())).unwrap()).await
+}
+
 /// The site after somebody saved `text` as `file`.
 pub(super) fn view_after(file: &str, text: &str) -> View {
     of(&sources().with(file, text), &sources())
@@ -145,8 +174,13 @@ fn of(new: &Sources, last_good: &Sources) -> View {
     let address = "127.0.0.1:9901".parse().unwrap();
     let (metrics, _) = Observer::start(None, Arc::new(Facts::default())).unwrap().split();
     let key = Ed25519KeyPair::generate_pkcs8(&SystemRandom::new()).unwrap();
+    let live = Arc::new(Live::new(Arc::new(snapshot)));
+    let in_force = Arc::new(ArcSwap::from_pointee(isolated.sources));
+    let editor = Editor::new(&new.folder.join("banyan.toml"), History::in_memory(), in_force);
     View {
-        live: Arc::new(Live::new(Arc::new(snapshot))),
+        plane: Handle::idle(Arc::clone(&live)),
+        live,
+        editor: Arc::new(editor),
         status: Arc::new(ArcSwap::from_pointee(status)),
         metrics,
         ready: Arc::new(AtomicBool::new(true)),
