@@ -47,6 +47,7 @@ fuzz_target!(|data: &[u8]| {
         },
         bucketing: Bucketing::Murmur3CborV3,
         metadata: Map::new(),
+        public: false,
     };
     let Ok(flag) = Flag::compile(settings) else { return };
     let (headers, roles) = (Fields::new(), ["staff".to_owned()]);
@@ -63,6 +64,7 @@ fuzz_target!(|data: &[u8]| {
         method: &Method::GET,
         headers: &headers,
         now: UnixTime::from_secs(1_700_000_000),
+        given: None,
     };
     let mut trail = Trail::default();
     let choice = flag.decide(&subject, &mut trail);

@@ -45,6 +45,8 @@ pub(super) struct FlagFile {
     bucketing: BucketingFile,
     /// Whatever else is worth knowing; handed out with the flag.
     metadata: BTreeMap<String, Value>,
+    /// Browsers may read over OFREP what it decides for them, `metadata` included.
+    public: bool,
 }
 
 impl Default for FlagFile {
@@ -59,6 +61,7 @@ impl Default for FlagFile {
             rollout: None,
             bucketing: BucketingFile::V2, // what flagd and its evaluators in process compute today
             metadata: BTreeMap::new(),
+            public: false, // what a flag decides may tell a secret
         }
     }
 }
@@ -190,6 +193,7 @@ impl FlagFile {
                 .iter()
                 .map(|(key, value)| (key.clone(), value.clone()))
                 .collect(),
+            public: self.public,
         };
         self.compile(&settings, report);
         Some(settings)

@@ -170,6 +170,12 @@ impl Flag {
         &self.metadata
     }
 
+    /// Whether browsers may read what it decides for them.
+    #[must_use]
+    pub fn is_public(&self) -> bool {
+        self.settings.public
+    }
+
     /// Its variants in order; their places are [`VariantIndex`]es.
     #[must_use]
     pub fn variants(&self) -> &[VariantName] {

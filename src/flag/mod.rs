@@ -13,6 +13,9 @@
 //! | `targetingKey` | the id that the flag's rollout goes by, else the visitor's |
 //! | `$flagd.flagKey`, `$flagd.timestamp` | the flag's key; seconds since 1970 |
 //!
+//! A backend that asks by itself gives top-level names of its own ([`Subject::given`]), which may also stand for `user`, `visitor`
+//! and `request`.
+//!
 //! Names with dots in them are reached with `{"val": ["user", "claims", "https://example.com/plan"]}`.
 
 mod bucket;
@@ -20,6 +23,7 @@ mod cbor;
 mod choice;
 mod compile;
 mod decide;
+mod given;
 mod logic;
 mod murmur3;
 mod operators;
@@ -64,6 +68,8 @@ pub struct FlagSettings {
     pub bucketing: Bucketing,
     /// Free metadata (flagd).
     pub metadata: serde_json::Map<String, serde_json::Value>,
+    /// Browsers may read what it decides for them.
+    pub public: bool,
 }
 
 /// Whether a flag decides.

@@ -8,7 +8,7 @@ use std::{
     sync::Arc,
 };
 
-use super::{compress::Places, error_page::Asking};
+use super::{compress::Places, error_page::Asking, ofrep::Desk};
 use crate::{
     backend::{Backend, pool::Pools},
     clock,
@@ -45,6 +45,8 @@ pub struct Edge {
     pub https_port: Option<u16>,
     /// Error pages that are asked for just now.
     pub asking: Asking,
+    /// Who asks for flags just now.
+    pub desk: Desk,
     /// The snapshot whose servers and labels are all that is kept.
     tidied: Cell<u64>,
 }
@@ -100,6 +102,7 @@ impl Edge {
             drain: parts.drain,
             https_port: parts.https_port,
             asking: Asking::default(),
+            desk: Desk::default(),
             tidied: Cell::new(0),
         }
     }

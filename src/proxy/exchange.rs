@@ -18,7 +18,7 @@ use super::{
     failover,
     follow::Following,
     forward::Outgoing,
-    headers, passing, redirect,
+    headers, ofrep, passing, redirect,
     refusal::Refusal,
     respond,
 };
@@ -116,6 +116,10 @@ pub(super) async fn pass_through(
     if answers_itself(head) {
         following.record.outcome = Outcome::Answered;
         return Ok((about_itself(), None));
+    }
+    if let Some(audience) = ofrep::asked(head, peer.listener) {
+        let answering = ofrep::answer(audience, head, body, peer, edge, following);
+        return Ok((Box::pin(answering).await?, None));
     }
     let host = host_of(&head.headers);
     let ask = Ask {
@@ -378,7 +382,8 @@ fn note_decision(decision: &Decision<'_>, rule: &Rule, at: &Snapshot, record: &m
 /// What is noted where a flag gives no variant: one text, so that metrics know it again.
 static NO_VARIANT: LazyLock<Arc<str>> = LazyLock::new(|| Arc::from("none"));
 
-fn facts(id: FlagId, choice: &Choice, at: &Snapshot) -> Option<FlagFacts> {
+/// What a decision is to log and metrics.
+pub(super) fn facts(id: FlagId, choice: &Choice, at: &Snapshot) -> Option<FlagFacts> {
     let flag = at.flags.get(id)?;
     let variant = choice.variant.and_then(|at| flag.variant(at));
     Some(FlagFacts {

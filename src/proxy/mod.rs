@@ -3,7 +3,8 @@
 //! [`listen`] accepts, [`exchange`] tells the story of one request, [`headers`] rewrites what passes, [`passing`] what else
 //! `[routes.forward]` judges, `failover` asks a backend and perhaps a second one, [`forward`] asks a server, `deadline` bounds how long all
 //! of that may take, [`respond`] writes what the route says of its answers, [`compress`] may encode them, [`follow`] watches the answer's body to its end, [`refusal`] and
-//! [`answer`] are what happens instead, [`error_page`] is what browsers see of that, [`redirect`] sends clients elsewhere, [`edge`] is what
+//! [`answer`] are what happens instead, [`error_page`] is what browsers see of that, [`redirect`] sends clients elsewhere, [`ofrep`] serves
+//! flags to programs and pages as [`seats`] allow, [`edge`] is what
 //! a core keeps.
 
 mod access;
@@ -18,7 +19,9 @@ pub mod follow;
 pub mod forward;
 pub mod headers;
 pub mod listen;
+pub mod ofrep;
 pub mod passing;
 pub mod redirect;
 pub mod refusal;
 pub mod respond;
+pub mod seats;

@@ -271,6 +271,7 @@ pub fn decide<'s, 't, T: Trail<'s>>(
         method: ask.method,
         headers: ask.headers,
         now,
+        given: None,
     };
     let choices = choose(rule, &subject, at, trail);
     let backend = lead(&rule.target, choices.first())

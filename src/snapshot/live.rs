@@ -3,29 +3,43 @@
 use std::{cell::RefCell, ops::Deref, rc::Rc, sync::Arc};
 
 use arc_swap::ArcSwap;
+use tokio::sync::watch;
 
-use super::Snapshot;
+use super::{Snapshot, changes::Changes};
 
 /// The snapshot in force.
 #[derive(Debug)]
-pub struct Live(ArcSwap<Snapshot>);
+pub struct Live {
+    snapshot: ArcSwap<Snapshot>,
+    changes: watch::Sender<Changes>,
+}
 
 impl Live {
     /// Starts with `first`.
     #[must_use]
     pub fn new(first: Arc<Snapshot>) -> Self {
-        Self(ArcSwap::new(first))
+        Self {
+            changes: watch::Sender::new(Changes::first(&first)),
+            snapshot: ArcSwap::new(first),
+        }
     }
 
     /// Puts `next` in force. Exchanges under way keep the one that they began with.
     pub fn publish(&self, next: Arc<Snapshot>) {
-        self.0.store(next);
+        self.snapshot.store(Arc::clone(&next));
+        self.changes.send_if_modified(|changes| changes.follow(&next)); // after it is in force: who is woken finds it
+    }
+
+    /// Tells when flags say something else.
+    #[must_use]
+    pub fn changes(&self) -> watch::Receiver<Changes> {
+        self.changes.subscribe()
     }
 
     /// The one in force: for the control plane. Cores use a [`View`].
     #[must_use]
     pub fn current(&self) -> Arc<Snapshot> {
-        self.0.load_full()
+        self.snapshot.load_full()
     }
 }
 
@@ -59,10 +73,16 @@ impl View {
         Self { live, pinned }
     }
 
+    /// Tells when flags say something else.
+    #[must_use]
+    pub fn changes(&self) -> watch::Receiver<Changes> {
+        self.live.changes()
+    }
+
     /// The snapshot in force, to be kept for a whole exchange.
     #[must_use]
     pub fn load(&self) -> Rc<Pinned> {
-        let now = self.live.0.load();
+        let now = self.live.snapshot.load();
         let mut pinned = self.pinned.borrow_mut();
         if !Arc::ptr_eq(&now, &pinned.0) {
             *pinned = Rc::new(Pinned(Arc::clone(&now)));

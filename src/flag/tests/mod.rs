@@ -59,6 +59,7 @@ impl Scene {
             method: &Method::GET,
             headers: &self.headers,
             now: UnixTime::from_secs(1_700_000_000),
+            given: None,
         }
     }
 
@@ -104,6 +105,7 @@ fn settings(variants: &[&str], default: &str) -> FlagSettings {
         },
         bucketing: Bucketing::Murmur3V2,
         metadata: serde_json::Map::new(),
+        public: false,
     }
 }
 

@@ -1,7 +1,7 @@
 //! What `tidy` holds the code to, as tables: who may name whom, what stays where, which words are not ours.
 
 /// Top-level modules and which others each may name, in reading order. What may be named is what it is built on.
-pub(super) const LAYERS: [(&str, &[&str]); 27] = [
+pub(super) const LAYERS: [(&str, &[&str]); 28] = [
     ("name", &[]),
     ("clock", &[]),
     ("limits", &[]),
@@ -65,19 +65,26 @@ pub(super) const LAYERS: [(&str, &[&str]); 27] = [
             "visitor",
         ],
     ),
+    (
+        "ofrep",
+        &[
+            "clock", "fields", "flag", "gate", "name", "snapshot", "visitor",
+        ],
+    ),
     ("observe", &["clock", "fields", "message", "name"]),
     (
         "proxy",
         &[
             "backend", "body", "clock", "fields", "flag", "gate", "http1", "http2", "limits", "message",
-            "name", "observe", "policy", "route", "snapshot", "stream", "tls", "tunnel", "visitor", "wire",
+            "name", "observe", "ofrep", "policy", "route", "snapshot", "stream", "tls", "tunnel", "visitor",
+            "wire",
         ],
     ),
     (
         "control",
         &[
             "backend", "clock", "config", "fields", "flag", "gate", "http1", "limits", "name", "observe",
-            "route", "snapshot", "stream", "tls", "visitor", "wire",
+            "ofrep", "route", "snapshot", "stream", "tls", "visitor", "wire",
         ],
     ),
     ("import", &["name", "route"]),
@@ -149,6 +156,8 @@ pub(super) const KEPT_TO: [(&str, &[&str], &str); 19] = [
             "wire.rs",
             "tunnel",
             "snapshot/mod.rs", // the bell that asks for missing keys
+            "snapshot/live.rs", // the one that tells of changes
+            "ofrep/events.rs",
             "http1",
             "http2",
             "tls",

@@ -49,6 +49,8 @@ pub(in super::super) struct Flag {
     pub(in super::super) targeting: Option<serde_json::Value>,
     /// Why its targeting can't be used, if it can't.
     pub(in super::super) problem: Option<String>,
+    /// Browsers may read over OFREP what it decides for them.
+    pub(in super::super) public: bool,
     /// Routes that ask it.
     pub(in super::super) routes: Vec<FlagRoute>,
 }
@@ -132,6 +134,7 @@ impl Flag {
             },
             targeting: None,
             problem: flag.warning().map(ToString::to_string),
+            public: flag.is_public(),
             routes: routes(id, at),
         };
         match &settings.targeting {

@@ -183,6 +183,7 @@ fn flag_of(text: &str) -> flags::Flag {
         bucketing: own(),
         targeting: None,
         problem: Some(own()),
+        public: true,
         routes: vec![flags::FlagRoute {
             route: name_of(text),
             picks_backend: false,

@@ -1,0 +1,1 @@
+//! The protocol's words, as its clients read them.
