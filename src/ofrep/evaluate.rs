@@ -90,8 +90,13 @@ impl Watch for KeyMissed {
 /// What a flag that decided is to a client. Without a value it takes its code's own default: so does flagd say `DISABLED`.
 fn success(flag: &Flag, choice: &Choice) -> Value {
     let (reason, own) = told(choice.reason.as_str());
-    let scalars = flag.metadata().iter().filter(|(_, value)| !value.is_array() && !value.is_object() && !value.is_null());
-    let mut metadata: Map<String, Value> = scalars.map(|(name, value)| (name.clone(), value.clone())).collect();
+    let scalars = flag
+        .metadata()
+        .iter()
+        .filter(|(_, value)| !value.is_array() && !value.is_object() && !value.is_null());
+    let mut metadata: Map<String, Value> = scalars
+        .map(|(name, value)| (name.clone(), value.clone()))
+        .collect();
     if let Some(own) = own {
         metadata.insert("reason".to_owned(), own.into());
     }
@@ -101,8 +106,14 @@ fn success(flag: &Flag, choice: &Choice) -> Value {
     let mut fields = json!({ "key": flag.key().as_str(), "reason": reason, "metadata": metadata });
     let shown = choice.variant.filter(|_| choice.reason != Reason::Disabled);
     if let (Some(variant), Some(fields)) = (shown, fields.as_object_mut()) {
-        fields.extend(flag.value(variant).map(|value| ("value".to_owned(), value.clone())));
-        fields.extend(flag.variant(variant).map(|name| ("variant".to_owned(), name.as_str().into())));
+        fields.extend(
+            flag.value(variant)
+                .map(|value| ("value".to_owned(), value.clone())),
+        );
+        fields.extend(
+            flag.variant(variant)
+                .map(|name| ("variant".to_owned(), name.as_str().into())),
+        );
     }
     fields
 }

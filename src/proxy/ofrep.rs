@@ -3,11 +3,7 @@
 //! No flood of questions holds up a core: a body is small and has a deadline, so many questions and streams are under way at once,
 //! so many for one address, and many flags are decided in turns with whatever else there is to do.
 
-use std::{
-    rc::Rc,
-    sync::Arc,
-    time::Duration,
-};
+use std::{rc::Rc, sync::Arc, time::Duration};
 
 use bytes::Bytes;
 use futures_util::stream;
@@ -140,7 +136,11 @@ impl Asking<'_> {
         edge: &Rc<Edge>,
         following: &mut Following,
     ) -> Result<Result<Response, Fault>, Refusal> {
-        let read = match self.admit(&edge.desk.questions, (QUESTIONS_MAX, QUESTIONS_EACH_MAX), following) {
+        let read = match self.admit(
+            &edge.desk.questions,
+            (QUESTIONS_MAX, QUESTIONS_EACH_MAX),
+            following,
+        ) {
             Ok(seat) => read(body).await.map(|body| (seat, body)),
             Err(fault) => Err(fault),
         };
@@ -281,7 +281,9 @@ impl Asking<'_> {
         let body = Body::Wrapped(Box::pin(StreamBody::new(pieces)));
         let mut response = Response::new(StatusCode::OK, body);
         response.headers.insert(Known::CONTENT_TYPE, events::MEDIA);
-        response.headers.insert(Known::CACHE_CONTROL, "no-store, no-transform");
+        response
+            .headers
+            .insert(Known::CACHE_CONTROL, "no-store, no-transform");
         Ok(response)
     }
 }

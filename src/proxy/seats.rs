@@ -92,7 +92,11 @@ mod tests {
         let take = |address: &str| seats.take(address.parse().unwrap(), 3, 2);
         let first = take("2001:db8::1").unwrap();
         let second = take("2001:db8::ffff:2").unwrap();
-        assert_eq!(take("2001:db8::3").unwrap_err(), Full::Address, "one /64 is one address");
+        assert_eq!(
+            take("2001:db8::3").unwrap_err(),
+            Full::Address,
+            "one /64 is one address"
+        );
         let third = take("2001:db8:0:1::1").unwrap();
         assert_eq!(take("192.0.2.1").unwrap_err(), Full::All);
         drop((first, third));

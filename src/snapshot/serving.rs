@@ -85,7 +85,10 @@ impl Serving {
     /// This flag, if browsers may read it.
     #[must_use]
     pub fn public(&self, flag: FlagId) -> Option<Served> {
-        let at = self.public.binary_search_by_key(&flag, |served| served.flag).ok()?;
+        let at = self
+            .public
+            .binary_search_by_key(&flag, |served| served.flag)
+            .ok()?;
         self.public.get(at).copied()
     }
 }

@@ -35,6 +35,7 @@ mod gone;
 mod import;
 mod kept;
 mod observe;
+mod ofrep;
 mod passing;
 mod protocol;
 mod reload;

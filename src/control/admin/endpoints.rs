@@ -21,7 +21,7 @@ use super::{
     openapi, page,
     refusal::Refusal,
 };
-use crate::{control::plane::View, observe::metrics::Exposition, snapshot::explain::Explanation};
+use crate::{control::plane::View, observe::metrics::Exposition, ofrep, snapshot::explain::Explanation};
 
 /// One thing that can be asked.
 #[derive(Debug)]
@@ -109,6 +109,8 @@ pub(super) struct Asked {
     pub(super) key: String,
     /// The query's parameters, unescaped, in order.
     pub(super) query: Vec<(String, String)>,
+    /// The last event of a stream that the client saw.
+    pub(super) last_event: Option<String>,
 }
 
 impl Endpoint {
@@ -229,6 +231,26 @@ const EXPLAIN: &[Parameter] = &[
     },
 ];
 
+const ONE_FLAG: &[Parameter] = &[Parameter {
+    name: "key",
+    summary: "The flag's key.",
+    needed: Needed::Once,
+}];
+
+const BULK: &[Parameter] = &[Parameter {
+    name: "flagConfigEtag",
+    summary: "The `etag` of the event that led here.",
+    needed: Needed::Maybe,
+}];
+
+const OFREP: &[(u16, &str)] = &[
+    (
+        400,
+        "The context can't be used, or the flag failed: `errorCode` says which.",
+    ),
+    (404, "There is no such flag."),
+];
+
 const PAGE: &[Parameter] = &[Parameter {
     name: "find",
     summary: "Shows only routes that hold each of these words in path, squad, source or target.",
@@ -310,11 +332,7 @@ pub(super) const ENDPOINTS: &[Endpoint] = &[
         api::flags::answer,
     ),
     Endpoint {
-        parameters: &[Parameter {
-            name: "key",
-            summary: "The flag's key.",
-            needed: Needed::Once,
-        }],
+        parameters: ONE_FLAG,
         otherwise: &[(404, "There is no such flag.")],
         ..json(
             "/api/flags/{key}",
@@ -351,6 +369,45 @@ pub(super) const ENDPOINTS: &[Endpoint] = &[
         of::<api::Jwks>,
         api::jwks,
     ),
+    Endpoint {
+        parameters: BULK,
+        schema: Some(any_object),
+        otherwise: OFREP,
+        ..plain(
+            "/ofrep/v1/evaluate/flags",
+            JSON,
+            "What all flags decide for a context (OpenFeature Remote Evaluation Protocol 0.3.0).",
+            Does::Order {
+                verb: Verb::Post,
+                takes: any_object,
+                does: api::ofrep::all,
+            },
+        )
+    },
+    Endpoint {
+        parameters: ONE_FLAG,
+        schema: Some(any_object),
+        otherwise: OFREP,
+        ..plain(
+            "/ofrep/v1/evaluate/flags/{key}",
+            JSON,
+            "What one flag decides for a context.",
+            Does::Order {
+                verb: Verb::Post,
+                takes: any_object,
+                does: api::ofrep::one,
+            },
+        )
+    },
+    Endpoint {
+        otherwise: &[(503, "Too many listen already.")],
+        ..plain(
+            "/ofrep/v1/events",
+            ofrep::events::MEDIA,
+            "An event when flags say something else: read them again.",
+            Does::Stream(api::ofrep::events),
+        )
+    },
     json("/api/openapi.json", "This document.", any_object, |_, _| {
         Answer::json(0, &openapi::document())
     }),
@@ -427,6 +484,10 @@ async fn read(parts: &mut http::request::Parts) -> Result<Asked, Refusal> {
     Ok(Asked {
         key: key.unwrap_or_default(),
         query,
+        last_event: parts
+            .headers
+            .get("last-event-id")
+            .and_then(|id| Some(id.to_str().ok()?.to_owned())),
     })
 }
 

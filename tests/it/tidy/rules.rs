@@ -67,9 +67,7 @@ pub(super) const LAYERS: [(&str, &[&str]); 28] = [
     ),
     (
         "ofrep",
-        &[
-            "clock", "fields", "flag", "gate", "name", "snapshot", "visitor",
-        ],
+        &["clock", "fields", "flag", "gate", "name", "snapshot", "visitor"],
     ),
     ("observe", &["clock", "fields", "message", "name"]),
     (
@@ -155,7 +153,7 @@ pub(super) const KEPT_TO: [(&str, &[&str], &str); 19] = [
             "body.rs",
             "wire.rs",
             "tunnel",
-            "snapshot/mod.rs", // the bell that asks for missing keys
+            "snapshot/mod.rs",  // the bell that asks for missing keys
             "snapshot/live.rs", // the one that tells of changes
             "ofrep/events.rs",
             "http1",

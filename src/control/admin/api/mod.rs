@@ -5,6 +5,7 @@
 pub(super) mod backends;
 pub(super) mod explain;
 pub(super) mod flags;
+pub(super) mod ofrep;
 pub(super) mod routes;
 pub(super) mod squads;
 pub(super) mod status;
