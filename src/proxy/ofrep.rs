@@ -37,6 +37,7 @@ use crate::{
     },
     route::target::split_target,
     snapshot::Snapshot,
+    visitor::Visitor,
     wire::{Drain, Phase},
 };
 
@@ -110,7 +111,11 @@ pub(super) async fn answer(
             &[Label::Word(peer.listener.as_str()), Label::Word(why(&fault))],
             1,
         );
-        let mut response = told(fault.reply(None));
+        let key = match wanted {
+            Wanted::Single(key) => Some(key),
+            Wanted::Bulk | Wanted::Events => None,
+        };
+        let mut response = told(fault.reply(key));
         if let Some(seconds) = fault.retry_after() {
             response.headers.insert(Known::RETRY_AFTER, seconds);
         }
@@ -158,7 +163,20 @@ impl Asking<'_> {
             None => true,
         };
         let at = edge.view.load(); // the newest: the body may have been long on its way
-        let identity = self.identify(edge, &at, following)?;
+        let reply = self.evaluate(wanted, &context, edge, &at, following).await?;
+        Ok(Ok(self.reply(reply, caught_up)))
+    }
+
+    /// Decides what is asked for. Of a browser's context nothing counts: who it is says its own request.
+    async fn evaluate(
+        &self,
+        wanted: Wanted<'_>,
+        context: &Context,
+        edge: &Edge,
+        at: &Snapshot,
+        following: &mut Following,
+    ) -> Result<Reply, Refusal> {
+        let identity = self.identify(edge, at, following)?;
         let now = following.record.began_at().wall();
         let visitor = match self.audience {
             Audience::Browsers => at.visitors.identify(&self.head.headers, now).visitor,
@@ -167,7 +185,7 @@ impl Asking<'_> {
         let subject = match self.audience {
             Audience::Programs => context.subject(now),
             Audience::Browsers => Subject {
-                visitor: visitor.as_ref().map(crate::visitor::Visitor::id),
+                visitor: visitor.as_ref().map(Visitor::id),
                 person: identity.as_deref().map(person),
                 host: self.host,
                 path: self.path,
@@ -182,24 +200,19 @@ impl Asking<'_> {
             audience: self.audience,
             subject,
         };
-        let reply = match wanted {
-            Wanted::Single(key) => {
-                let (reply, decided) = single(&question, key, &at);
-                let facts = decided.and_then(|(flag, choice)| facts(flag, &choice, &at));
-                following.record.flags.extend(facts);
-                reply
+        if let Wanted::Single(key) = wanted {
+            let (reply, decided) = single(&question, key, at);
+            let facts = decided.and_then(|(flag, choice)| facts(flag, &choice, at));
+            following.record.flags.extend(facts);
+            return Ok(reply);
+        }
+        let mut bulk = Bulk::default();
+        loop {
+            match bulk.go_on(&question, at) {
+                Some(reply) => return Ok(reply),
+                None => tokio::task::yield_now().await,
             }
-            Wanted::Bulk | Wanted::Events => {
-                let mut bulk = Bulk::default();
-                loop {
-                    match bulk.go_on(&question, &at) {
-                        Some(reply) => break reply,
-                        None => tokio::task::yield_now().await,
-                    }
-                }
-            }
-        };
-        Ok(Ok(self.reply(reply, caught_up)))
+        }
     }
 
     /// A seat, if the question may be asked at all.
