@@ -237,20 +237,6 @@ const ONE_FLAG: &[Parameter] = &[Parameter {
     needed: Needed::Once,
 }];
 
-const BULK: &[Parameter] = &[Parameter {
-    name: "flagConfigEtag",
-    summary: "The `etag` of the event that led here.",
-    needed: Needed::Maybe,
-}];
-
-const OFREP: &[(u16, &str)] = &[
-    (
-        400,
-        "The context can't be used, or the flag failed: `errorCode` says which.",
-    ),
-    (404, "There is no such flag."),
-];
-
 const PAGE: &[Parameter] = &[Parameter {
     name: "find",
     summary: "Shows only routes that hold each of these words in path, squad, source or target.",
@@ -370,9 +356,9 @@ pub(super) const ENDPOINTS: &[Endpoint] = &[
         api::jwks,
     ),
     Endpoint {
-        parameters: BULK,
+        parameters: api::ofrep::BULK,
         schema: Some(any_object),
-        otherwise: OFREP,
+        otherwise: api::ofrep::OTHERWISE,
         ..plain(
             "/ofrep/v1/evaluate/flags",
             JSON,
@@ -387,7 +373,7 @@ pub(super) const ENDPOINTS: &[Endpoint] = &[
     Endpoint {
         parameters: ONE_FLAG,
         schema: Some(any_object),
-        otherwise: OFREP,
+        otherwise: api::ofrep::OTHERWISE,
         ..plain(
             "/ofrep/v1/evaluate/flags/{key}",
             JSON,

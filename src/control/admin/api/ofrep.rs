@@ -11,7 +11,7 @@ use tokio::sync::Semaphore;
 
 use super::super::{
     answer::{Answer, JSON},
-    endpoints::{Asked, Order},
+    endpoints::{Asked, Needed, Order, Parameter},
     refusal::Refusal,
 };
 use crate::{
@@ -25,6 +25,22 @@ use crate::{
         single,
     },
 };
+
+/// What may be said beside the context of a question about all flags.
+pub(in super::super) const BULK: &[Parameter] = &[Parameter {
+    name: "flagConfigEtag",
+    summary: "The `etag` of the event that led here.",
+    needed: Needed::Maybe,
+}];
+
+/// How questions fail.
+pub(in super::super) const OTHERWISE: &[(u16, &str)] = &[
+    (
+        400,
+        "The context can't be used, or the flag failed: `errorCode` says which.",
+    ),
+    (404, "There is no such flag."),
+];
 
 /// Streams open at once: a quarter of the connections, so that who watches keeps nobody from acting.
 const STREAMS_MAX: usize = 16;
