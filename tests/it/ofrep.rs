@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 use tokio::{net::TcpSocket, time::Instant};
 
 use crate::{
-    backend::{empty, full, hello, mirror},
+    backend::{channel, empty, full, hello, mirror},
     client::{self, Answer, Client, Http, until},
     issuer::{GOOD, gate},
     process::Program,
@@ -388,6 +388,43 @@ async fn one_address_has_its_share_of_streams() {
         client.send(request).await.unwrap().status() == 200
     })
     .await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn one_address_has_its_share_of_questions_and_others_have_theirs() {
+    let world = site().top("cores = 1").start().await;
+    let (mut unfinished, mut connections) = (Vec::new(), Vec::new());
+    for _ in 0..4 {
+        let client = world.client(Http::Two).await;
+        for _ in 0..64 {
+            let (sender, body) = channel();
+            let mut client = client.another();
+            let request = client.request(&Method::POST, BULK, body);
+            let asking = tokio::spawn(async move { client.send_patiently(request).await });
+            unfinished.push((sender, asking));
+        }
+        connections.push(client);
+    }
+    let mut client = world.client(Http::One).await;
+    let mut refused = ask(&mut client, BULK, &[], "{}").await;
+    until("a refusal", async || {
+        refused = ask(&mut client, BULK, &[], "{}").await;
+        refused.status == 429
+    })
+    .await;
+    assert_eq!(refused.header("retry-after"), "2");
+    let mut other = from("127.0.0.9", world.https(), &world.ca()).await;
+    assert_eq!(ask(&mut other, BULK, &[], "{}").await.status, 200);
+    for (sender, asking) in unfinished {
+        drop(sender);
+        let answer = within("an answer", asking).await.unwrap().unwrap();
+        assert!([200, 408].contains(&answer.status().as_u16()), "{answer:?}");
+    }
+    assert_eq!(
+        ask(&mut client, BULK, &[], "{}").await.status,
+        200,
+        "seats come back"
+    );
 }
 
 /// A TLS connection from an address of this machine's own choice.
