@@ -188,11 +188,7 @@ impl FlagFile {
                 BucketingFile::V2 => Bucketing::Murmur3V2,
                 BucketingFile::V3 => Bucketing::Murmur3CborV3,
             },
-            metadata: self
-                .metadata
-                .iter()
-                .map(|(key, value)| (key.clone(), value.clone()))
-                .collect(),
+            metadata: self.metadata.clone().into_iter().collect(),
             public: self.public,
         };
         self.compile(&settings, report);

@@ -159,7 +159,7 @@ impl Bulk {
             self.flags.push(told.unwrap_or_else(|fault| failure(&fault, key)));
         }
         let all = count(question.audience, at);
-        (self.place >= all).then(|| bulk(std::mem::take(&mut self.flags), question.audience))
+        (self.place >= all).then(|| bulk(&self.flags, question.audience))
     }
 }
 

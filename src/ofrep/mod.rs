@@ -121,7 +121,7 @@ impl Reply {
 }
 
 /// The answer to a bulk question: `flags` as [`Bulk`] evaluated them.
-fn bulk(flags: Vec<Value>, audience: Audience) -> Reply {
+fn bulk(flags: &[Value], audience: Audience) -> Reply {
     let stream = json!({
         "type": "sse",
         "endpoint": { "requestUri": format!("{}events", audience.prefix()) },

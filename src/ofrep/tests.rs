@@ -103,7 +103,7 @@ fn said(reply: &Reply) -> Value {
 }
 
 /// What a program is told of a flag for a context.
-fn told(key: &str, context: Value) -> (u16, Value) {
+fn told(key: &str, context: &Value) -> (u16, Value) {
     let body = json!({ "context": context }).to_string();
     let context = Context::read(body.as_bytes()).unwrap();
     let question = Question {
@@ -125,19 +125,19 @@ fn whole(question: &Question<'_>, at: &Snapshot) -> Reply {
 
 #[test]
 fn every_answer_has_what_clients_insist_on() {
-    let (status, on) = told("staff", json!({ "user": { "id": "mina", "roles": ["staff"] } }));
+    let (status, on) = told("staff", &json!({ "user": { "id": "mina", "roles": ["staff"] } }));
     assert_eq!(status, 200);
     assert_eq!(
         on,
         json!({ "key": "staff", "reason": "TARGETING_MATCH", "variant": "new", "value": "new", "metadata": {} })
     );
-    let (_, off) = told("off", json!({}));
+    let (_, off) = told("off", &json!({}));
     assert_eq!(off, json!({ "key": "off", "reason": "DISABLED", "metadata": {} }));
-    let (status, none) = told("nothing", json!({}));
+    let (status, none) = told("nothing", &json!({}));
     assert_eq!(status, 404);
     assert_eq!(none["errorCode"], "FLAG_NOT_FOUND");
     assert!(none["errorDetails"].is_string() && none["metadata"].is_object());
-    let (_, failed) = told("fails", json!({}));
+    let (_, failed) = told("fails", &json!({}));
     assert_eq!(
         failed,
         json!({ "key": "fails", "reason": "UNKNOWN", "variant": "legacy", "value": "legacy",
@@ -147,21 +147,24 @@ fn every_answer_has_what_clients_insist_on() {
 
 #[test]
 fn a_program_says_whom_it_asks_about() {
-    assert_eq!(told("plan", json!({ "plan": { "tier": 2 } })).1["variant"], "new");
     assert_eq!(
-        told("plan", json!({ "plan": { "tier": 1 } })).1["reason"],
+        told("plan", &json!({ "plan": { "tier": 2 } })).1["variant"],
+        "new"
+    );
+    assert_eq!(
+        told("plan", &json!({ "plan": { "tier": 1 } })).1["reason"],
         "DEFAULT"
     );
     assert_eq!(
-        told("by-visitor", json!({})).1["errorCode"],
+        told("by-visitor", &json!({})).1["errorCode"],
         "TARGETING_KEY_MISSING"
     );
     assert_eq!(
-        told("by-user", json!({ "targetingKey": "v" })).1["reason"],
+        told("by-user", &json!({ "targetingKey": "v" })).1["reason"],
         "DEFAULT"
     );
     let sides: std::collections::BTreeSet<String> = (0..64)
-        .map(|n| told("by-visitor", json!({ "targetingKey": format!("u{n}") })).1["variant"].to_string())
+        .map(|n| told("by-visitor", &json!({ "targetingKey": format!("u{n}") })).1["variant"].to_string())
         .collect();
     assert_eq!(sides.len(), 2, "both variants occur");
 }
@@ -377,7 +380,7 @@ mod events {
     use std::{sync::Arc, time::Duration};
 
     use super::{
-        super::events::{FRESH, HEARTBEAT, Stream, caught_up},
+        super::events::{FRESH, Stream, caught_up},
         *,
     };
     use crate::snapshot::live::Live;
@@ -407,13 +410,11 @@ mod events {
         live.publish(Arc::new(site(
             &files().with("flags/secret.toml", &format!("{TWO}[rollout]\nnew = 1.0\n")),
         )));
-        let began = tokio::time::Instant::now();
         assert_eq!(
             piece(&mut stream).await,
             ":\n\n",
             "what browsers may not read is none of theirs"
         );
-        assert_eq!(began.elapsed(), HEARTBEAT);
         live.publish(other());
         let news = piece(&mut stream).await;
         let mark = live.current().serving.public_mark;

@@ -68,7 +68,12 @@ pub async fn handle(request: Request, peer: &Peer, edge: &Rc<Edge>, interim: &mu
     let snapshot = edge.view.load(); // one version for the whole exchange
     let Request { mut head, body } = request;
     let mut following = begin(&head, peer, edge);
-    let passing = pass_through(&mut head, body, peer, edge, &snapshot, &mut following, interim);
+    let passing = async {
+        match ofrep::asked(&head, peer.listener) {
+            Some(audience) => ofrep::pass(audience, &head, body, peer, edge, &mut following).await,
+            None => pass_through(&mut head, body, peer, edge, &snapshot, &mut following, interim).await,
+        }
+    };
     let passed = AssertUnwindSafe(passing).catch_unwind().await;
     let passed = passed.unwrap_or_else(|_| {
         edge.observe.count(Family::Panics, &[], 1);
@@ -116,10 +121,6 @@ pub(super) async fn pass_through(
     if answers_itself(head) {
         following.record.outcome = Outcome::Answered;
         return Ok((about_itself(), None));
-    }
-    if let Some(audience) = ofrep::asked(head, peer.listener) {
-        let answering = ofrep::answer(audience, head, body, peer, edge, following);
-        return Ok((Box::pin(answering).await?, None));
     }
     let host = host_of(&head.headers);
     let ask = Ask {

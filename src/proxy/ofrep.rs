@@ -13,7 +13,7 @@ use http_body_util::StreamBody;
 
 use super::{
     edge::{Edge, Peer},
-    exchange::{facts, host_of},
+    exchange::{Passed, facts, host_of},
     follow::Following,
     refusal::Refusal,
     seats::{Full, Seat, Seats},
@@ -70,8 +70,20 @@ pub(super) fn asked(head: &Head, listener: Listener) -> Option<Audience> {
     head.target().starts_with(audience.prefix()).then_some(audience)
 }
 
-/// Answers one.
-pub(super) async fn answer(
+/// Answers one, as an exchange that no backend has a part in.
+pub(super) async fn pass(
+    audience: Audience,
+    head: &Head,
+    body: Body,
+    peer: &Peer,
+    edge: &Rc<Edge>,
+    following: &mut Following,
+) -> Result<Passed, Refusal> {
+    let answering = answer(audience, head, body, peer, edge, following);
+    Ok((Box::pin(answering).await?, None)) // boxed: its room would be part of every exchange's
+}
+
+async fn answer(
     audience: Audience,
     head: &Head,
     body: Body,

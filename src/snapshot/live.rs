@@ -26,8 +26,10 @@ impl Live {
 
     /// Puts `next` in force. Exchanges under way keep the one that they began with.
     pub fn publish(&self, next: Arc<Snapshot>) {
-        self.snapshot.store(Arc::clone(&next));
-        self.changes.send_if_modified(|changes| changes.follow(&next)); // after it is in force: who is woken finds it
+        self.snapshot.store(next);
+        // after it is in force: who is woken finds it
+        self.changes
+            .send_if_modified(|changes| changes.follow(&self.snapshot.load()));
     }
 
     /// Tells when flags say something else.
