@@ -21,6 +21,7 @@
 //! | [`config`] | files as people write them | the only module that reads TOML; every problem at once, with its place |
 //! | [`import`] | a CloudFront distribution becomes files, with a report | pure; only `cli` calls it; secrets never come out of it |
 //! | [`snapshot`] | everything a request needs, frozen; [`snapshot::decide`] | no setter; `decide` is the one decision for traffic, explain, tests and API |
+//! | [`ofrep`] | flags for programs and browsers that ask by OpenFeature's protocol | pure, but for the stream of changes; decides as traffic is decided |
 //! | [`observe`] | record → access log, metrics, trace | knows nothing of HTTP's inside; every label comes from a bounded set |
 //! | [`proxy`] | the data plane in the order a request meets it | never names `config` or `control`; shares nothing between cores |
 //! | [`control`] | the control plane: watch, publish, probe, admin API and page | never names `proxy`; a slow call there delays no request |
@@ -48,6 +49,7 @@ pub mod limits;
 pub mod message;
 pub mod name;
 pub mod observe;
+pub mod ofrep;
 pub mod policy;
 pub mod proxy;
 pub mod route;

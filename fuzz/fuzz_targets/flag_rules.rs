@@ -79,6 +79,7 @@ fuzz_target!(|data: &[u8]| {
         now: UnixTime::from_secs(1_700_000_000),
         forced: None,
         pins: None,
+        given: None,
     };
     let mut trail = Trail::default();
     let choice = flags.decide(id, &subject, &mut trail);

@@ -83,6 +83,7 @@ impl Set<'_> {
         let mut metadata = shared.clone();
         metadata.extend(self.metadata(flag, span.end, report));
         let bucketing = self.bucketing(&metadata, &span, report);
+        let public = is_public(&metadata, &span, report);
         let targeting = flag.get("targeting").cloned().unwrap_or(Value::Null);
         if !matches!(targeting, Value::Null | Value::Object(_)) {
             report.error(
@@ -109,7 +110,7 @@ impl Set<'_> {
             targeting: Targeting::JsonLogic(targeting),
             bucketing: bucketing?,
             epoch: 1,
-            public: false,
+            public: public?,
             drain: flag::DRAIN_DEFAULT,
             metadata,
             sticky: false,
@@ -308,6 +309,22 @@ impl Set<'_> {
         };
         let found = rest.match_indices(&quoted).map(|(at, _)| at).find(is_key);
         found.map_or(from..from, |at| from + at..from + at + quoted.len())
+    }
+}
+
+/// `metadata.public`: what flagd has no key for.
+fn is_public(metadata: &Map<String, Value>, span: &Range<usize>, report: &mut Report) -> Option<bool> {
+    match metadata.get("public") {
+        None => Some(false),
+        Some(Value::Bool(public)) => Some(*public),
+        Some(_) => {
+            report.error(
+                "unknown-value",
+                span.clone(),
+                "`metadata.public` is neither true nor false",
+            );
+            None
+        }
     }
 }
 

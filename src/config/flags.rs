@@ -55,8 +55,6 @@ pub(super) struct FlagFile {
     /// Raise it with a change that may move visitors from one variant to another, such as another `split`: what they were pinned to
     /// is void then.
     epoch: NonZeroU32,
-    /// Browsers may read it.
-    public: bool,
     /// How long open WebSockets, streams and downloads have that lead to a side which was switched off; at most an hour.
     drain: Spot<DurationText>,
     /// Whom the rollout put on a variant, a signed cookie keeps there when the share shrinks, until `epoch` counts up, a rule says
@@ -64,6 +62,8 @@ pub(super) struct FlagFile {
     sticky: bool,
     /// Whatever else is worth knowing; handed out with the flag.
     metadata: BTreeMap<String, Value>,
+    /// Browsers may read over OFREP what it decides for them, `metadata` included.
+    public: bool,
 }
 
 impl Default for FlagFile {
@@ -81,13 +81,13 @@ impl Default for FlagFile {
             rollout: None,
             bucketing: BucketingFile::V2, // what flagd and its evaluators in process compute today
             epoch: NonZeroU32::MIN,
-            public: false, // what is being worked on isn't for everybody to see
             drain: Spot {
                 value: DurationText(DRAIN_DEFAULT),
                 span: 0..0,
             },
             sticky: false,
             metadata: BTreeMap::new(),
+            public: false, // what a flag decides may tell a secret
         }
     }
 }

@@ -218,6 +218,12 @@ impl Flag {
         &self.metadata
     }
 
+    /// Whether browsers may read what it decides for them.
+    #[must_use]
+    pub fn is_public(&self) -> bool {
+        self.settings.public
+    }
+
     /// Its variants in order; their places are [`VariantIndex`]es.
     #[must_use]
     pub fn variants(&self) -> &[VariantName] {
@@ -254,16 +260,21 @@ impl Flag {
         self.state == FlagState::Enabled
     }
 
+    /// The places that its layer gives it, in thousandths of a percent.
+    #[must_use]
+    pub fn layer_range(&self) -> Option<Range<u32>> {
+        match &self.plan {
+            Plan::Rules {
+                before: Some(before), ..
+            } => before.layer.as_ref().map(|member| member.range.clone()),
+            _ => None,
+        }
+    }
+
     /// Counts up when what visitors were pinned to is void.
     #[must_use]
     pub fn epoch(&self) -> u32 {
         self.settings.epoch
-    }
-
-    /// Whether browsers may read it.
-    #[must_use]
-    pub fn is_public(&self) -> bool {
-        self.settings.public
     }
 
     /// How long open connections keep on with a variant that nobody gets any more.

@@ -13,6 +13,9 @@
 //! | `targetingKey` | the id that the flag goes by: the visitor's, or the signed-in user's |
 //! | `$flagd.flagKey`, `$flagd.timestamp` | the flag's key; seconds since 1970 |
 //!
+//! A backend that asks by itself gives top-level names of its own ([`Subject::given`]), which may also stand for `user`, `visitor`
+//! and `request`.
+//!
 //! What decides, and in which order, stands in [`decide`].
 //!
 //! Names with dots in them are reached with `{"val": ["user", "claims", "https://example.com/plan"]}`.
@@ -23,6 +26,7 @@ mod choice;
 mod compile;
 mod decide;
 mod failures;
+mod given;
 mod layer;
 mod logic;
 mod murmur3;

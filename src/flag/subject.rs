@@ -5,8 +5,9 @@ use datalogic_rs::{
     bumpalo::{Bump, collections::Vec},
 };
 use http::Method;
-use serde_json::Value;
+use serde_json::{Map, Value};
 
+use super::given;
 use crate::{clock::UnixTime, fields::Fields, visitor};
 
 /// Header fields, query parameters, cookies, and entries of a claim that rules can see, each. The rest is not looked at,
@@ -14,7 +15,7 @@ use crate::{clock::UnixTime, fields::Fields, visitor};
 pub const CONTEXT_ENTRIES_MAX: usize = 100;
 
 /// Levels of claims that rules can see.
-const CLAIM_DEPTH_MAX: usize = 32;
+pub(super) const CLAIM_DEPTH_MAX: usize = 32;
 
 /// What a flag decides about. Borrowed from the request; making one costs nothing.
 #[derive(Debug, Clone, Copy)]
@@ -39,6 +40,8 @@ pub struct Subject<'r> {
     pub forced: Option<&'r visitor::Forced>,
     /// What keeps the visitor on variants.
     pub pins: Option<&'r visitor::Pins>,
+    /// Top-level names that a backend gives with its question. `None`: a visitor's own request.
+    pub given: Option<&'r Map<String, Value>>,
 }
 
 /// Someone signed in.
@@ -139,7 +142,7 @@ pub(super) fn context<'a>(
             part(needs.cookies, &|| cookies(subject.headers, arena)),
         ),
     ]);
-    object(&[
+    let own = [
         ("targetingKey", text(targeting_key)),
         (
             "$flagd",
@@ -151,7 +154,11 @@ pub(super) fn context<'a>(
         ("user", user),
         ("visitor", object(&[("id", text(subject.visitor))])),
         ("request", request),
-    ])
+    ];
+    match subject.given {
+        None => object(&own),
+        Some(given) => given::laid_over(own, given, arena),
+    }
 }
 
 fn headers<'a>(headers: &'a Fields, arena: &'a Bump) -> DataValue<'a> {
@@ -232,7 +239,8 @@ fn hex(digit: u8) -> Option<u8> {
         .and_then(|digit| u8::try_from(digit).ok())
 }
 
-fn claim<'a>(value: &'a Value, arena: &'a Bump, levels: usize) -> DataValue<'a> {
+/// JSON as rules see it, at most `levels` deep.
+pub(super) fn claim<'a>(value: &'a Value, arena: &'a Bump, levels: usize) -> DataValue<'a> {
     match value {
         Value::Null => DataValue::Null,
         Value::Bool(value) => DataValue::Bool(*value),

@@ -8,7 +8,7 @@ use std::{
     sync::Arc,
 };
 
-use super::{compress::Places, error_page::Asking, recall::Recalls};
+use super::{compress::Places, error_page::Asking, ofrep::Desk, recall::Recalls};
 use crate::{
     backend::{Backend, pool::Pools},
     clock,
@@ -47,6 +47,8 @@ pub struct Edge {
     pub asking: Asking,
     /// Open exchanges that flags led somewhere.
     pub recalls: Recalls,
+    /// Who asks for flags just now.
+    pub desk: Desk,
     /// The snapshot whose servers and labels are all that is kept.
     tidied: Cell<u64>,
 }
@@ -103,6 +105,7 @@ impl Edge {
             https_port: parts.https_port,
             asking: Asking::default(),
             recalls: Recalls::default(),
+            desk: Desk::default(),
             tidied: Cell::new(0),
         }
     }

@@ -18,7 +18,7 @@ use super::{
     failover,
     follow::Following,
     forward::Outgoing,
-    headers, override_page, passing,
+    headers, ofrep, override_page, passing,
     recall::Side,
     redirect,
     refusal::Refusal,
@@ -70,7 +70,12 @@ pub async fn handle(request: Request, peer: &Peer, edge: &Rc<Edge>, interim: &mu
     let snapshot = edge.view.load(); // one version for the whole exchange
     let Request { mut head, body } = request;
     let mut following = begin(&head, peer, edge);
-    let passing = pass_through(&mut head, body, peer, edge, &snapshot, &mut following, interim);
+    let passing = async {
+        match ofrep::asked(&head, peer.listener) {
+            Some(audience) => ofrep::pass(audience, &head, body, peer, edge, &mut following).await,
+            None => pass_through(&mut head, body, peer, edge, &snapshot, &mut following, interim).await,
+        }
+    };
     let passed = AssertUnwindSafe(passing).catch_unwind().await;
     let passed = passed.unwrap_or_else(|_| {
         edge.observe.count(Family::Panics, &[], 1);
@@ -383,7 +388,8 @@ fn note_decision(decision: &Decision<'_>, rule: &Rule, at: &Snapshot, following:
 /// What is noted where a flag gives no variant: one text, so that metrics know it again.
 static NO_VARIANT: LazyLock<Arc<str>> = LazyLock::new(|| Arc::from("none"));
 
-fn facts(id: FlagId, choice: &Choice, at: &Snapshot) -> Option<FlagFacts> {
+/// What a decision is to log and metrics.
+pub(super) fn facts(id: FlagId, choice: &Choice, at: &Snapshot) -> Option<FlagFacts> {
     let flag = at.flags.get(id)?;
     if choice.error.is_some() {
         flag.count_failure();

@@ -5,7 +5,7 @@
 //! of that may take, [`respond`] writes what the route says of its answers, [`compress`] may encode them, [`follow`] watches the answer's
 //! body to its end, [`recall`] ends it when its side is switched off, [`refusal`] and [`answer`] are what happens instead, [`error_page`]
 //! is what browsers see of that, [`redirect`] sends clients elsewhere, `carried` is what browsers carry beside the visitor cookie,
-//! `override_page` the pages about it, [`edge`] is what
+//! `override_page` the pages about it, [`ofrep`] serves flags to programs and pages as [`seats`] allow, [`edge`] is what
 //! a core keeps.
 
 mod access;
@@ -21,9 +21,11 @@ pub mod follow;
 pub mod forward;
 pub mod headers;
 pub mod listen;
+pub mod ofrep;
 mod override_page;
 pub mod passing;
 pub mod recall;
 pub mod redirect;
 pub mod refusal;
 pub mod respond;
+pub mod seats;

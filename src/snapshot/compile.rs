@@ -4,7 +4,7 @@ use std::{collections::HashMap, path::Path, sync::Arc};
 
 use arc_swap::ArcSwap;
 
-use super::{BackendId, GateAtWork, Rule, Snapshot, Target};
+use super::{BackendId, GateAtWork, Rule, Snapshot, Target, serving::Serving};
 use crate::{
     backend::{Backend, BackendSettings, Scheme, Server, ServerAddress, server::TlsClient},
     config::settings::{RouteSettings, Settings, TargetSettings},
@@ -77,6 +77,7 @@ pub fn compile(
     };
     Ok(Snapshot {
         version,
+        serving: Serving::of(&flags, &rules),
         hosts: settings.edge.hosts.clone(),
         table,
         rules,

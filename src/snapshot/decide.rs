@@ -295,6 +295,7 @@ pub fn decide<'s, 't, T: Trail<'s>>(
         now,
         forced: visit.carried.forced.as_ref(),
         pins: (!visit.pins.is_empty()).then_some(&visit.pins),
+        given: None,
     };
     let choices = choose(rule, &subject, at, trail);
     let backend = lead(&rule.target, choices.first())

@@ -5,7 +5,7 @@ use std::{cell::RefCell, ops::Deref, rc::Rc, sync::Arc};
 use arc_swap::ArcSwap;
 use tokio::sync::watch;
 
-use super::Snapshot;
+use super::{Snapshot, changes::Changes};
 
 /// The snapshot in force.
 #[derive(Debug)]
@@ -13,6 +13,7 @@ pub struct Live {
     snapshot: ArcSwap<Snapshot>,
     /// Rung at each swap, for who acts on a change; exchanges only load.
     swaps: watch::Sender<()>,
+    changes: watch::Sender<Changes>,
 }
 
 impl Live {
@@ -20,8 +21,9 @@ impl Live {
     #[must_use]
     pub fn new(first: Arc<Snapshot>) -> Self {
         Self {
-            snapshot: ArcSwap::new(first),
             swaps: watch::Sender::new(()),
+            changes: watch::Sender::new(Changes::first(&first)),
+            snapshot: ArcSwap::new(first),
         }
     }
 
@@ -29,6 +31,15 @@ impl Live {
     pub fn publish(&self, next: Arc<Snapshot>) {
         self.snapshot.store(next);
         self.swaps.send_replace(());
+        // after it is in force: who is woken finds it
+        self.changes
+            .send_if_modified(|changes| changes.follow(&self.snapshot.load()));
+    }
+
+    /// Tells when flags say something else.
+    #[must_use]
+    pub fn changes(&self) -> watch::Receiver<Changes> {
+        self.changes.subscribe()
     }
 
     /// The one in force: for the control plane. Cores use a [`View`].
@@ -66,6 +77,12 @@ impl View {
     pub fn new(live: Arc<Live>) -> Self {
         let pinned = RefCell::new(Rc::new(Pinned(live.current())));
         Self { live, pinned }
+    }
+
+    /// Tells when flags say something else.
+    #[must_use]
+    pub fn changes(&self) -> watch::Receiver<Changes> {
+        self.live.changes()
     }
 
     /// The snapshot in force, to be kept for a whole exchange.

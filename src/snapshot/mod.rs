@@ -2,11 +2,13 @@
 //!
 //! [`compile`] makes a snapshot from settings, [`decide`] answers what happens to a request (live traffic, `banyan explain`, the
 //! squads' tests and the admin API all ask it; [`preflight`] is its part for browsers that ask first), [`explain`] (with `goes` and `told`) writes down
-//! why, [`visit`] finds out what the browser carries, [`live`] publishes, [`diff`] tells two apart.
+//! why, [`visit`] finds out what the browser carries, [`live`] publishes and [`changes`] wakes who waits for that, [`serving`] says
+//! which flags programs and browsers may ask for, [`diff`] tells two apart.
 //! A snapshot has no setter. State that changes (connections, breakers, health, the gate's keys) lives beside it and is
 //! carried over by name.
 
 mod access;
+pub mod changes;
 pub mod compile;
 pub mod decide;
 pub mod diff;
@@ -18,6 +20,7 @@ pub mod live;
 mod notes;
 pub mod preflight;
 pub mod prove;
+pub mod serving;
 mod told;
 mod tried;
 pub mod visit;
@@ -77,6 +80,8 @@ pub struct Snapshot {
     pub trusted_proxies: Vec<IpNet>,
     /// The site's pages for errors.
     pub errors: ErrorPages,
+    /// Which flags are served to programs and browsers.
+    pub serving: serving::Serving,
 }
 
 /// The gate and the keys that it trusts just now.

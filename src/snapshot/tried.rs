@@ -41,6 +41,7 @@ pub fn explain_flag(flag: FlagId, ask: &Ask<'_, '_>, now: UnixTime, at: &Snapsho
         method: ask.method,
         headers: ask.headers,
         now,
+        given: None,
         forced: carried.forced.as_ref(),
         pins: pins.as_ref(),
     };

@@ -178,6 +178,40 @@ pub fn forced_by(headers: &Fields, host: &str, now: UnixTime, at: &Snapshot) -> 
     carried
 }
 
+/// Whom flags are decided for that a browser's own script asks about: as on a route, but nothing is begun or carried on.
+#[derive(Debug, Default)]
+pub struct Known {
+    /// The visitor.
+    pub visitor: Option<Visitor>,
+    /// What keeps the visitor on variants.
+    pub pins: Option<Pins>,
+    /// What an override link puts it on.
+    pub forced: Option<Forced>,
+}
+
+/// Finds out who a script's browser is.
+#[must_use]
+pub fn recognise(
+    headers: &Fields,
+    host: &str,
+    identity: Option<&Identity>,
+    now: UnixTime,
+    at: &Snapshot,
+) -> Known {
+    if visitor::is_crawler(headers) {
+        return Known::default();
+    }
+    let known = at.visitors.identify(headers, now).visitor;
+    let pinned = known.as_ref().filter(|_| at.flags.any_sticky());
+    let user = identity.filter(|_| at.flags.any_adopts());
+    let adopted = user.map(|user| at.visitors.adopt(&user.subject, now));
+    Known {
+        visitor: adopted.or(known),
+        pins: pinned.and_then(|known| at.visitors.pins(headers, known).ok()),
+        forced: forced_by(headers, host, now, at).forced,
+    }
+}
+
 impl Visit {
     /// What the browser shall carry on after these choices: its pins with those of sticky flags whose rollout has just put it on a
     /// variant, without void ones. They are signed for the visitor, so they go wherever the visitor's own cookie is sent anew.

@@ -40,6 +40,7 @@ mod gone;
 mod import;
 mod kept;
 mod observe;
+mod ofrep;
 mod passing;
 mod protocol;
 mod reload;

@@ -130,6 +130,13 @@ impl Program {
         kib.parse::<u64>().unwrap() * 1024
     }
 
+    /// Its share of memory in bytes, each shared page divided by who shares it.
+    pub fn pss(&self) -> u64 {
+        let rollup = fs::read_to_string(format!("/proc/{}/smaps_rollup", self.pid)).unwrap();
+        let line = rollup.lines().find_map(|text| text.strip_prefix("Pss:")).unwrap();
+        line.trim().trim_end_matches(" kB").parse::<u64>().unwrap() * 1024
+    }
+
     /// Sends a signal by its name, as `kill` does.
     pub fn signal(&self, name: &str) {
         let mut kill = Command::new("kill");

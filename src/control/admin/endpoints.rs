@@ -21,7 +21,7 @@ use super::{
     login, openapi, page,
     refusal::Refusal,
 };
-use crate::{control::plane::View, observe::metrics::Exposition, snapshot::explain::Explanation};
+use crate::{control::plane::View, observe::metrics::Exposition, ofrep, snapshot::explain::Explanation};
 
 /// One thing that can be asked.
 #[derive(Debug)]
@@ -109,6 +109,8 @@ pub(super) struct Asked {
     pub(super) key: String,
     /// The query's parameters, unescaped, in order.
     pub(super) query: Vec<(String, String)>,
+    /// The last event of a stream that the client saw.
+    pub(super) last_event: Option<String>,
 }
 
 impl Endpoint {
@@ -402,6 +404,45 @@ pub(super) const ENDPOINTS: &[Endpoint] = &[
         of::<api::Jwks>,
         api::jwks,
     ),
+    Endpoint {
+        parameters: api::ofrep::BULK,
+        schema: Some(any_object),
+        otherwise: api::ofrep::OTHERWISE,
+        ..plain(
+            "/ofrep/v1/evaluate/flags",
+            JSON,
+            "What all flags decide for a context (OpenFeature Remote Evaluation Protocol 0.3.0).",
+            Does::Order {
+                verb: Verb::Post,
+                takes: any_object,
+                does: api::ofrep::all,
+            },
+        )
+    },
+    Endpoint {
+        parameters: key_of(),
+        schema: Some(any_object),
+        otherwise: api::ofrep::OTHERWISE,
+        ..plain(
+            "/ofrep/v1/evaluate/flags/{key}",
+            JSON,
+            "What one flag decides for a context.",
+            Does::Order {
+                verb: Verb::Post,
+                takes: any_object,
+                does: api::ofrep::one,
+            },
+        )
+    },
+    Endpoint {
+        otherwise: &[(503, "Too many listen already.")],
+        ..plain(
+            "/ofrep/v1/events",
+            ofrep::events::MEDIA,
+            "An event when flags say something else: read them again.",
+            Does::Stream(api::ofrep::events),
+        )
+    },
     json("/api/openapi.json", "This document.", any_object, |_, _| {
         Answer::json(0, &openapi::document())
     }),
@@ -483,6 +524,10 @@ async fn read(parts: &mut http::request::Parts) -> Result<Asked, Refusal> {
     Ok(Asked {
         key: key.unwrap_or_default(),
         query,
+        last_event: parts
+            .headers
+            .get("last-event-id")
+            .and_then(|id| Some(id.to_str().ok()?.to_owned())),
     })
 }
 

@@ -67,6 +67,7 @@ impl Scene {
             now: UnixTime::from_secs(1_700_000_000),
             forced: None,
             pins: None,
+            given: None,
         }
     }
 

@@ -105,6 +105,10 @@ families! {
         "TLS handshakes that succeeded.";
     TunnelsOpen Gauge "banyan_tunnels_open" ["protocol"]
         "WebSockets and other tunnels open now.";
+    FlagStreamsOpen Gauge "banyan_flag_streams_open" ["listener"]
+        "Pages and programs that are told of changes of flags now.";
+    FlagQuestionsRefused Counter "banyan_flag_questions_refused_total" ["listener", "why"]
+        "OFREP questions and streams that were not answered, by why: body, busy, foreign or share.";
     Compressing Gauge "banyan_compressing" ["encoding"]
         "Answers that are being compressed now; at most `compressing_max` on each core.";
     CompressionsRefused Counter "banyan_compressions_refused_total" ["encoding"]

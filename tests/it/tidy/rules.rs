@@ -66,19 +66,24 @@ pub(super) const LAYERS: [(&str, &[&str]); 28] = [
             "route", "visitor",
         ],
     ),
+    (
+        "ofrep",
+        &["clock", "fields", "flag", "gate", "name", "snapshot", "visitor"],
+    ),
     ("observe", &["clock", "fields", "message", "name"]),
     (
         "proxy",
         &[
             "backend", "body", "clock", "fields", "flag", "gate", "http1", "http2", "limits", "message",
-            "name", "observe", "policy", "route", "snapshot", "stream", "tls", "tunnel", "visitor", "wire",
+            "name", "observe", "ofrep", "policy", "route", "snapshot", "stream", "tls", "tunnel", "visitor",
+            "wire",
         ],
     ),
     (
         "control",
         &[
             "backend", "clock", "config", "fields", "flag", "gate", "http1", "limits", "name", "observe",
-            "route", "snapshot", "stream", "tls", "visitor", "wire",
+            "ofrep", "route", "snapshot", "stream", "tls", "visitor", "wire",
         ],
     ),
     ("import", &["backend", "name", "policy", "route"]),
@@ -156,7 +161,8 @@ pub(super) const KEPT_TO: [(&str, &[&str], &str); 21] = [
             "wire.rs",
             "tunnel",
             "snapshot/mod.rs",  // the bell that asks for missing keys
-            "snapshot/live.rs", // the bell that tells of a swap
+            "snapshot/live.rs", // those that tell of swaps and of changes
+            "ofrep/events.rs",
             "http1",
             "http2",
             "tls",

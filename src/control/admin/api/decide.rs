@@ -146,5 +146,6 @@ fn as_query(question: Question) -> Asked {
     Asked {
         key: String::new(),
         query,
+        last_event: None,
     }
 }

@@ -96,6 +96,7 @@ fn page_of(text: &str) -> String {
         asked: &Asked {
             key: own(),
             query: asked.into(),
+            last_event: None,
         },
         explained: Some(Ok(explanation_of(text))),
     };
