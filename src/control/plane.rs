@@ -2,6 +2,7 @@
 
 use std::{
     net::TcpListener,
+    path::Path,
     sync::{
         Arc,
         atomic::{AtomicBool, Ordering},
@@ -17,6 +18,7 @@ use tokio::{
 
 use super::{
     admin, jwks,
+    live::Pulse,
     publish::{Publisher, Status},
     watch::Watch,
 };
@@ -100,6 +102,10 @@ pub struct View {
     pub ready: Arc<AtomicBool>,
     /// Whose signature identities bear.
     pub signer: Arc<Signer>,
+    /// The last minutes.
+    pub pulse: Arc<Pulse>,
+    /// The folder of `banyan.toml`, to which places are relative.
+    pub folder: Arc<Path>,
 }
 
 /// The control plane before it runs.
@@ -133,6 +139,8 @@ impl Plane {
             metrics,
             ready: Arc::new(AtomicBool::new(true)),
             signer,
+            pulse: Arc::default(),
+            folder: publisher.folder().into(),
         };
         let facts = publisher.facts();
         let plane = Self {

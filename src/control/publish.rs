@@ -209,6 +209,12 @@ impl Publisher {
         }
     }
 
+    /// The folder of `banyan.toml`.
+    #[must_use]
+    pub fn folder(&self) -> &Path {
+        &self.last_seen.folder
+    }
+
     /// What metrics are told.
     #[must_use]
     pub fn facts(&self) -> Arc<Facts> {

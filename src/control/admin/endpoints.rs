@@ -18,8 +18,9 @@ use super::{
     answer::{Answer, CSS, HTML, JSON, SCRIPT, SVG, TEXT},
     api, assets,
     door::{self, BODY_BYTES_MAX},
-    openapi, page,
+    live, openapi, page,
     refusal::Refusal,
+    stay::Stay,
 };
 use crate::{control::plane::View, observe::metrics::Exposition, snapshot::explain::Explanation};
 
@@ -323,6 +324,21 @@ pub(super) const ENDPOINTS: &[Endpoint] = &[
             api::flags::answer_one,
         )
     },
+    Endpoint {
+        parameters: &[Parameter {
+            name: "once",
+            summary: "`true`: one event, and no more.",
+            needed: Needed::Maybe,
+        }],
+        otherwise: &[(503, "As many as may listen at once listen already.")],
+        ..plain(
+            "/api/live",
+            live::EVENTS,
+            "Server-sent events: each second `live` with decisions of flags and answers of backends in the last second and \
+             minute; `flag` when one changes; `point` when charts have a new point.",
+            Does::Stream(live::answer),
+        )
+    },
     json(
         "/api/backends",
         "Backends with their servers and how those are.",
@@ -383,6 +399,9 @@ async fn answer(endpoint: &'static Endpoint, view: View, request: Request) -> Re
         Does::Order { does, .. } => order(&mut parts, body, view, does).await,
         Does::Stream(does) => {
             let stream = read(&mut parts).await.and_then(|asked| does(&view, &asked));
+            if let (Ok(_), Some(stay)) = (&stream, parts.extensions.get::<Stay>()) {
+                stay.stream();
+            }
             return stream.into_response();
         }
     };

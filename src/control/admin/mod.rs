@@ -10,15 +10,19 @@ mod api;
 mod assets;
 mod door;
 mod endpoints;
+mod live;
 mod openapi;
 mod page;
 mod refusal;
+mod stay;
 #[cfg(test)]
 mod tests;
+#[cfg(test)]
+pub(in crate::control) use tests::view as site_for_tests;
 
 use std::{net::TcpListener, sync::Arc, time::Duration};
 
-use hyper::server::conn::http1;
+use hyper::{server::conn::http1, service::Service};
 use hyper_util::{
     rt::{TokioIo, TokioTimer},
     service::TowerToHyperService,
@@ -26,6 +30,7 @@ use hyper_util::{
 use tokio::{net::TcpStream, sync::Semaphore};
 
 use super::plane::View;
+use stay::Stay;
 
 /// Connections that are served at once; more wait in the kernel's queue. Two Prometheus servers, probes and a team's browsers.
 const CONNECTIONS_MAX: usize = 64;
@@ -33,8 +38,6 @@ const CONNECTIONS_MAX: usize = 64;
 const HEAD_TIMEOUT: Duration = Duration::from_secs(5);
 /// Age at which a connection is closed after its exchange: nobody holds one of the few for ever.
 const CONNECTION_AGE_MAX: Duration = Duration::from_secs(60);
-/// Time that the last exchange of a connection has after that, so that an answer nobody reads is given up.
-const LAST_EXCHANGE_TIMEOUT: Duration = Duration::from_secs(10);
 /// Bytes of a request's head.
 const HEAD_BYTES_MAX: usize = 32 * 1024;
 /// Pause after the system refused a connection, as it does when file descriptors run out.
@@ -49,6 +52,13 @@ pub async fn serve(listener: TcpListener, view: View) {
         Ok(listener) => listener,
         Err(error) => return tracing::error!(%error, "the admin listener can't be used"),
     };
+    let (pulse, metrics, now) = (Arc::clone(&view.pulse), view.metrics.clone(), Arc::clone(&view.live));
+    let keeper = tokio::task::spawn_local(async move { pulse.keep(&metrics, &now).await });
+    answer_all(listener, view).await;
+    keeper.abort();
+}
+
+async fn answer_all(listener: tokio::net::TcpListener, view: View) {
     let service = TowerToHyperService::new(endpoints::router(view));
     let seats = Arc::new(Semaphore::new(CONNECTIONS_MAX));
     loop {
@@ -58,10 +68,7 @@ pub async fn serve(listener: TcpListener, view: View) {
         match listener.accept().await {
             Ok((stream, _)) => {
                 let service = service.clone();
-                tokio::task::spawn_local(async move {
-                    converse(stream, service).await;
-                    drop(seat);
-                });
+                tokio::task::spawn_local(converse(stream, service, Stay::with(seat)));
             }
             Err(error) => {
                 tracing::warn!(%error, "an admin connection can't be accepted");
@@ -71,8 +78,13 @@ pub async fn serve(listener: TcpListener, view: View) {
     }
 }
 
-async fn converse(stream: TcpStream, service: TowerToHyperService<axum::Router>) {
+async fn converse(stream: TcpStream, service: TowerToHyperService<axum::Router>, stay: Stay) {
     let _ = stream.set_nodelay(true);
+    let of_connection = stay.clone();
+    let service = hyper::service::service_fn(move |mut request: http::Request<hyper::body::Incoming>| {
+        request.extensions_mut().insert(of_connection.clone());
+        service.call(request)
+    });
     let connection = http1::Builder::new()
         .timer(TokioTimer::new())
         .header_read_timeout(HEAD_TIMEOUT)
@@ -85,6 +97,6 @@ async fn converse(stream: TcpStream, service: TowerToHyperService<axum::Router>)
         .is_err()
     {
         connection.as_mut().graceful_shutdown();
-        let _ = tokio::time::timeout(LAST_EXCHANGE_TIMEOUT, connection).await;
+        let _ = tokio::time::timeout(stay.last_exchange_timeout(), connection).await;
     }
 }

@@ -7,7 +7,7 @@ use super::site::{get, view, view_after};
 use crate::control::admin::openapi::document;
 
 /// Every path that clients may rely on, with a request that it answers.
-const PROMISED: [(&str, &str); 17] = [
+const PROMISED: [(&str, &str); 18] = [
     ("/", "/?find=x&url=/courses/rust"),
     ("/assets/style.css", "/assets/style.css"),
     ("/assets/script.js", "/assets/script.js"),
@@ -20,6 +20,7 @@ const PROMISED: [(&str, &str); 17] = [
     ("/api/routes", "/api/routes"),
     ("/api/flags", "/api/flags"),
     ("/api/flags/{key}", "/api/flags/course-reviews"),
+    ("/api/live", "/api/live?once=true"),
     ("/api/backends", "/api/backends"),
     ("/api/squads", "/api/squads"),
     (

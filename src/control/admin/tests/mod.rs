@@ -10,7 +10,8 @@ use http::{Method, Request, StatusCode, header};
 use serde::Deserialize;
 
 use crate::backend::health::Health;
-use site::{Told, ask, get, view};
+pub(in crate::control) use site::view;
+use site::{Told, ask, get};
 
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]

@@ -91,7 +91,7 @@ fn sources() -> Sources {
 }
 
 /// The site, well.
-pub(super) fn view() -> View {
+pub(in crate::control) fn view() -> View {
     of(&sources(), &sources())
 }
 
@@ -138,6 +138,8 @@ fn of(new: &Sources, last_good: &Sources) -> View {
         metrics,
         ready: Arc::new(AtomicBool::new(true)),
         signer: Arc::new(Signer::from_pkcs8(key.as_ref()).unwrap()),
+        pulse: Arc::default(),
+        folder: std::path::Path::new("/site").into(),
     }
 }
 
