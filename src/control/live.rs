@@ -45,7 +45,8 @@ pub struct Health {
 }
 
 impl Health {
-    fn add(&mut self, more: &Self) {
+    /// Adds another's.
+    pub fn add(&mut self, more: &Self) {
         self.requests += more.requests;
         self.failed += more.failed;
         self.times.merge(&more.times);

@@ -236,6 +236,12 @@ const PAGE: &[Parameter] = &[Parameter {
     needed: Needed::Maybe,
 }];
 
+const FLAG_PAGE: &[Parameter] = &[Parameter {
+    name: "key",
+    summary: "The flag's key.",
+    needed: Needed::Once,
+}];
+
 /// All of them.
 pub(super) const ENDPOINTS: &[Endpoint] = &[
     Endpoint {
@@ -245,6 +251,22 @@ pub(super) const ENDPOINTS: &[Endpoint] = &[
             HTML,
             "The page, which takes what `/api/explain` takes as well.",
             Does::Now(page::page),
+        )
+    },
+    plain(
+        "/flags",
+        HTML,
+        "The flags as they happen: shares, decisions, and how the backends of each side answer.",
+        Does::Now(page::flags),
+    ),
+    Endpoint {
+        parameters: FLAG_PAGE,
+        otherwise: &[(404, "There is no such flag.")],
+        ..plain(
+            "/flags/{key}",
+            HTML,
+            "One flag with charts and controls, which takes what `/api/explain` takes as well.",
+            Does::Now(page::flag),
         )
     },
     plain(
@@ -258,6 +280,12 @@ pub(super) const ENDPOINTS: &[Endpoint] = &[
         SCRIPT,
         "What keeps the page fresh.",
         Does::Now(|_, _| Ok(Answer::text(SCRIPT, assets::SCRIPT))),
+    ),
+    plain(
+        "/assets/flag.js",
+        SCRIPT,
+        "What moves a flag.",
+        Does::Now(|_, _| Ok(Answer::text(SCRIPT, assets::FLAG_SCRIPT))),
     ),
     plain(
         "/assets/banyan.svg",

@@ -1,5 +1,7 @@
 //! Flags, how each chooses, and the routes that ask it.
 
+use std::collections::BTreeMap;
+
 use schemars::JsonSchema;
 use serde::Serialize;
 
@@ -43,6 +45,8 @@ pub(in super::super) struct Flag {
     pub(in super::super) rules: Vec<FlagRule>,
     /// Whose place between 0 and 100 % decides for everyone the rules leave: `visitor` or `user`; none: there is no rollout.
     pub(in super::super) rollout_by: Option<String>,
+    /// Shares in percent as its file gives them, whether it is enabled or not; none: there is no rollout.
+    pub(in super::super) rollout: Option<BTreeMap<String, f64>>,
     /// How a place is computed: `murmur3-v2` or `murmur3-cbor-v3`.
     pub(in super::super) bucketing: String,
     /// One JsonLogic expression decides (a flagd set), instead of rules and rollout.
@@ -73,6 +77,8 @@ pub(in super::super) struct FlagRule {
     pub(in super::super) place: String,
     /// The variant that it serves.
     pub(in super::super) serve: String,
+    /// Whom it takes: JsonLogic.
+    pub(in super::super) condition: serde_json::Value,
 }
 
 /// A route that asks a flag.
@@ -99,10 +105,15 @@ pub(in super::super) fn answer(view: &View, _: &Asked) -> Result<Answer, Refusal
 /// `GET /api/flags/{key}`.
 pub(in super::super) fn answer_one(view: &View, asked: &Asked) -> Result<Answer, Refusal> {
     let at = view.live.current();
-    let unknown = || Refusal::Unknown("flag", asked.key.clone());
-    let id = at.flags.by_key(&asked.key).ok_or_else(unknown)?;
+    Answer::json(at.version, &one(&asked.key, &at)?)
+}
+
+/// A flag by its key.
+pub(in super::super) fn one(key: &str, at: &Snapshot) -> Result<Flag, Refusal> {
+    let unknown = || Refusal::Unknown("flag", key.to_owned());
+    let id = at.flags.by_key(key).ok_or_else(unknown)?;
     let flag = at.flags.get(id).ok_or_else(unknown)?;
-    Answer::json(at.version, &Flag::of(id, flag, &at))
+    Ok(Flag::of(id, flag, at))
 }
 
 /// All flags by key.
@@ -126,6 +137,7 @@ impl Flag {
             default: settings.default.as_ref().map(ToString::to_string),
             rules: Vec::new(),
             rollout_by: None,
+            rollout: None,
             bucketing: match settings.bucketing {
                 Bucketing::Murmur3V2 => "murmur3-v2".to_owned(),
                 Bucketing::Murmur3CborV3 => "murmur3-cbor-v3".to_owned(),
@@ -141,8 +153,15 @@ impl Flag {
                     name: rule.name.clone(),
                     place: rule.place.to_string(),
                     serve: rule.serve.to_string(),
+                    condition: rule.condition.clone(),
                 });
                 shown.rules = rules.collect();
+                shown.rollout = rollout.as_ref().map(|rollout| {
+                    let shares = rollout.shares.iter();
+                    shares
+                        .map(|(variant, share)| (variant.to_string(), f64::from(*share) / 1000.0))
+                        .collect()
+                });
                 shown.rollout_by = rollout.as_ref().map(|rollout| match rollout.by {
                     RolloutBy::Visitor => "visitor".to_owned(),
                     RolloutBy::User => "user".to_owned(),

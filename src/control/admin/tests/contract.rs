@@ -7,8 +7,11 @@ use super::site::{get, view, view_after};
 use crate::control::admin::openapi::document;
 
 /// Every path that clients may rely on, with a request that it answers.
-const PROMISED: [(&str, &str); 18] = [
+const PROMISED: [(&str, &str); 21] = [
     ("/", "/?find=x&url=/courses/rust"),
+    ("/flags", "/flags"),
+    ("/flags/{key}", "/flags/course-reviews?url=/courses/rust/reviews"),
+    ("/assets/flag.js", "/assets/flag.js"),
     ("/assets/style.css", "/assets/style.css"),
     ("/assets/script.js", "/assets/script.js"),
     ("/assets/banyan.svg", "/assets/banyan.svg"),

@@ -1,6 +1,7 @@
 //! The admin listener as its clients meet it: requests by table, the document against the answers, freshness, bounds.
 
 mod contract;
+mod live;
 mod site;
 mod sockets;
 
