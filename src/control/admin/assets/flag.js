@@ -106,7 +106,8 @@ function disarm() {
 }
 
 function hold() {
-  if (holding || held) return;
+  if (holding) return;
+  held = false; // a new gesture, whatever became of the last
   kill.classList.add("holding");
   holding = setTimeout(() => { held = true; killNow(); }, HOLD_MS);
 }
