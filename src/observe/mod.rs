@@ -25,7 +25,8 @@ use crate::clock;
 use entropy::Entropy;
 use log::{Format, LogBuffer, Target, Writer, WriterHandle};
 use metrics::{
-    ANSWER_TIMEOUT, Exposition, Facts, Family, Label, Scraper, Series, Tally, TallyRequest, TallySnapshot, Totals,
+    ANSWER_TIMEOUT, Exposition, Facts, Family, Label, Scraper, Series, Tally, TallyRequest, TallySnapshot,
+    Totals,
 };
 use record::{Listener, Record};
 use shape::{Shape, Shapes};

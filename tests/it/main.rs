@@ -34,6 +34,7 @@ mod geo;
 mod gone;
 mod import;
 mod kept;
+mod live;
 mod observe;
 mod passing;
 mod protocol;

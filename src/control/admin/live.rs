@@ -122,8 +122,16 @@ impl<'f> Told<'f> {
             flags: BTreeMap::new(),
             backends: BTreeMap::new(),
         };
-        told.take(&figures.minute, |spans| &mut spans.minute, |spans| &mut spans.minute);
-        told.take(&figures.second.what, |spans| &mut spans.second, |spans| &mut spans.second);
+        told.take(
+            &figures.minute,
+            |spans| &mut spans.minute,
+            |spans| &mut spans.minute,
+        );
+        told.take(
+            &figures.second.what,
+            |spans| &mut spans.second,
+            |spans| &mut spans.second,
+        );
         told
     }
 
@@ -156,5 +164,8 @@ impl Answers {
 
 /// A quantile of a backend's times in milliseconds, to a tenth.
 pub(super) fn millis(health: &Health, share: f64) -> Option<f64> {
-    health.times.quantile(share).map(|seconds| (seconds * 10_000.0).round() / 10.0)
+    health
+        .times
+        .quantile(share)
+        .map(|seconds| (seconds * 10_000.0).round() / 10.0)
 }

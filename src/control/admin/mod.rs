@@ -52,7 +52,11 @@ pub async fn serve(listener: TcpListener, view: View) {
         Ok(listener) => listener,
         Err(error) => return tracing::error!(%error, "the admin listener can't be used"),
     };
-    let (pulse, metrics, now) = (Arc::clone(&view.pulse), view.metrics.clone(), Arc::clone(&view.live));
+    let (pulse, metrics, now) = (
+        Arc::clone(&view.pulse),
+        view.metrics.clone(),
+        Arc::clone(&view.live),
+    );
     let keeper = tokio::task::spawn_local(async move { pulse.keep(&metrics, &now).await });
     answer_all(listener, view).await;
     keeper.abort();

@@ -1,9 +1,6 @@
 //! The controls of a flag's page. They are drawn for the flag as it is; `flag.js` makes orders of them.
 
-use super::{
-    flags::coloured,
-    html::Html,
-};
+use super::{flags::coloured, html::Html};
 use crate::control::admin::api::flags::Flag;
 
 /// Shares that a press sets.
@@ -102,12 +99,18 @@ fn schedule(html: &mut Html, flag: &Flag) {
     html.raw("<form id=\"schedule-form\"><ol id=\"schedule-rows\" class=\"rows\"></ol>");
     html.raw("<template id=\"schedule-row\"><li><label><span class=\"hidden\">When, in your time zone</span><input type=\"datetime-local\" step=\"60\" required name=\"at\"></label>");
     for (variant, _) in coloured(flag).into_iter().filter(|(_, colour)| *colour > 0) {
-        html.element("<label><span>", &variant.name, " %</span><input type=\"number\" min=\"0\" max=\"100\" step=\"0.001\" required")
-            .attribute("data-variant", &variant.name)
-            .raw("></label>");
+        html.element(
+            "<label><span>",
+            &variant.name,
+            " %</span><input type=\"number\" min=\"0\" max=\"100\" step=\"0.001\" required",
+        )
+        .attribute("data-variant", &variant.name)
+        .raw("></label>");
     }
     html.raw("<button type=\"button\" class=\"plain\" data-remove>Remove</button></li></template>");
-    html.raw("<p class=\"quiet\" id=\"schedule-empty\">Nothing is planned. Times are those of your time zone.</p>");
+    html.raw(
+        "<p class=\"quiet\" id=\"schedule-empty\">Nothing is planned. Times are those of your time zone.</p>",
+    );
     html.raw("<label class=\"reason\"><span>Between</span><select name=\"shape\"><option value=\"steps\">hold until the next step</option><option value=\"linear\">grow in a straight line</option></select></label>");
     reason(html, "schedule-reason");
     html.raw("<div class=\"buttons\"><button>Save schedule</button><button type=\"button\" id=\"schedule-add\" class=\"plain\">Add a step</button></div></form></details></section>");
@@ -118,7 +121,9 @@ fn links(html: &mut Html, flag: &Flag) {
     html.raw("<p class=\"quiet\">Puts one browser on a variant, for looking at it in production. It counts in no statistics.</p><form id=\"link-form\">");
     html.raw("<label class=\"reason\"><span>Variant</span><select name=\"variant\">");
     for variant in &flag.variants {
-        html.raw("<option").attribute("value", &variant.name).element(">", &variant.name, "</option>");
+        html.raw("<option")
+            .attribute("value", &variant.name)
+            .element(">", &variant.name, "</option>");
     }
     html.raw("</select></label><label class=\"reason\"><span>Lasts</span><select name=\"for\">");
     for (sent, shown) in LASTS {

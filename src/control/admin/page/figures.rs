@@ -61,7 +61,7 @@ pub(super) fn table(html: &mut Html, flag: &Flag, routes: &[Route], figures: &Fi
     html.raw("<table class=\"health\"><thead><tr><th scope=\"col\">Variant</th>");
     html.raw("<th scope=\"col\" class=\"number\">Live</th><th scope=\"col\">Backend</th>");
     html.raw("<th scope=\"col\" class=\"number\">Req/s</th><th scope=\"col\" class=\"number\">Failed</th>");
-    html.raw("<th scope=\"col\" class=\"number\">p50</th><th scope=\"col\" class=\"number\">p99</th></tr></thead><tbody>");
+    html.raw("<th scope=\"col\" class=\"number p50\">p50</th><th scope=\"col\" class=\"number\">p99</th></tr></thead><tbody>");
     for side in sides(flag, routes) {
         let count = decided.get(side.variant).copied().unwrap_or_default();
         let shown = side.backends.len().clamp(1, BACKENDS_MAX);

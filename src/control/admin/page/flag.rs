@@ -213,7 +213,10 @@ fn share(part: u64, whole: u64) -> f64 {
 }
 
 fn top_of<'v>(values: impl IntoIterator<Item = &'v Option<f64>>) -> f64 {
-    let most = values.into_iter().flatten().fold(0.0, |most: f64, value| most.max(*value));
+    let most = values
+        .into_iter()
+        .flatten()
+        .fold(0.0, |most: f64, value| most.max(*value));
     chart::round_up(most)
 }
 
@@ -229,10 +232,18 @@ fn rules(html: &mut Html, flag: &Flag) {
         Some(targeting) => targeted(html, targeting),
         None => ruled(html, flag),
     }
-    html.element("<li>Anyone else gets the default, <code>", default(flag), "</code></li>");
+    html.element(
+        "<li>Anyone else gets the default, <code>",
+        default(flag),
+        "</code></li>",
+    );
     html.raw("</ol><p class=\"quiet\">Asked by ");
     flags::routes(html, &flag.routes);
-    html.element("; places by <code>", &flag.bucketing, "</code></p></div></section>");
+    html.element(
+        "; places by <code>",
+        &flag.bucketing,
+        "</code></p></div></section>",
+    );
 }
 
 fn default(flag: &Flag) -> &str {

@@ -45,7 +45,9 @@ pub(super) fn open(html: &mut Html, shown: &Frame<'_>) {
         Here::Flag => "<a href=\"/flags\" aria-current=\"true\">Flags</a>",
         Here::Front => "<a href=\"/flags\">Flags</a>",
     });
-    html.raw("<a href=\"/#routes\">Routes</a><a href=\"/#backends\">Backends</a><a href=\"/#explain\">Explain</a>");
+    html.raw(
+        "<a href=\"/#routes\">Routes</a><a href=\"/#backends\">Backends</a><a href=\"/#explain\">Explain</a>",
+    );
     html.raw("<span id=\"me\" class=\"me\" hidden></span></nav></div>");
     html.raw("<div class=\"bar change\" id=\"change\" data-live>");
     change(html, shown);

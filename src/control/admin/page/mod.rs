@@ -151,7 +151,12 @@ pub(super) fn draw(shown: &Shown<'_>) -> String {
     routes::section(&mut html, shown);
     backends::section(&mut html, shown);
     html.raw("</div><aside>");
-    explain::section(&mut html, shown.asked, shown.explained.as_ref(), explain::Form::FRONT);
+    explain::section(
+        &mut html,
+        shown.asked,
+        shown.explained.as_ref(),
+        explain::Form::FRONT,
+    );
     html.raw("</aside></main>");
     head::close(&mut html, &shown.frame);
     html.finish()

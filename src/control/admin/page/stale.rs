@@ -54,7 +54,11 @@ fn at_one_end(flag: &Flag) -> Option<&str> {
 pub(super) fn hints(flag: &Flag, age: Option<u64>, figures: &Figures) -> Vec<String> {
     let mut hints = Vec::new();
     if let (Some(variant), Some(days)) = (at_one_end(flag), age.filter(|days| *days >= DONE_DAYS)) {
-        let rest = if flag.rules.is_empty() { "" } else { " whom no rule takes" };
+        let rest = if flag.rules.is_empty() {
+            ""
+        } else {
+            " whom no rule takes"
+        };
         hints.push(format!(
             "Everyone{rest} gets {variant}, and the file is unchanged for {days} days: the flag may have done its work"
         ));

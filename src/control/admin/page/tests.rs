@@ -62,7 +62,10 @@ fn hints_name_what_is_done_unused_or_silent() {
         ..Figures::default()
     };
     assert_eq!(of(&flag, Some(400), &figures_of("x")), "");
-    assert_eq!(of(&flag, Some(400), &quiet), "Nobody asked it in the last 10 minutes");
+    assert_eq!(
+        of(&flag, Some(400), &quiet),
+        "Nobody asked it in the last 10 minutes"
+    );
     assert_eq!(of(&flag, None, &Figures::default()), "", "too early to say");
     flag.variants[0].share = Some(100.0);
     assert_eq!(of(&flag, Some(29), &figures_of("x")), "");

@@ -61,7 +61,10 @@ fn outcome(value: &Value) -> Option<String> {
 }
 
 fn operation(logic: &Value) -> Option<(&str, &Value)> {
-    let mut entries = logic.as_object().filter(|map: &&Map<_, _>| map.len() == 1)?.iter();
+    let mut entries = logic
+        .as_object()
+        .filter(|map: &&Map<_, _>| map.len() == 1)?
+        .iter();
     entries.next().map(|(name, arguments)| (name.as_str(), arguments))
 }
 
@@ -128,8 +131,13 @@ fn joined(parts: &[&Value], with: &str, depth: usize) -> Option<String> {
         .iter()
         .map(|part| {
             let text = test(part, depth + 1)?;
-            let mixed = matches!(operation(part), Some(("and" | "or", Value::Array(inner))) if inner.len() > 1);
-            Some(if mixed && parts.len() > 1 { format!("({text})") } else { text })
+            let mixed =
+                matches!(operation(part), Some(("and" | "or", Value::Array(inner))) if inner.len() > 1);
+            Some(if mixed && parts.len() > 1 {
+                format!("({text})")
+            } else {
+                text
+            })
         })
         .collect();
     told.map(|told| told.join(with))

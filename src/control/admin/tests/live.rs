@@ -35,7 +35,10 @@ async fn each_second_and_each_change_is_told() {
     let mut answer = listen(&view).await;
     assert_eq!(answer.headers()[header::CONTENT_TYPE], "text/event-stream");
     let first = next(&mut answer).await.unwrap();
-    assert!(first.starts_with("retry: 2000\n\nevent: live\ndata: {"), "{first}");
+    assert!(
+        first.starts_with("retry: 2000\n\nevent: live\ndata: {"),
+        "{first}"
+    );
     view.pulse.tell(Figures {
         beat: 5,
         point: true,
@@ -44,9 +47,15 @@ async fn each_second_and_each_change_is_told() {
         ..Figures::default()
     });
     let told = next(&mut answer).await.unwrap();
-    let events: Vec<&str> = told.matches("event: flag\n").chain(told.matches("event: live\n")).collect();
+    let events: Vec<&str> = told
+        .matches("event: flag\n")
+        .chain(told.matches("event: live\n"))
+        .collect();
     assert_eq!(events.len(), 2);
-    assert!(told.contains("data: {\"key\":\"cart\",\"snapshot\":7}\n\n"), "{told}");
+    assert!(
+        told.contains("data: {\"key\":\"cart\",\"snapshot\":7}\n\n"),
+        "{told}"
+    );
     assert!(told.ends_with("event: point\ndata: {\"beat\":5}\n\n"), "{told}");
 }
 
