@@ -40,6 +40,7 @@ async function load(keepDraft) {
   const killed = flag.state === "disabled";
   id("kill").hidden = killed;
   id("restore").hidden = !killed;
+  id("kill-hint").hidden = killed;
   if (!keepDraft) { reset(); showSchedule(); }
   tellMoves();
 }

@@ -23,11 +23,11 @@ pub(super) fn kill(html: &mut Html, flag: &Flag) {
     html.raw("<button type=\"button\" id=\"restore\"")
         .raw(if killed { ">" } else { " hidden>" })
         .raw("Restore</button>");
-    html.element(
-        "<p class=\"quiet\" id=\"kill-hint\">Hold for a second, or press twice: everyone gets <code>",
-        flag.default.as_deref().unwrap_or("the caller's own"),
-        "</code></p>",
-    );
+    html.raw("<p class=\"quiet\" id=\"kill-hint\"")
+        .raw(if killed { " hidden>" } else { ">" })
+        .raw("Hold for a second, or press twice: everyone gets <code>")
+        .text(flag.default.as_deref().unwrap_or("the caller's own"))
+        .raw("</code></p>");
     html.raw("</div><noscript><p class=\"quiet\">Changes need a script here, as orders are JSON. <code>banyan flag</code> does the same on the command line.</p></noscript>");
 }
 
