@@ -46,7 +46,7 @@ pub(in super::super) struct Flag {
     /// Whose place between 0 and 100 % decides for everyone the rules leave: `visitor` or `user`; none: there is no rollout.
     pub(in super::super) rollout_by: Option<String>,
     /// Shares in percent as its file gives them, whether it is enabled or not; none: there is no rollout.
-    pub(in super::super) rollout: Option<BTreeMap<String, f64>>,
+    pub(in super::super) shares: Option<BTreeMap<String, f64>>,
     /// How a place is computed: `murmur3-v2` or `murmur3-cbor-v3`.
     pub(in super::super) bucketing: String,
     /// One JsonLogic expression decides (a flagd set), instead of rules and rollout.
@@ -137,7 +137,7 @@ impl Flag {
             default: settings.default.as_ref().map(ToString::to_string),
             rules: Vec::new(),
             rollout_by: None,
-            rollout: None,
+            shares: None,
             bucketing: match settings.bucketing {
                 Bucketing::Murmur3V2 => "murmur3-v2".to_owned(),
                 Bucketing::Murmur3CborV3 => "murmur3-cbor-v3".to_owned(),
@@ -156,7 +156,7 @@ impl Flag {
                     condition: rule.condition.clone(),
                 });
                 shown.rules = rules.collect();
-                shown.rollout = rollout.as_ref().map(|rollout| {
+                shown.shares = rollout.as_ref().map(|rollout| {
                     let shares = rollout.shares.iter();
                     shares
                         .map(|(variant, share)| (variant.to_string(), f64::from(*share) / 1000.0))

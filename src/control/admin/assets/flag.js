@@ -8,6 +8,7 @@ const TWICE_MS = 400;
 const ORDER_MS = 15000;
 const KILL_TRIES = 3;
 const HISTORY_LIMIT = 20;
+const how = "page";
 
 const id = (name) => document.getElementById(name);
 const control = id("control");
@@ -45,7 +46,10 @@ async function load(keepDraft) {
   tellMoves();
 }
 
-const inForce = (variant) => own(flag?.rollout, variant) ?? 0;
+const inForce = (variant) => own(flag?.shares, variant) ?? 0;
+const planned = () => flag?.rollout?.schedule || [];
+// Shares of a step by variant, however they are listed.
+const sharesOf = (step) => Array.isArray(step?.shares) ? Object.fromEntries(step.shares.map((one) => [one.variant, one.percent ?? one.share])) : step?.shares;
 const round = (share) => Math.round(share * 1000) / 1000;
 
 // === Orders
@@ -54,7 +58,7 @@ async function problem(answer) {
   const told = await answer.json().catch(() => ({}));
   if (answer.status === 401) return "Sign in first: changes are made by somebody.";
   const detail = told.detail || `${answer.status} ${answer.statusText}`;
-  const more = (told.problems || []).map((one) => `${one.file}:${one.line}: ${one.what}`);
+  const more = (told.problems || []).map((one) => [one.file, one.line, one.what].filter(Boolean).join(": "));
   return [detail, ...more].join(" · ");
 }
 
@@ -82,7 +86,7 @@ async function order(what, method, path, body, mine) {
   }
   const told = await answer.json().catch(() => ({}));
   const waits = told.in_force === false;
-  say(waits ? `${what}: saved, and not yet in force.` : `${what}: in force since ${new Date().toLocaleTimeString()}.`, waits);
+  say(waits ? `${what}: saved, and not yet in force. ${told.not_in_force_because || ""}` : `${what}: in force since ${new Date().toLocaleTimeString()}.`, waits);
   await refresh(false);
   return told;
 }
@@ -136,7 +140,8 @@ function press() {
 
 async function killNow() {
   disarm();
-  const body = { reason: id("ramp-reason")?.value || "killed on the page" };
+  const body = { reason: id("ramp-reason")?.value || "killed on the page", how };
+  if (version === null) await load(true).catch(() => {});
   for (let tried = 0; tried < KILL_TRIES; tried += 1) {
     const answer = await order("Kill", "POST", "/kill", body, null);
     if (!(answer instanceof Response)) return;
@@ -163,7 +168,7 @@ kill.addEventListener("keyup", (event) => {
 });
 kill.addEventListener("blur", disarm);
 id("restore").addEventListener("click", () => {
-  order("Restore", "POST", "/restore", { reason: id("ramp-reason")?.value || "restored on the page" }, { state: "enabled" });
+  order("Restore", "POST", "/restore", { reason: id("ramp-reason")?.value || "restored on the page", how }, { state: "enabled" });
 });
 
 // === Ramp
@@ -197,7 +202,7 @@ function tellMoves() {
   const over = round(all) > 100;
   if (over) said.splice(0, said.length, `Shares make ${round(all)} %: 100 % at most.`);
   else if (said.length > 0 && flag?.state === "disabled") said.push("Nobody notices before it is restored.");
-  if (said.length > 0 && !over && flag?.schedule?.length > 0) said.push("Ends the schedule.");
+  if (said.length > 0 && !over && planned().length > 0) said.push("Ends the schedule.");
   const valid = fields().every(({ number }) => number.checkValidity());
   id("moves").textContent = said.join(" ");
   id("moves").classList.toggle("bad", over);
@@ -229,7 +234,7 @@ id("reset")?.addEventListener("click", () => { reset(); tellMoves(); say(""); })
 
 async function send(rollout) {
   const reason = id("ramp-reason").value;
-  if (await order("Ramp", "POST", "/ramp", { rollout, reason }, { rollout })) id("ramp-reason").value = "";
+  if (await order("Ramp", "POST", "/ramp", { rollout, reason, how }, { rollout })) id("ramp-reason").value = "";
 }
 
 // === Somebody else was quicker
@@ -243,7 +248,7 @@ async function conflict(wanted) {
   const [last] = await entries(1).catch(() => []);
   id("conflict-who").textContent = last ? `${last.who}, ${new Date(last.at).toLocaleString()}${last.reason ? `: ${last.reason}` : ""}` : "";
   const rows = wanted.rollout ? Object.keys(wanted.rollout).map((variant) => [variant, `${inForce(variant)} %`, `${wanted.rollout[variant]} %`])
-    : wanted.schedule ? [["schedule", steps(flag.schedule), steps(wanted.schedule)]] : [];
+    : wanted.schedule ? [["schedule", steps(planned()), steps(wanted.schedule)]] : [];
   const state = { enabled: "enabled", disabled: "killed" };
   rows.push(["state", state[flag.state], state[wanted.state || flag.state]]);
   id("conflict-sides").replaceChildren(...rows.map((row) => {
@@ -292,7 +297,7 @@ function local(at) {
 function addRow(step) {
   const row = id("schedule-row").content.cloneNode(true).firstElementChild;
   row.querySelector("[name=at]").value = step?.at ? local(step.at) : "";
-  for (const input of row.querySelectorAll("[data-variant]")) input.value = own(step?.shares, input.dataset.variant) ?? "";
+  for (const input of row.querySelectorAll("[data-variant]")) input.value = own(sharesOf(step), input.dataset.variant) ?? "";
   rows.append(row);
   id("schedule-empty").hidden = true;
   return row;
@@ -300,12 +305,11 @@ function addRow(step) {
 
 function showSchedule() {
   if (!rows) return;
-  const planned = flag.schedule || [];
   rows.replaceChildren();
-  for (const step of planned) addRow(step);
-  id("schedule-empty").hidden = planned.length > 0;
-  id("schedule-count").textContent = planned.length > 0 ? `${planned.length} planned` : "none";
-  if (flag.shape) id("schedule-form").elements.shape.value = flag.shape;
+  for (const step of planned()) addRow(step);
+  id("schedule-empty").hidden = planned().length > 0;
+  id("schedule-count").textContent = planned().length > 0 ? `${planned().length} planned` : "none";
+  if (flag.rollout?.shape) id("schedule-form").elements.shape.value = flag.rollout.shape;
 }
 
 rows?.addEventListener("click", (event) => {
@@ -325,7 +329,7 @@ id("schedule-form")?.addEventListener("submit", (event) => {
 });
 
 function plan({ schedule, shape }) {
-  order("Schedule", "POST", "/schedule", { schedule, shape, reason: id("schedule-reason").value }, { schedule, shape });
+  order("Schedule", "POST", "/schedule", { schedule, shape, reason: id("schedule-reason").value, how }, { schedule, shape });
 }
 
 // === History
@@ -336,7 +340,7 @@ async function entries(limit, before) {
   const answer = await get(`${address}/history?limit=${limit}${before ? `&before=${encodeURIComponent(before)}` : ""}`);
   if (!answer.ok) throw new Error((await answer.json().catch(() => ({}))).detail || answer.statusText);
   const told = await answer.json();
-  return Array.isArray(told) ? told : told.entries || told.history || [];
+  return told.entries;
 }
 
 function diffed(diff) {
@@ -366,7 +370,7 @@ function entry(told, newest) {
 }
 
 async function undo(change) {
-  await order("Undo", "POST", "/undo", { id: change, reason: id("ramp-reason")?.value || "undone on the page" }, { undo: change });
+  await order("Undo", "POST", "/undo", { entry: change, reason: id("ramp-reason")?.value || "undone on the page", how }, { undo: change });
 }
 
 async function remember(anew) {
@@ -392,7 +396,8 @@ id("history-more").addEventListener("click", () => remember(false));
 id("link-form").addEventListener("submit", async (event) => {
   event.preventDefault();
   const { variant, for: lasts, reason } = Object.fromEntries(new FormData(event.target));
-  const told = await order("Link", "POST", "/links", { variant, for: lasts, reason }, null);
+  const why = reason || "to look at it";
+  const told = await order("Link", "POST", "/links", { variant, for: lasts, reason: why }, null);
   if (!told || told instanceof Response) return;
   const item = make("li");
   const url = make("input", undefined, { value: told.url, readOnly: true, ariaLabel: `Link to ${variant}` });
@@ -406,7 +411,7 @@ id("link-form").addEventListener("submit", async (event) => {
   });
   revoke.addEventListener("click", async () => {
     const answer = await fetch(`/api/links/${encodeURIComponent(told.id)}/revoke`, {
-      method: "POST", headers: { "Content-Type": "application/json" }, body: JSON.stringify({ reason }), signal: AbortSignal.timeout(ORDER_MS),
+      method: "POST", headers: { "Content-Type": "application/json" }, body: JSON.stringify({ reason: why }), signal: AbortSignal.timeout(ORDER_MS),
     }).catch(() => null);
     if (!answer?.ok) return say(`Revoke: ${answer ? await problem(answer) : "no answer"}`, true);
     url.disabled = copy.disabled = revoke.disabled = true;

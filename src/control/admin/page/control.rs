@@ -60,9 +60,9 @@ fn ramp(html: &mut Html, flag: &Flag) {
     html.raw("<form id=\"ramp\">");
     for (variant, colour) in coloured(flag).into_iter().filter(|(_, colour)| *colour > 0) {
         let share = flag
-            .rollout
+            .shares
             .as_ref()
-            .and_then(|rollout| rollout.get(&variant.name))
+            .and_then(|shares| shares.get(&variant.name))
             .copied()
             .unwrap_or_default();
         html.raw("<fieldset").attribute("data-variant", &variant.name);

@@ -277,11 +277,11 @@ fn ruled(html: &mut Html, flag: &Flag) {
         json(html, &rule.condition);
         html.raw("</li>");
     }
-    let Some(rollout) = flag.rollout.as_ref().filter(|rollout| !rollout.is_empty()) else {
+    let Some(shares) = flag.shares.as_ref().filter(|shares| !shares.is_empty()) else {
         return;
     };
     html.raw("<li>By place between 0 and 100 %, the same at every visit: ");
-    html.each(rollout, ", ", |html, (variant, share)| {
+    html.each(shares, ", ", |html, (variant, share)| {
         html.element("<b>", share, " %</b> get <code>")
             .element("", variant, "</code>");
     });

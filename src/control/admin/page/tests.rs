@@ -92,7 +92,7 @@ fn figures_are_rounded_for_people() {
 fn a_flag_with_a_problem_or_of_a_set_is_shown_with_what_it_has() {
     let mut set = flag_of("x");
     set.targeting = Some(serde_json::json!({ "if": [{ "==": [{ "var": "y" }, 1] }, "x", null] }));
-    set.rollout = None;
+    set.shares = None;
     set.problem = Some("no such operator".to_owned());
     let page = page_with(&set);
     for wanted in [
@@ -311,7 +311,7 @@ fn flag_of(text: &str) -> flags::Flag {
             condition: serde_json::json!({ "==": [{ "var": text }, text] }),
         }],
         rollout_by: Some("visitor".to_owned()),
-        rollout: Some([(own(), 30.0)].into()),
+        shares: Some([(own(), 30.0)].into()),
         bucketing: own(),
         targeting: None,
         problem: Some(own()),

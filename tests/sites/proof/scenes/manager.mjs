@@ -31,10 +31,10 @@ class Stand {
   }
 
   change(who, change, reason) {
-    const before = `new = ${this.flag.rollout.new}, ${this.flag.state}`;
+    const before = `new = ${this.flag.shares.new}, ${this.flag.state}`;
     Object.assign(this.flag, change);
     this.version += 1;
-    this.note(who, 'page', reason, before, `new = ${this.flag.rollout.new}, ${this.flag.state}`);
+    this.note(who, 'page', reason, before, `new = ${this.flag.shares.new}, ${this.flag.state}`);
   }
 
   async take(route) {
@@ -44,7 +44,7 @@ class Stand {
     if (path === '/api/me') return json(route, 200, { name: 'mina', scopes: ['read', 'write'] });
     if (/^\/api\/links\/.*\/revoke$/.test(path)) return json(route, 200, {});
     if (request.method() === 'GET' && rest === '') return json(route, 200, this.flag, { ETag: `"${this.version}"` });
-    if (request.method() === 'GET') return json(route, 200, this.history);
+    if (request.method() === 'GET') return json(route, 200, { entries: this.history, more: false });
     const body = request.postDataJSON();
     this.orders.push({ rest, body });
     if (request.headers()['if-match'] !== `"${this.version}"`) return json(route, 409, { status: 409, detail: 'it is another version' });
@@ -52,8 +52,8 @@ class Stand {
       return json(route, 200, { id: 'l1', url: 'https://localhost/.banyan/override?t=x', expires: new Date(Date.now() + 3.6e6).toISOString() });
     }
     const change = {
-      '/ramp': { rollout: body.rollout }, '/kill': { state: 'disabled' }, '/restore': { state: 'enabled' },
-      '/schedule': { schedule: body.schedule, shape: body.shape }, '/undo': { rollout: { new: 30 } },
+      '/ramp': { shares: body.rollout }, '/kill': { state: 'disabled' }, '/restore': { state: 'enabled' },
+      '/schedule': { rollout: { schedule: body.schedule, shape: body.shape } }, '/undo': { shares: { new: 30 } },
     }[rest];
     this.change('mina', change, body.reason);
     return json(route, 200, this.flag, { ETag: `"${this.version}"` });
@@ -108,7 +108,7 @@ async function looking(context, router) {
   });
   await check('a flag\'s page follows a change of its file', async () => {
     const { page } = await open(context, router, `/flags/${KEY}`);
-    await page.route(/\/history\?/, (route) => json(route, 200, []));
+    await page.route(/\/history\?/, (route) => json(route, 200, { entries: [], more: false }));
     await router.ramp(45);
     await page.locator('#flag-live .legend').getByText('45 %').waitFor();
     await until('the control follows', async () => await page.locator('#ramp input[type=number]').inputValue() === '45');
@@ -129,7 +129,7 @@ async function moving(context, router) {
     await page.locator('#ramp-reason').fill('looks good');
     await page.getByRole('button', { name: 'Set to 50 %' }).click();
     await page.getByText('Ramp: in force since').waitFor();
-    assert.deepEqual(stand.orders.at(-1), { rest: '/ramp', body: { rollout: { new: 50 }, reason: 'looks good' } });
+    assert.deepEqual(stand.orders.at(-1), { rest: '/ramp', body: { rollout: { new: 50 }, reason: 'looks good', how: 'page' } });
     await number.fill('10');
     await page.getByText('Takes 40 % of visitors off new: those who were added last.').waitFor();
     await number.fill('101');
@@ -150,7 +150,7 @@ async function moving(context, router) {
     assert.equal((await kill.textContent()).trim(), 'Kill');
   });
   await check('holding for a second kills, also when somebody else changed the flag meanwhile; restore brings it back', async () => {
-    stand.change('omar', { rollout: { new: 60 } }, 'more');
+    stand.change('omar', { shares: { new: 60 } }, 'more');
     await page.locator('#kill').hover();
     await page.mouse.down();
     await page.locator('#restore').waitFor();
@@ -171,16 +171,16 @@ async function moving(context, router) {
   });
   await check('who comes second sees both sides and chooses', async () => {
     await number.fill('20');
-    stand.change('omar', { rollout: { new: 80 } }, 'full speed');
+    stand.change('omar', { shares: { new: 80 } }, 'full speed');
     watcher.start();
     await page.locator('#apply').click();
     const conflict = page.locator('#conflict');
     await conflict.getByText('omar').waitFor();
     assert.deepEqual(await conflict.locator('tbody tr').first().locator('th, td').allTextContents(), ['new', '80 %', '20 %']);
-    assert.equal(stand.flag.rollout.new, 80);
+    assert.equal(stand.flag.shares.new, 80);
     await page.getByRole('button', { name: 'Apply mine on top' }).click();
     await said.getByText('Ramp: in force since').waitFor();
-    assert.equal(stand.flag.rollout.new, 20);
+    assert.equal(stand.flag.shares.new, 20);
   });
   await check('a schedule is sent as a whole, a change is undone, a link is made and revoked', async () => {
     await page.locator('#schedule summary').click();
