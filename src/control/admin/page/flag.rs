@@ -232,11 +232,12 @@ fn rules(html: &mut Html, flag: &Flag) {
         Some(targeting) => targeted(html, targeting),
         None => ruled(html, flag),
     }
-    html.element(
-        "<li>Anyone else gets the default, <code>",
-        default(flag),
-        "</code></li>",
-    );
+    html.raw(if flag.targeting.is_some() {
+        "<li>Where that names no variant, the default: <code>"
+    } else {
+        "<li>Anyone else gets the default: <code>"
+    });
+    html.text(default(flag)).raw("</code></li>");
     html.raw("</ol><p class=\"quiet\">Asked by ");
     flags::routes(html, &flag.routes);
     html.element(
