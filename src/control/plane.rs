@@ -2,6 +2,7 @@
 
 use std::{
     net::TcpListener,
+    path::Path,
     sync::{
         Arc,
         atomic::{AtomicBool, Ordering},
@@ -20,6 +21,7 @@ use super::{
     edit::Editor,
     jwks,
     links::Links,
+    live::Pulse,
     publish::{Publisher, Status},
     watch::Watch,
 };
@@ -125,6 +127,10 @@ pub struct View {
     pub editor: Arc<Editor>,
     /// Puts changes in force.
     pub plane: Handle,
+    /// The last minutes.
+    pub pulse: Arc<Pulse>,
+    /// The folder of `banyan.toml`, to which places are relative.
+    pub folder: Arc<Path>,
 }
 
 /// The control plane before it runs.
@@ -171,6 +177,8 @@ impl Plane {
             door: Arc::new(door),
             editor: Arc::new(publisher.editor()),
             plane: handle.clone(),
+            pulse: Arc::default(),
+            folder: publisher.folder().into(),
         };
         let facts = publisher.facts();
         let plane = Self {

@@ -239,6 +239,12 @@ impl Publisher {
         std::mem::take(&mut self.saved).into_iter().collect()
     }
 
+    /// The folder of `banyan.toml`.
+    #[must_use]
+    pub fn folder(&self) -> &Path {
+        &self.last_seen.folder
+    }
+
     /// What metrics are told.
     #[must_use]
     pub fn facts(&self) -> Arc<Facts> {

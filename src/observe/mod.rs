@@ -26,6 +26,7 @@ use entropy::Entropy;
 use log::{Format, LogBuffer, Target, Writer, WriterHandle};
 use metrics::{
     ANSWER_TIMEOUT, Exposition, Facts, Family, Label, Scraper, Series, Tally, TallyRequest, TallySnapshot,
+    Totals,
 };
 use record::{Listener, Record};
 use shape::{Shape, Shapes};
@@ -86,6 +87,7 @@ impl Observer {
     #[must_use]
     pub fn split(self) -> (Metrics, Option<Writer>) {
         let metrics = Metrics {
+            figures: Arc::new(Mutex::new(self.scraper.only(FIGURES))),
             scraper: Arc::new(Mutex::new(self.scraper)),
             log: self.writer.as_ref().map(Writer::handle),
             facts: self.facts,
@@ -94,15 +96,31 @@ impl Observer {
     }
 }
 
+/// What [`Metrics::figures`] tells.
+const FIGURES: &[Family] = &[
+    Family::FlagDecisions,
+    Family::BackendAnswers,
+    Family::BackendRequestDuration,
+];
+
 /// What `/metrics` shows.
 #[derive(Debug, Clone)]
 pub struct Metrics {
     scraper: Arc<Mutex<Scraper>>,
+    figures: Arc<Mutex<Scraper>>,
     facts: Arc<Facts>,
     log: Option<WriterHandle>,
 }
 
 impl Metrics {
+    /// What flags decided and how backends answer, since the start, off the caller's thread; waits for the cores at most
+    /// [`ANSWER_TIMEOUT`]. Nothing if the runtime is being stopped.
+    pub async fn figures(&self) -> Totals {
+        let gathered = self.figures.lock().await.gather(ANSWER_TIMEOUT).await;
+        let totals = tokio::task::spawn_blocking(move || gathered.totals());
+        totals.await.unwrap_or_default()
+    }
+
     /// Asks all cores and writes everything down, off the caller's thread; waits for the cores at most [`ANSWER_TIMEOUT`].
     ///
     /// Empty if the runtime is being stopped.
@@ -266,7 +284,7 @@ impl Core {
         loop {
             tokio::select! {
                 request = requests.recv() => match request {
-                    Some(TallyRequest(answer)) => drop(answer.send(self.tally())),
+                    Some(request) => request.answer(&self.tally.borrow()),
                     None => break,
                 },
                 _ = tick.tick() => self.tick(),

@@ -392,6 +392,20 @@ impl Record {
         method_class(&self.method)
     }
 
+    /// What an answer came to, before a page took an error's place: `1xx` to `5xx`; `none` when the client left before there was one.
+    #[must_use]
+    pub fn answer_class(&self) -> &'static str {
+        let error = self.error_page.map(|page| page.error);
+        match error.or(self.status).map(|status| status.as_u16() / 100) {
+            None => "none",
+            Some(1) => "1xx",
+            Some(2) => "2xx",
+            Some(3) => "3xx",
+            Some(4) => "4xx",
+            Some(_) => "5xx",
+        }
+    }
+
     /// The protocol as the log writes it.
     #[must_use]
     pub fn protocol(&self) -> &'static str {

@@ -39,6 +39,7 @@ mod geo;
 mod gone;
 mod import;
 mod kept;
+mod live;
 mod observe;
 mod ofrep;
 mod passing;

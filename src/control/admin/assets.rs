@@ -4,5 +4,7 @@
 pub(super) const STYLE: &str = include_str!("assets/style.css");
 /// What keeps the page fresh; it works without.
 pub(super) const SCRIPT: &str = include_str!("assets/script.js");
+/// What moves a flag.
+pub(super) const FLAG_SCRIPT: &str = include_str!("assets/flag.js");
 /// The mark.
 pub(super) const MARK: &str = include_str!("assets/banyan.svg");

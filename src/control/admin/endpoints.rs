@@ -1,4 +1,4 @@
-//! Everything that can be asked, in one table: the router and the OpenAPI document are both made from it.
+//! How one asks: what an endpoint is, and how its answer is made.
 
 use axum::{
     RequestPartsExt, Router,
@@ -9,19 +9,19 @@ use axum::{
     routing::{get, patch, post},
 };
 use futures_util::future::BoxFuture;
-use http::{HeaderMap, StatusCode, header};
+use http::{HeaderMap, header};
 use schemars::{Schema, SchemaGenerator};
-use std::sync::atomic::Ordering;
 
 use super::{
     actor::{self, Actor},
-    answer::{Answer, CSS, HTML, JSON, SCRIPT, SVG, TEXT},
-    api, assets,
+    answer::{Answer, JSON},
     door::{self, BODY_BYTES_MAX},
-    login, openapi, page,
+    login,
     refusal::Refusal,
+    stay::Stay,
+    table::ENDPOINTS,
 };
-use crate::{control::plane::View, observe::metrics::Exposition, ofrep, snapshot::explain::Explanation};
+use crate::{control::plane::View, observe::metrics::Exposition};
 
 /// One thing that can be asked.
 #[derive(Debug)]
@@ -80,6 +80,8 @@ pub(super) enum Needed {
 pub(super) enum Does {
     /// From what is at hand.
     Now(fn(&View, &Asked) -> Result<Answer, Refusal>),
+    /// From who asks alone.
+    Who(fn(Option<&Actor>) -> Result<Answer, Refusal>),
     /// By asking all cores.
     Metrics,
     /// From JSON that is sent: a change, or a question too long for a query.
@@ -118,7 +120,7 @@ impl Endpoint {
     pub(super) fn verb(&self) -> Option<Verb> {
         match self.does {
             Does::Order { verb, .. } => Some(verb),
-            Does::Now(_) | Does::Metrics | Does::Stream(_) => None,
+            Does::Now(_) | Does::Who(_) | Does::Metrics | Does::Stream(_) => None,
         }
     }
 
@@ -126,7 +128,7 @@ impl Endpoint {
     pub(super) fn takes(&self) -> Option<fn(&mut SchemaGenerator) -> Schema> {
         match self.does {
             Does::Order { takes, .. } => Some(takes),
-            Does::Now(_) | Does::Metrics | Does::Stream(_) => None,
+            Does::Now(_) | Does::Who(_) | Does::Metrics | Does::Stream(_) => None,
         }
     }
 }
@@ -145,308 +147,6 @@ impl Asked {
             .filter(|value| !value.is_empty())
     }
 }
-
-const fn plain(path: &'static str, media: &'static str, summary: &'static str, does: Does) -> Endpoint {
-    Endpoint {
-        path,
-        summary,
-        parameters: &[],
-        media,
-        schema: None,
-        otherwise: &[],
-        does,
-    }
-}
-
-/// The parameter of a path that names a flag.
-pub(super) const fn key_of() -> &'static [Parameter] {
-    &[Parameter {
-        name: "key",
-        summary: "The flag's key.",
-        needed: Needed::Once,
-    }]
-}
-
-/// One that JSON is sent to.
-pub(super) const fn order(
-    path: &'static str,
-    verb: Verb,
-    summary: &'static str,
-    schema: fn(&mut SchemaGenerator) -> Schema,
-    takes: fn(&mut SchemaGenerator) -> Schema,
-    does: fn(View, Asked, Order) -> BoxFuture<'static, Result<Answer, Refusal>>,
-) -> Endpoint {
-    Endpoint {
-        path,
-        summary,
-        parameters: &[],
-        media: JSON,
-        schema: Some(schema),
-        otherwise: &[],
-        does: Does::Order { verb, takes, does },
-    }
-}
-
-pub(super) const fn json(
-    path: &'static str,
-    summary: &'static str,
-    schema: fn(&mut SchemaGenerator) -> Schema,
-    does: fn(&View, &Asked) -> Result<Answer, Refusal>,
-) -> Endpoint {
-    Endpoint {
-        path,
-        summary,
-        parameters: &[],
-        media: JSON,
-        schema: Some(schema),
-        otherwise: &[],
-        does: Does::Now(does),
-    }
-}
-
-/// The schema of a type.
-pub(super) fn of<T: schemars::JsonSchema>(generator: &mut SchemaGenerator) -> Schema {
-    generator.subschema_for::<T>()
-}
-
-fn any_object(_: &mut SchemaGenerator) -> Schema {
-    schemars::json_schema!({ "type": "object" })
-}
-
-const EXPLAIN: &[Parameter] = &[
-    Parameter {
-        name: "url",
-        summary: "The address as a browser has it, or only path and query.",
-        needed: Needed::Once,
-    },
-    Parameter {
-        name: "method",
-        summary: "The method; GET unless said otherwise.",
-        needed: Needed::Maybe,
-    },
-    Parameter {
-        name: "header",
-        summary: "A header field, `Name: value`.",
-        needed: Needed::AnyNumber,
-    },
-    Parameter {
-        name: "cookie",
-        summary: "A cookie, `name=value`.",
-        needed: Needed::AnyNumber,
-    },
-    Parameter {
-        name: "user",
-        summary: "As if this user were signed in.",
-        needed: Needed::Maybe,
-    },
-    Parameter {
-        name: "role",
-        summary: "With this role; several may also be joined by commas.",
-        needed: Needed::AnyNumber,
-    },
-    Parameter {
-        name: "visitor",
-        summary: "As if the visitor had this id (22 characters).",
-        needed: Needed::Maybe,
-    },
-    Parameter {
-        name: "client",
-        summary: "As if it came from this IP address: for routes that look at countries or addresses.",
-        needed: Needed::Maybe,
-    },
-    Parameter {
-        name: "private",
-        summary: "`true`: as on the private listener.",
-        needed: Needed::Maybe,
-    },
-];
-
-const PAGE: &[Parameter] = &[Parameter {
-    name: "find",
-    summary: "Shows only routes that hold each of these words in path, squad, source or target.",
-    needed: Needed::Maybe,
-}];
-
-/// All of them.
-pub(super) const ENDPOINTS: &[Endpoint] = &[
-    Endpoint {
-        parameters: PAGE,
-        ..plain(
-            "/",
-            HTML,
-            "The page, which takes what `/api/explain` takes as well.",
-            Does::Now(page::page),
-        )
-    },
-    plain(
-        "/assets/style.css",
-        CSS,
-        "How the page looks.",
-        Does::Now(|_, _| Ok(Answer::text(CSS, assets::STYLE))),
-    ),
-    plain(
-        "/assets/script.js",
-        SCRIPT,
-        "What keeps the page fresh.",
-        Does::Now(|_, _| Ok(Answer::text(SCRIPT, assets::SCRIPT))),
-    ),
-    plain(
-        "/assets/banyan.svg",
-        SVG,
-        "The mark.",
-        Does::Now(|_, _| Ok(Answer::text(SVG, assets::MARK))),
-    ),
-    plain(
-        "/healthz",
-        TEXT,
-        "Whether the program is alive.",
-        Does::Now(|_, _| Ok(Answer::text(TEXT, "ok\n"))),
-    ),
-    plain(
-        "/livez",
-        TEXT,
-        "The same.",
-        Does::Now(|_, _| Ok(Answer::text(TEXT, "ok\n"))),
-    ),
-    Endpoint {
-        otherwise: &[(503, "Draining: send new work elsewhere.")],
-        ..plain(
-            "/readyz",
-            TEXT,
-            "Whether new work is welcome.",
-            Does::Now(readiness),
-        )
-    },
-    plain(
-        "/metrics",
-        TEXT,
-        "Metrics in Prometheus' text format, or OpenMetrics for who accepts it.",
-        Does::Metrics,
-    ),
-    json(
-        "/api/status",
-        "What serves, and what the last change came to.",
-        of::<api::status::Status>,
-        api::status::answer,
-    ),
-    json(
-        "/api/routes",
-        "Effective routes in the order in which they are tried.",
-        of::<api::routes::Routes>,
-        api::routes::answer,
-    ),
-    json(
-        "/api/flags",
-        "Flags by key.",
-        of::<api::flags::Flags>,
-        api::flags::answer,
-    ),
-    Endpoint {
-        parameters: key_of(),
-        otherwise: &[(404, "There is no such flag.")],
-        ..json(
-            "/api/flags/{key}",
-            "One flag. Its `ETag` is its version, which changes of it name in `If-Match`.",
-            of::<api::flags::Flag>,
-            api::flags::answer_one,
-        )
-    },
-    api::changes::PATCH,
-    api::changes::KILL,
-    api::changes::RESTORE,
-    api::changes::RAMP,
-    api::changes::SCHEDULE,
-    api::changes::UNDO,
-    api::history::ONE,
-    api::history::ALL,
-    api::decide::DECIDE,
-    json(
-        "/api/backends",
-        "Backends with their servers and how those are.",
-        of::<api::backends::Backends>,
-        api::backends::answer,
-    ),
-    json(
-        "/api/squads",
-        "Who owns what, and whose last good file serves.",
-        of::<api::squads::Squads>,
-        api::squads::answer,
-    ),
-    Endpoint {
-        parameters: EXPLAIN,
-        otherwise: &[(400, "A parameter makes no sense.")],
-        ..json(
-            "/api/explain",
-            "What would happen to a request and why, decided as live traffic is.",
-            of::<Explanation>,
-            api::explain::answer,
-        )
-    },
-    order(
-        "/api/flags/{key}/links",
-        Verb::Post,
-        "Makes an override link: who follows it is put on a variant for a while.",
-        of::<api::links::Link>,
-        of::<api::links::LinkOrder>,
-        api::links::make,
-    ),
-    order(
-        "/api/links/{id}/revoke",
-        Verb::Post,
-        "Calls an override link back, from the next request on.",
-        of::<api::links::RevokedLink>,
-        of::<api::links::RevokeOrder>,
-        api::links::revoke,
-    ),
-    json(
-        "/api/identity/jwks",
-        "The public key with which backends check `Banyan-Identity` (RFC 7517).",
-        of::<api::Jwks>,
-        api::jwks,
-    ),
-    Endpoint {
-        parameters: api::ofrep::BULK,
-        schema: Some(any_object),
-        otherwise: api::ofrep::OTHERWISE,
-        ..plain(
-            "/ofrep/v1/evaluate/flags",
-            JSON,
-            "What all flags decide for a context (OpenFeature Remote Evaluation Protocol 0.3.0).",
-            Does::Order {
-                verb: Verb::Post,
-                takes: any_object,
-                does: api::ofrep::all,
-            },
-        )
-    },
-    Endpoint {
-        parameters: key_of(),
-        schema: Some(any_object),
-        otherwise: api::ofrep::OTHERWISE,
-        ..plain(
-            "/ofrep/v1/evaluate/flags/{key}",
-            JSON,
-            "What one flag decides for a context.",
-            Does::Order {
-                verb: Verb::Post,
-                takes: any_object,
-                does: api::ofrep::one,
-            },
-        )
-    },
-    Endpoint {
-        otherwise: &[(503, "Too many listen already.")],
-        ..plain(
-            "/ofrep/v1/events",
-            ofrep::events::MEDIA,
-            "An event when flags say something else: read them again.",
-            Does::Stream(api::ofrep::events),
-        )
-    },
-    json("/api/openapi.json", "This document.", any_object, |_, _| {
-        Answer::json(0, &openapi::document())
-    }),
-];
 
 /// Answers all of them, and nothing else.
 pub(super) fn router(view: View) -> Router {
@@ -472,10 +172,14 @@ async fn answer(endpoint: &'static Endpoint, view: View, request: Request) -> Re
     let (mut parts, body) = request.into_parts();
     let asked = match endpoint.does {
         Does::Metrics => return metrics(&view, &parts.headers).await,
+        Does::Who(does) => does(parts.extensions.get()),
         Does::Now(does) => read(&mut parts).await.and_then(|asked| does(&view, &asked)),
         Does::Order { does, .. } => take_order(endpoint.path, &mut parts, body, view, does).await,
         Does::Stream(does) => {
             let stream = read(&mut parts).await.and_then(|asked| does(&view, &asked));
+            if let (Ok(_), Some(stay)) = (&stream, parts.extensions.get::<Stay>()) {
+                stay.stream();
+            }
             return stream.into_response();
         }
     };
@@ -535,14 +239,4 @@ async fn metrics(view: &View, headers: &HeaderMap) -> Response {
     let exposition = Exposition::asked(headers.get(header::ACCEPT));
     let text = view.metrics.render(exposition).await;
     Answer::text(exposition.content_type(), text).to(headers)
-}
-
-fn readiness(view: &View, _: &Asked) -> Result<Answer, Refusal> {
-    if view.ready.load(Ordering::Relaxed) {
-        return Ok(Answer::text(TEXT, "ok\n"));
-    }
-    Ok(Answer {
-        status: StatusCode::SERVICE_UNAVAILABLE,
-        ..Answer::text(TEXT, "draining\n")
-    })
 }

@@ -1,7 +1,7 @@
 //! The admin listener: health, metrics, the read side of the API, and one page. It never shares a port with traffic.
 //!
 //! A request passes `door` (may it ask at all, and who asks; with `host`, `credential`, `session`, `cookie`, `attempts`; `login` is
-//! how browsers get a session, `actor` whom the door let in), meets its row in `endpoints` (everything that can be asked, in one table, which
+//! how browsers get a session, `actor` whom the door let in), meets its row in `table` (everything that can be asked, in one table, which
 //! is the router and the OpenAPI document alike), and leaves as an `answer`. `api` says what JSON looks like, `page` draws the
 //! same answers as HTML, `refusal` says no.
 
@@ -15,14 +15,20 @@ mod credential;
 mod door;
 mod endpoints;
 mod host;
+mod live;
 mod login;
 mod openapi;
 mod page;
 mod refusal;
 mod session;
+mod stay;
+mod table;
 #[cfg(test)]
 mod tests;
 pub mod tokens;
+
+#[cfg(test)]
+pub(in crate::control) use tests::view as site_for_tests;
 
 use std::{net::TcpListener, sync::Arc, time::Duration};
 
@@ -39,6 +45,7 @@ use tokio::{net::TcpStream, sync::Semaphore};
 
 pub use self::door::{Door, LINK_AGE_MAX};
 use super::plane::View;
+use stay::Stay;
 
 /// Connections that are served at once; more wait in the kernel's queue. Two Prometheus servers, probes and a team's browsers.
 const CONNECTIONS_MAX: usize = 64;
@@ -46,8 +53,6 @@ const CONNECTIONS_MAX: usize = 64;
 const HEAD_TIMEOUT: Duration = Duration::from_secs(5);
 /// Age at which a connection is closed after its exchange: nobody holds one of the few for ever.
 const CONNECTION_AGE_MAX: Duration = Duration::from_secs(60);
-/// Time that the last exchange of a connection has after that, so that an answer nobody reads is given up.
-const LAST_EXCHANGE_TIMEOUT: Duration = Duration::from_secs(10);
 /// Bytes of a request's head.
 const HEAD_BYTES_MAX: usize = 32 * 1024;
 /// Pause after the system refused a connection, as it does when file descriptors run out.
@@ -62,6 +67,17 @@ pub async fn serve(listener: TcpListener, view: View) {
         Ok(listener) => listener,
         Err(error) => return tracing::error!(%error, "the admin listener can't be used"),
     };
+    let (pulse, metrics, now) = (
+        Arc::clone(&view.pulse),
+        view.metrics.clone(),
+        Arc::clone(&view.live),
+    );
+    let keeper = tokio::task::spawn_local(async move { pulse.keep(&metrics, &now).await });
+    answer_all(listener, view).await;
+    keeper.abort();
+}
+
+async fn answer_all(listener: tokio::net::TcpListener, view: View) {
     let service = TowerToHyperService::new(endpoints::router(view));
     let seats = Arc::new(Semaphore::new(CONNECTIONS_MAX));
     loop {
@@ -71,10 +87,7 @@ pub async fn serve(listener: TcpListener, view: View) {
         match listener.accept().await {
             Ok((stream, peer)) => {
                 let service = service.clone();
-                tokio::task::spawn_local(async move {
-                    converse(stream, door::Peer(peer.ip()), service).await;
-                    drop(seat);
-                });
+                tokio::task::spawn_local(converse(stream, door::Peer(peer.ip()), service, Stay::with(seat)));
             }
             Err(error) => {
                 tracing::warn!(%error, "an admin connection can't be accepted");
@@ -84,10 +97,17 @@ pub async fn serve(listener: TcpListener, view: View) {
     }
 }
 
-async fn converse(stream: TcpStream, peer: door::Peer, service: TowerToHyperService<axum::Router>) {
+async fn converse(
+    stream: TcpStream,
+    peer: door::Peer,
+    service: TowerToHyperService<axum::Router>,
+    stay: Stay,
+) {
     let _ = stream.set_nodelay(true);
+    let of_connection = stay.clone();
     let service = service_fn(move |mut request: http::Request<Incoming>| {
         request.extensions_mut().insert(peer);
+        request.extensions_mut().insert(of_connection.clone());
         service.call(request)
     });
     let connection = http1::Builder::new()
@@ -102,6 +122,6 @@ async fn converse(stream: TcpStream, peer: door::Peer, service: TowerToHyperServ
         .is_err()
     {
         connection.as_mut().graceful_shutdown();
-        let _ = tokio::time::timeout(LAST_EXCHANGE_TIMEOUT, connection).await;
+        let _ = tokio::time::timeout(stay.last_exchange_timeout(), connection).await;
     }
 }

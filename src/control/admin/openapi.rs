@@ -4,8 +4,9 @@ use schemars::{SchemaGenerator, generate::SchemaSettings};
 use serde_json::{Map, Value, json};
 
 use super::{
-    endpoints::{ENDPOINTS, Endpoint, Needed, Parameter, Verb},
+    endpoints::{Endpoint, Needed, Parameter, Verb},
     refusal::Problem,
+    table::ENDPOINTS,
 };
 
 /// The document. OpenAPI 3.1's schemas are JSON Schema 2020-12, so those of the answers' own types stand in it as they are.

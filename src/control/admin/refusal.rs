@@ -34,6 +34,9 @@ pub(super) enum Refusal {
     /// A body over the bound.
     #[error("a body may have {BODY_BYTES_MAX} bytes at most")]
     TooLarge,
+    /// All seats for listeners are taken.
+    #[error("as many as may listen at once listen already; come again later")]
+    Full,
     /// No such path.
     #[error("there is nothing here")]
     NotFound,
@@ -179,6 +182,7 @@ impl Refusal {
             Self::NotJson | Self::NotForm => StatusCode::UNSUPPORTED_MEDIA_TYPE,
             Self::Lengthless => StatusCode::LENGTH_REQUIRED,
             Self::TooLarge => StatusCode::PAYLOAD_TOO_LARGE,
+            Self::Full => StatusCode::SERVICE_UNAVAILABLE,
             Self::NotFound | Self::Unknown(..) => StatusCode::NOT_FOUND,
             Self::SignIn | Self::BadCredential | Self::BadLink => StatusCode::UNAUTHORIZED,
             Self::Scope(_) | Self::Foreign => StatusCode::FORBIDDEN,

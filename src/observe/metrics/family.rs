@@ -69,6 +69,8 @@ families! {
         "Requests for which a connection to a backend had to be opened, because none was kept.";
     BackendRetries Counter "banyan_backend_retries_total" ["backend"]
         "Servers tried after the first one failed.";
+    BackendAnswers Counter "banyan_backend_answers_total" ["backend", "class"]
+        "Requests that led to a backend, by how they ended: 1xx to 5xx, none (the client left first), or failover (another backend was asked).";
     Failovers Counter "banyan_failovers_total" ["backend", "to", "cause"]
         "Requests that a second backend was asked because the first failed, by how it did: an error type of RFC 9209, or its status.";
     FlagDecisions Counter "banyan_flag_decisions_total" ["flag", "variant", "reason"]

@@ -79,6 +79,36 @@ impl Histogram {
         self.sum_us = self.sum_us.saturating_add(other.sum_us);
     }
 
+    /// What was added since `earlier`, a former state of the same one.
+    #[must_use]
+    pub fn since(&self, earlier: &Self) -> Self {
+        let mut since = *self;
+        for (count, before) in since.counts.iter_mut().zip(earlier.counts) {
+            *count = count.saturating_sub(before);
+        }
+        since.sum_us = self.sum_us.saturating_sub(earlier.sum_us);
+        since
+    }
+
+    /// The duration in seconds that a share of them (0 to 1) does not exceed, on a straight line within its bucket; `None`: there
+    /// are none. What is beyond the last bound reads as that bound.
+    #[must_use]
+    #[expect(clippy::cast_precision_loss, reason = "counts of a page's figures")]
+    pub fn quantile(&self, share: f64) -> Option<f64> {
+        let rank = self.count() as f64 * share;
+        let (mut below, mut from) = (0.0, 0.0);
+        for (bound, count) in self.buckets().filter(|_| rank > 0.0) {
+            let count = count as f64;
+            if below + count >= rank && count > 0.0 {
+                let to = if bound.is_finite() { bound } else { from };
+                return Some(from + (to - from) * (rank - below) / count);
+            }
+            below += count;
+            from = if bound.is_finite() { bound } else { from };
+        }
+        None
+    }
+
     /// How many in all.
     #[must_use]
     pub fn count(&self) -> u64 {
@@ -113,6 +143,22 @@ mod tests {
             let of_length = |bound: &&u64| bound.checked_ilog2() == Some(bits);
             assert!(BUCKETS_US.iter().filter(of_length).count() <= 2);
         }
+    }
+
+    #[test]
+    fn a_quantile_lies_in_its_bucket() {
+        let mut times = Histogram::default();
+        assert_eq!(times.quantile(0.5), None);
+        for millis in [1, 60, 60, 60] {
+            times.observe(Duration::from_millis(millis));
+        }
+        assert_eq!(times.quantile(0.25), Some(0.005));
+        assert!((times.quantile(0.5).unwrap() - (0.05 + 0.025 / 3.0)).abs() < 1e-9);
+        assert_eq!(times.quantile(1.0), Some(0.075));
+        let earlier = times;
+        times.observe(Duration::from_secs(60));
+        assert_eq!(times.since(&earlier).quantile(0.99), Some(10.0));
+        assert_eq!(times.since(&earlier).count(), 1);
     }
 
     proptest! {

@@ -375,7 +375,7 @@ async fn a_silent_core_shows_what_it_said_last() {
     let mut tally = Tally::new();
     tally.add(Family::GateChecks, &[Label::Word("passed")], 2);
 
-    let answer = |TallyRequest(answer): TallyRequest| answer.send(tally.snapshot()).unwrap();
+    let answer = |request: TallyRequest| request.answer(&tally);
     let (gathered, ()) = tokio::join!(scraper.gather(ANSWER_TIMEOUT), async {
         answer(lively.recv().await.unwrap());
         answer(silent.recv().await.unwrap());

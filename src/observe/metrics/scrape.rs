@@ -7,22 +7,39 @@ use tokio::sync::{mpsc, oneshot};
 
 use super::{
     family::Family,
-    tally::TallySnapshot,
+    tally::{Tally, TallySnapshot},
     totals::{Series, Totals},
 };
 
-/// Requests that may wait at one core: scrapes by two Prometheus servers and a page.
+/// Requests that may wait at one core: scrapes by two Prometheus servers, and the figures of every second.
 pub(super) const REQUESTS_MAX: usize = 4;
 /// How long a scrape waits for a core; then it shows what the core said last.
 pub const ANSWER_TIMEOUT: Duration = Duration::from_secs(1);
 
 /// Somebody wants a core's numbers.
 #[derive(Debug)]
-pub struct TallyRequest(pub oneshot::Sender<TallySnapshot>);
+pub struct TallyRequest {
+    /// Where they go.
+    pub answer: oneshot::Sender<TallySnapshot>,
+    /// Which metrics; `None`: all.
+    pub families: Option<&'static [Family]>,
+}
+
+impl TallyRequest {
+    /// Gives what is asked for of `tally`. Nobody may want it any longer.
+    pub fn answer(self, tally: &Tally) {
+        let said = match self.families {
+            Some(families) => tally.snapshot_of(families),
+            None => tally.snapshot(),
+        };
+        drop(self.answer.send(said));
+    }
+}
 
 /// The lines to all cores, and what each said last: a silent core must not look like a counter that began anew.
 #[derive(Debug, Default)]
 pub struct Scraper {
+    families: Option<&'static [Family]>,
     cores: Vec<(mpsc::Sender<TallyRequest>, Arc<TallySnapshot>)>,
 }
 
@@ -34,11 +51,22 @@ impl Scraper {
         asked
     }
 
+    /// Another that asks the same cores for a few metrics only.
+    #[must_use]
+    pub fn only(&self, families: &'static [Family]) -> Self {
+        let lines = self.cores.iter().map(|(ask, _)| (ask.clone(), Arc::default()));
+        Self {
+            families: Some(families),
+            cores: lines.collect(),
+        }
+    }
+
     /// Asks all cores at once, and waits for each no longer than `within`.
     pub async fn gather(&mut self, within: Duration) -> Gathered {
+        let families = self.families;
         let answers = self.cores.iter().map(|(ask, _)| {
-            let (give, take) = oneshot::channel();
-            let _ = ask.try_send(TallyRequest(give)); // a full or closed line drops `give`, and `take` ends at once
+            let (answer, take) = oneshot::channel();
+            let _ = ask.try_send(TallyRequest { answer, families }); // a full or closed line drops `answer`, and `take` ends at once
             tokio::time::timeout(within, take)
         });
         let answers = join_all(answers).await;

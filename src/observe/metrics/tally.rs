@@ -20,7 +20,7 @@ pub(in crate::observe) struct Plan {
     backend: Option<Slot>,
     received: Option<Slot>,
     sent: Option<Slot>,
-    adds: SmallVec<[(Slot, u32); 6]>,
+    adds: SmallVec<[(Slot, u32); 7]>,
 }
 
 /// One core's numbers. Nothing in it is shared, so counting is an addition.
@@ -169,6 +169,8 @@ impl Tally {
             let labels = [Label::Name(backend), Label::Name(server)];
             plan.backend = Some(self.histogram(Family::BackendRequestDuration, &labels));
         }
+        let class = [Label::Name(backend), Label::Word(record.answer_class())];
+        plan.adds.push((self.number(Family::BackendAnswers, &class), 1));
         let mut attempts = record.attempts;
         if let Some(failover) = &record.failover {
             let labels = [
@@ -177,6 +179,8 @@ impl Tally {
                 Label::Word(failover.cause),
             ];
             plan.adds.push((self.number(Family::Failovers, &labels), 1));
+            let class = [Label::Name(&failover.from), Label::Word("failover")];
+            plan.adds.push((self.number(Family::BackendAnswers, &class), 1));
             self.plan_retries(&failover.from, failover.attempts, plan);
             attempts = attempts.saturating_sub(failover.attempts);
         }
@@ -233,6 +237,19 @@ impl Tally {
             texts: self.labels.texts(),
             numbers: self.numbers.all().to_vec(),
             histograms: self.histograms.all().to_vec(),
+        }
+    }
+
+    /// The same of a few metrics only.
+    #[must_use]
+    pub fn snapshot_of(&self, families: &[Family]) -> TallySnapshot {
+        let wanted = |key: &Key| families.contains(&key.family);
+        let numbers = self.numbers.all().iter().filter(|(key, _)| wanted(key));
+        let histograms = self.histograms.all().iter().filter(|(key, _)| wanted(key));
+        TallySnapshot {
+            texts: self.labels.texts(),
+            numbers: numbers.copied().collect(),
+            histograms: histograms.copied().collect(),
         }
     }
 

@@ -69,8 +69,20 @@ impl Totals {
         self.histograms.get(&series).copied().unwrap_or_default()
     }
 
+    /// The number of one series, zero if it was never counted.
+    #[must_use]
+    pub fn number_at(&self, series: &Series) -> i64 {
+        self.numbers.get(series).copied().unwrap_or(0)
+    }
+
+    /// The durations of one series, none if it was never counted.
+    #[must_use]
+    pub fn times_at(&self, series: &Series) -> Histogram {
+        self.histograms.get(series).copied().unwrap_or_default()
+    }
+
     /// The numbers of one metric, by label.
-    pub(super) fn numbers_of(&self, family: Family) -> impl Iterator<Item = (&Series, i64)> {
+    pub fn numbers_of(&self, family: Family) -> impl Iterator<Item = (&Series, i64)> {
         self.numbers
             .range(first_of(family)..)
             .take_while(move |(series, _)| series.family == family)
@@ -78,7 +90,7 @@ impl Totals {
     }
 
     /// The durations of one metric, by label.
-    pub(super) fn times_of(&self, family: Family) -> impl Iterator<Item = (&Series, &Histogram)> {
+    pub fn times_of(&self, family: Family) -> impl Iterator<Item = (&Series, &Histogram)> {
         self.histograms
             .range(first_of(family)..)
             .take_while(move |(series, _)| series.family == family)

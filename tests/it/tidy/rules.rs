@@ -1,7 +1,7 @@
 //! What `tidy` holds the code to, as tables: who may name whom, what stays where, which words are not ours.
 
 /// Top-level modules and which others each may name, in reading order. What may be named is what it is built on.
-pub(super) const LAYERS: [(&str, &[&str]); 28] = [
+pub(super) const LAYERS: [(&str, &[&str]); 29] = [
     ("name", &[]),
     ("clock", &[]),
     ("limits", &[]),

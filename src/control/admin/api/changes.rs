@@ -10,8 +10,9 @@ use serde::{Deserialize, Serialize};
 use super::{
     super::{
         answer::Answer,
-        endpoints::{Asked, Endpoint, Order, Verb, key_of, of, order},
+        endpoints::{Asked, Endpoint, Order, Verb},
         refusal::Refusal,
+        table::{key_of, of, order},
     },
     flags::Flag,
 };

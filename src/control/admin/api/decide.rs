@@ -9,8 +9,9 @@ use serde::{Deserialize, Serialize};
 use super::{
     super::{
         answer::Answer,
-        endpoints::{Asked, Endpoint, Verb, of, order},
+        endpoints::{Asked, Endpoint, Verb},
         refusal::Refusal,
+        table::{of, order},
     },
     explain,
 };

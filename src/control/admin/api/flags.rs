@@ -1,5 +1,7 @@
 //! Flags, how each chooses, and the routes that ask it.
 
+use std::collections::BTreeMap;
+
 use schemars::JsonSchema;
 use serde::Serialize;
 
@@ -66,6 +68,8 @@ pub(in super::super) struct Flag {
     pub(in super::super) sticky: bool,
     /// Whoever signs in becomes the visitor that this user is on every device.
     pub(in super::super) adopts: bool,
+    /// Shares in percent as its file gives them, whether it is enabled or not; none: there is no rollout.
+    pub(in super::super) shares: Option<BTreeMap<String, f64>>,
     /// How a place is computed: `murmur3-v2` or `murmur3-cbor-v3`.
     pub(in super::super) bucketing: String,
     /// One JsonLogic expression decides (a flagd set), instead of rules and rollout.
@@ -98,6 +102,8 @@ pub(in super::super) struct FlagRule {
     pub(in super::super) place: String,
     /// The variant that it serves.
     pub(in super::super) serve: String,
+    /// Whom it takes: JsonLogic.
+    pub(in super::super) condition: serde_json::Value,
     /// It looks at who is signed in alone, and goes before what the flag requires, its layer and all other rules.
     pub(in super::super) staff: bool,
 }
@@ -175,12 +181,16 @@ pub(in super::super) fn answer(view: &View, _: &Asked) -> Result<Answer, Refusal
 /// `GET /api/flags/{key}`.
 pub(in super::super) fn answer_one(view: &View, asked: &Asked) -> Result<Answer, Refusal> {
     let at = view.live.current();
-    let unknown = || Refusal::Unknown("flag", asked.key.clone());
-    let flag = Flag::by_key(&asked.key, &at, &view.editor).ok_or_else(unknown)?;
+    let flag = one(&asked.key, &at, &view.editor)?;
     let mut answer = Answer::json(at.version, &flag)?;
     answer.tag = Some(format!("\"{}\"", flag.version));
     answer.always = true; // routes that ask it come and go without a new version
     Ok(answer)
+}
+
+/// A flag by its key.
+pub(in super::super) fn one(key: &str, at: &Snapshot, editor: &Editor) -> Result<Flag, Refusal> {
+    Flag::by_key(key, at, editor).ok_or_else(|| Refusal::Unknown("flag", key.to_owned()))
 }
 
 /// All flags by key.
@@ -225,6 +235,7 @@ impl Flag {
             drain_seconds: flag.drain().as_secs_f64(),
             sticky: settings.sticky,
             adopts: settings.adopts,
+            shares: None,
             bucketing: match settings.bucketing {
                 Bucketing::Murmur3V2 => "murmur3-v2".to_owned(),
                 Bucketing::Murmur3CborV3 => "murmur3-cbor-v3".to_owned(),
@@ -242,10 +253,17 @@ impl Flag {
                     place: rule.place.to_string(),
                     serve: rule.serve.to_string(),
                     staff: rule.staff,
+                    condition: rule.condition.clone(),
                 });
                 shown.rules = rules.collect();
                 shown.rollout_by = rollout.as_ref().map(|_| shown.identity.clone());
                 shown.rollout = rollout.as_ref().map(FlagRollout::of);
+                shown.shares = rollout.as_ref().map(|rollout| {
+                    let shares = rollout.shares.iter();
+                    shares
+                        .map(|(variant, share)| (variant.to_string(), f64::from(*share) / 1000.0))
+                        .collect()
+                });
             }
         }
         shown

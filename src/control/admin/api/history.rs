@@ -6,8 +6,9 @@ use serde::Serialize;
 use super::{
     super::{
         answer::Answer,
-        endpoints::{Asked, Endpoint, Needed, Parameter, json, of},
+        endpoints::{Asked, Endpoint, Needed, Parameter},
         refusal::Refusal,
+        table::{json, of},
     },
     changes,
 };

@@ -9,6 +9,7 @@ pub(super) mod explain;
 pub(super) mod flags;
 pub(super) mod history;
 pub(super) mod links;
+pub(super) mod me;
 pub(super) mod ofrep;
 pub(super) mod routes;
 pub(super) mod squads;

@@ -18,10 +18,16 @@ function get(path, headers) {
 function replace(next) {
   for (const old of document.querySelectorAll("[data-live]")) {
     const now = next.getElementById(old.id);
-    if (!now || now.innerHTML === old.innerHTML) continue;
-    const held = old.contains(document.activeElement) ? document.activeElement.getAttribute("href") : null;
+    if (!now) continue;
+    const folds = [...old.querySelectorAll("details")];
+    now.querySelectorAll("details").forEach((fold, at) => { fold.open = folds[at]?.open ?? false; });
+    if (now.innerHTML === old.innerHTML) continue;
+    const active = old.contains(document.activeElement) ? document.activeElement : null;
+    const held = active?.getAttribute("href");
+    const fold = folds.indexOf(active?.parentElement);
     old.replaceChildren(...now.childNodes);
     if (held) old.querySelector(`[href="${CSS.escape(held)}"]`)?.focus();
+    else if (fold >= 0) old.querySelectorAll("details")[fold]?.querySelector("summary")?.focus();
   }
   document.title = next.title;
 }
@@ -83,7 +89,7 @@ function submit(form) {
   redraw().catch(() => {});
 }
 
-for (const form of document.querySelectorAll("form:not([method=post])")) {
+for (const form of document.querySelectorAll("form[action]:not([method=post])")) {
   form.addEventListener("submit", (event) => {
     event.preventDefault();
     submit(form);
@@ -92,16 +98,95 @@ for (const form of document.querySelectorAll("form:not([method=post])")) {
 
 const find = document.getElementById("find");
 let typed = 0;
-find.addEventListener("input", () => {
+find?.addEventListener("input", () => {
   clearTimeout(typed);
   typed = setTimeout(() => submit(find.form), 120);
 });
 document.addEventListener("keydown", (event) => {
   const writing = event.target.closest("input, select, textarea");
-  if (event.key === "/" && !writing && !event.ctrlKey && !event.metaKey && !event.altKey) {
+  if (find && event.key === "/" && !writing && !event.ctrlKey && !event.metaKey && !event.altKey) {
     event.preventDefault();
     find.focus();
   }
 });
 
+// Figures each second, where the page has any: `/api/live` says them, and when charts have a new point they are drawn anew.
+const pulse = document.querySelector("[data-pulse]");
+let source = null;
+
+const dash = "–";
+const rate = (count, seconds) => {
+  const each = count / Math.max(seconds, 1);
+  return each === 0 ? "0" : each < 10 ? each.toFixed(1) : String(Math.round(each));
+};
+const percent = (part, all) => all === 0 ? dash : part === 0 ? "0 %" : part === all ? "100 %" : `${(part * 100 / all).toFixed(1)} %`;
+const took = (ms) => ms == null ? dash : ms < 10 ? `${ms.toFixed(1)} ms` : ms < 10000 ? `${Math.round(ms)} ms` : "over 10 s";
+const own = (object, name) => (object && Object.hasOwn(object, name) ? object[name] : undefined);
+const sum = (object) => Object.values(object || {}).reduce((all, count) => all + count, 0);
+
+function beat(told) {
+  for (const cell of document.querySelectorAll("[data-share]")) {
+    const variants = own(told.flags, cell.dataset.flag)?.minute || {};
+    const all = Object.values(variants).reduce((all, reasons) => all + sum(reasons), 0);
+    cell.textContent = percent(sum(own(variants, cell.dataset.share)), all);
+  }
+  for (const cell of document.querySelectorAll("[data-figure]")) {
+    const minute = own(told.backends, cell.dataset.backend)?.minute || { requests: 0, failed: 0 };
+    const { requests, failed } = minute;
+    const text = {
+      rate: rate(requests, told.minute_seconds), failed: percent(failed, requests),
+      p50: took(minute.p50_ms), p99: took(minute.p99_ms),
+    }[cell.dataset.figure];
+    if (cell.textContent !== text) cell.textContent = text;
+    if (cell.dataset.figure === "failed") cell.classList.toggle("bad", failed > 0 && failed * 100 >= requests);
+  }
+}
+
+function listen() {
+  if (!pulse || source || document.hidden) return;
+  source = new EventSource("/api/live");
+  source.addEventListener("live", (event) => beat(JSON.parse(event.data)));
+  source.addEventListener("point", () => redraw().catch(() => {}));
+  source.addEventListener("flag", (event) => {
+    redraw().catch(() => {});
+    document.dispatchEvent(new CustomEvent("flag-changed", { detail: JSON.parse(event.data).key }));
+  });
+  source.addEventListener("error", () => {
+    if (source?.readyState === EventSource.CLOSED) { // refused: all seats are taken; the page is drawn anew now and then instead
+      source = null;
+      setTimeout(() => { redraw().catch(() => {}); listen(); }, GIVE_UP);
+    }
+  });
+}
+
+// Nobody looks: the seat is for who does.
+document.addEventListener("visibilitychange", () => {
+  if (!document.hidden) return listen();
+  source?.close();
+  source = null;
+});
+
+// Who is signed in, where that matters.
+async function introduce() {
+  const place = document.getElementById("me");
+  if (!pulse || !place) return null;
+  const answer = await get("/api/me").catch(() => null);
+  if (answer?.status === 401) {
+    const link = document.createElement("a");
+    link.href = "/login";
+    link.textContent = "Sign in";
+    place.replaceChildren(link);
+    place.hidden = false;
+    return { name: null, scopes: [] };
+  }
+  if (answer?.status !== 200) return null;
+  const me = await answer.json();
+  place.textContent = me.name;
+  place.title = (me.scopes || []).join(", ");
+  place.hidden = false;
+  return me;
+}
+
+const me = introduce();
+listen();
 look();

@@ -1,8 +1,8 @@
 //! The explain box: what would happen to a request, step by step, decided as live traffic is.
 
-use super::{Shown, html::Html};
+use super::html::Html;
 use crate::{
-    control::admin::endpoints::Asked,
+    control::admin::{endpoints::Asked, refusal::Refusal},
     snapshot::explain::{Explanation, Goes},
 };
 
@@ -17,23 +17,48 @@ const FIELDS: [(&str, &str, &str); 6] = [
 ];
 const METHODS: [&str; 7] = ["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"];
 
+/// Where the form stands, and what it is called there.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Form {
+    title: &'static str,
+    hint: &'static str,
+}
+
+impl Form {
+    /// On the front page.
+    pub(super) const FRONT: Self = Self {
+        title: "Explain",
+        hint: "Decided as live traffic is, on the snapshot in force; nothing is sent anywhere.",
+    };
+    /// On a flag's page.
+    pub(super) const FLAG: Self = Self {
+        title: "Try as",
+        hint: "What a visitor, a user or a request would get, decided as live traffic is; nothing is sent anywhere.",
+    };
+}
+
 /// Form and answer.
-pub(super) fn section(html: &mut Html, shown: &Shown<'_>) {
-    html.raw(
-        "<section id=\"explain\" aria-labelledby=\"explain-title\"><h2 id=\"explain-title\">Explain</h2>",
-    );
-    form(html, shown.asked);
+pub(super) fn section(
+    html: &mut Html,
+    asked: &Asked,
+    explained: Option<&Result<Explanation, Refusal>>,
+    form: Form,
+) {
+    html.raw("<section id=\"explain\" aria-labelledby=\"explain-title\"><h2 id=\"explain-title\">")
+        .raw(form.title)
+        .raw("</h2>");
+    fields(html, asked);
     html.raw("<div id=\"explain-live\" data-live aria-live=\"polite\">");
-    match &shown.explained {
-        None => _ = html.raw("<p class=\"quiet\">Decided as live traffic is, on the snapshot in force; nothing is sent anywhere.</p>"),
+    match explained {
+        None => _ = html.raw("<p class=\"quiet\">").raw(form.hint).raw("</p>"),
         Some(Err(refusal)) => _ = html.element("<p class=\"bad\">", refusal, "</p>"),
-        Some(Ok(explanation)) => trail(html, explanation, shown.asked),
+        Some(Ok(explanation)) => trail(html, explanation, asked),
     }
     html.raw("</div></section>");
 }
 
-fn form(html: &mut Html, asked: &Asked) {
-    html.raw("<form class=\"ask\" action=\"/#explain\"><div class=\"url\"><label for=\"method\" class=\"hidden\">Method</label>");
+fn fields(html: &mut Html, asked: &Asked) {
+    html.raw("<form class=\"ask\" action=\"#explain\"><div class=\"url\"><label for=\"method\" class=\"hidden\">Method</label>");
     html.raw("<select id=\"method\" name=\"method\">");
     let chosen = asked.one("method").unwrap_or("GET").to_ascii_uppercase();
     for method in METHODS {
@@ -174,7 +199,7 @@ fn visitor(html: &mut Html, explained: &Explanation) {
 fn flags(html: &mut Html, explained: &Explanation) {
     for said in &explained.flags {
         html.raw("<li><span class=\"step\">Flag</span><div><a")
-            .attribute("href", format_args!("#flag-{}", said.flag));
+            .attribute("href", format_args!("/flags/{}", said.flag));
         html.element(">", &said.flag, "</a> <span class=\"arrow\">→</span> <b>");
         html.text(said.variant.as_deref().unwrap_or("no variant"))
             .raw("</b> <span class=\"quiet\">")
@@ -227,14 +252,14 @@ fn asked(html: &mut Html, goes: &Goes) {
 fn ending(html: &mut Html, explained: &Explanation) {
     if let Some(goes) = &explained.backend {
         html.raw("<li class=\"end good\"><span class=\"step\">Backend</span><div><a");
-        html.attribute("href", format_args!("#backend-{}", goes.backend))
+        html.attribute("href", format_args!("/#backend-{}", goes.backend))
             .element("><b>", &goes.backend, "</b></a>");
         asked(html, goes);
         html.raw("</div></li>");
     }
     if let Some(standby) = &explained.failover {
         html.raw("<li><span class=\"step\">Failover</span><div><a");
-        html.attribute("href", format_args!("#backend-{}", standby.goes.backend))
+        html.attribute("href", format_args!("/#backend-{}", standby.goes.backend))
             .element("><b>", &standby.goes.backend, "</b></a> on ");
         for status in &standby.on {
             html.element("", status, ", ");

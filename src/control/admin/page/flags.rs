@@ -29,9 +29,9 @@ fn one(html: &mut Html, flag: &Flag) {
         "<article class=\"flag\""
     });
     html.attribute("id", format_args!("flag-{}", flag.key))
-        .raw("><div class=\"title\"><h3>")
-        .text(&flag.key)
-        .raw("</h3>");
+        .raw("><div class=\"title\"><h3><a")
+        .attribute("href", format_args!("/flags/{}", flag.key))
+        .element(">", &flag.key, "</a></h3>");
     html.raw(if off {
         "<span class=\"pill bad\">Disabled</span>"
     } else {
@@ -117,7 +117,7 @@ fn conditions(html: &mut Html, flag: &Flag) {
     html.raw("</dd></div>");
 }
 
-fn routes(html: &mut Html, routes: &[FlagRoute]) {
+pub(super) fn routes(html: &mut Html, routes: &[FlagRoute]) {
     if routes.is_empty() {
         html.raw("<span class=\"quiet\">no route</span>");
     }
@@ -139,7 +139,7 @@ fn routes(html: &mut Html, routes: &[FlagRoute]) {
 }
 
 /// Who gets what of those whom no rule takes: a bar, and the same in words.
-fn shares(html: &mut Html, flag: &Flag) {
+pub(super) fn shares(html: &mut Html, flag: &Flag) {
     if flag.targeting.is_some() {
         html.raw("<p class=\"quiet\">Decided by a JsonLogic expression, so there are no fixed shares</p>");
         return;
@@ -188,7 +188,7 @@ fn whose(flag: &Flag) -> String {
 }
 
 /// The default is grey; others have colours in the order of variants.
-fn coloured(flag: &Flag) -> Vec<(&Variant, usize)> {
+pub(super) fn coloured(flag: &Flag) -> Vec<(&Variant, usize)> {
     let mut others = (1..=COLOURS).cycle();
     let mut colour = |variant: &Variant| {
         let is_default = flag.default.as_ref() == Some(&variant.name);

@@ -1,7 +1,7 @@
 //! The top of the page: is it well, what changed last, and what somebody must mend.
 
 use super::{
-    Shown,
+    Frame, Here,
     html::{Html, ago, counted},
 };
 use crate::{
@@ -15,7 +15,7 @@ const PROBLEMS_MAX: usize = 50;
 const NAMES_MAX: usize = 8;
 
 /// Everything before the main part.
-pub(super) fn open(html: &mut Html, shown: &Shown<'_>) {
+pub(super) fn open(html: &mut Html, shown: &Frame<'_>) {
     html.raw(
         "<!doctype html><html lang=\"en\"><head><meta charset=\"utf-8\">\
          <meta name=\"viewport\" content=\"width=device-width, initial-scale=1\">\
@@ -25,7 +25,11 @@ pub(super) fn open(html: &mut Html, shown: &Shown<'_>) {
     html.text(title(shown))
         .raw("</title><link rel=\"stylesheet\" href=\"/assets/style.css\">");
     html.raw("<link rel=\"icon\" href=\"/assets/banyan.svg\" type=\"image/svg+xml\">");
-    html.raw("<script src=\"/assets/script.js\" defer></script></head><body>");
+    html.raw("<script src=\"/assets/script.js\" defer></script>");
+    if shown.here == Here::Flag {
+        html.raw("<script src=\"/assets/flag.js\" defer></script>");
+    }
+    html.raw("</head><body>");
     html.raw("<a class=\"skip\" href=\"#main\">Skip to content</a><header><div class=\"bar\">");
     html.raw("<a class=\"brand\" href=\"/\"><img src=\"/assets/banyan.svg\" alt=\"\" width=\"22\" height=\"22\">Banyan</a>");
     html.raw("<div class=\"state\" id=\"state\" data-live role=\"status\">");
@@ -36,23 +40,33 @@ pub(super) fn open(html: &mut Html, shown: &Shown<'_>) {
     });
     hosts(html, shown);
     html.raw("</div><nav aria-label=\"Sections\">");
-    html.raw("<a href=\"#flags\">Flags</a><a href=\"#routes\">Routes</a><a href=\"#backends\">Backends</a>");
-    html.raw("<a href=\"#explain\">Explain</a><a href=\"/login\">Account</a></nav></div>");
+    html.raw(match shown.here {
+        Here::Flags => "<a href=\"/flags\" aria-current=\"page\">Flags</a>",
+        Here::Flag => "<a href=\"/flags\" aria-current=\"true\">Flags</a>",
+        Here::Front => "<a href=\"/flags\">Flags</a>",
+    });
+    html.raw(
+        "<a href=\"/#routes\">Routes</a><a href=\"/#backends\">Backends</a><a href=\"/#explain\">Explain</a><a href=\"/login\">Account</a>",
+    );
+    html.raw("<span id=\"me\" class=\"me\" hidden></span></nav></div>");
     html.raw("<div class=\"bar change\" id=\"change\" data-live>");
     change(html, shown);
     html.raw("</div><p class=\"lost\" id=\"lost\" role=\"alert\" hidden></p></header>");
 }
 
 /// Everything after the main part.
-pub(super) fn close(html: &mut Html, shown: &Shown<'_>) {
+pub(super) fn close(html: &mut Html, shown: &Frame<'_>) {
     html.element("<footer><span>Banyan ", &shown.status.build, "</span>");
     html.raw("<a href=\"/api/openapi.json\">API</a><a href=\"/api/status\">Status</a><a href=\"/metrics\">Metrics</a>");
     html.raw("<a href=\"/readyz\">Readiness</a><span id=\"fresh\" class=\"fresh\">");
     html.raw("Reload to see changes</span></footer></body></html>");
 }
 
-fn title(shown: &Shown<'_>) -> String {
+fn title(shown: &Frame<'_>) -> String {
     let errors = shown.problems.errors().count();
+    if let Some(title) = shown.title {
+        return format!("{title} · Banyan");
+    }
     let host = shown.status.hosts.first().map_or("every host", String::as_str);
     match (shown.status.ready, errors) {
         (false, _) => format!("Draining · {host} · Banyan"),
@@ -61,7 +75,7 @@ fn title(shown: &Shown<'_>) -> String {
     }
 }
 
-fn hosts(html: &mut Html, shown: &Shown<'_>) {
+fn hosts(html: &mut Html, shown: &Frame<'_>) {
     html.raw("<span class=\"hosts\">");
     match shown.status.hosts.split_first() {
         None => html.raw("every host"),
@@ -84,7 +98,7 @@ fn hosts(html: &mut Html, shown: &Shown<'_>) {
     }
 }
 
-fn change(html: &mut Html, shown: &Shown<'_>) {
+fn change(html: &mut Html, shown: &Frame<'_>) {
     let change = &shown.status.change;
     html.element("<span>Snapshot <b>", shown.status.version, "</b></span>");
     html.raw("<span>Last change <time")
@@ -132,7 +146,7 @@ fn names(html: &mut Html, open: &'static str, kind: &str, names: &[String]) {
 }
 
 /// What somebody must mend. Nothing at all when nothing is wrong.
-pub(super) fn attention(html: &mut Html, shown: &Shown<'_>) {
+pub(super) fn attention(html: &mut Html, shown: &Frame<'_>) {
     html.raw("<div id=\"attention\" data-live>");
     let change = &shown.status.change;
     let errors = shown.problems.errors().count();
@@ -185,7 +199,7 @@ fn files(html: &mut Html, files: &[String]) {
     }
 }
 
-fn problems(html: &mut Html, shown: &Shown<'_>, severity: Severity) {
+fn problems(html: &mut Html, shown: &Frame<'_>, severity: Severity) {
     let of_it: Vec<_> = shown
         .problems
         .iter()

@@ -1,10 +1,13 @@
 //! Whatever a name, path or problem says, it stays text: the page's tags are the same as with harmless ones.
 
+use std::{sync::Arc, time::Duration};
+
 use proptest::prelude::*;
 
 use super::{
-    Shown, draw,
+    Frame, Here, Shown, draw, figures, flag,
     html::{Html, ago, duration},
+    list, stale,
 };
 use crate::{
     config::{Problem, Problems, Severity, Sources},
@@ -13,6 +16,7 @@ use crate::{
         endpoints::Asked,
         refusal::Refusal,
     },
+    control::live::{Figures, Health, POINTS_KEPT_MAX, Point, Tallied},
     snapshot::{diff, error_pages, explain},
 };
 
@@ -49,6 +53,88 @@ fn a_strange_route_is_shown_as_it_is_written() {
     assert!(page.contains("/a&quot;&gt;&lt;script&gt;alert(&#39;1&#39;)&lt;/script&gt;"));
 }
 
+#[test]
+fn hints_name_what_is_done_unused_or_silent() {
+    let of = |flag: &flags::Flag, age, figures: &Figures| stale::hints(flag, age, figures).join("; ");
+    let mut flag = flag_of("x");
+    let quiet = Figures {
+        points: vec![Point::default(); POINTS_KEPT_MAX].into(),
+        ..Figures::default()
+    };
+    assert_eq!(of(&flag, Some(400), &figures_of("x")), "");
+    assert_eq!(
+        of(&flag, Some(400), &quiet),
+        "Nobody asked it in the last 10 minutes"
+    );
+    assert_eq!(of(&flag, None, &Figures::default()), "", "too early to say");
+    flag.variants[0].share = Some(100.0);
+    assert_eq!(of(&flag, Some(29), &figures_of("x")), "");
+    let done = of(&flag, Some(30), &figures_of("x"));
+    assert!(done.starts_with("Everyone whom no rule takes gets x, and the file is unchanged for 30 days"));
+    flag.routes.clear();
+    assert_eq!(of(&flag, None, &quiet), "No route asks it");
+}
+
+#[test]
+fn figures_are_rounded_for_people() {
+    assert_eq!(figures::percent(0, 0), "–");
+    assert_eq!(figures::percent(0, 3), "0 %");
+    assert_eq!(figures::percent(3, 3), "100 %");
+    assert_eq!(figures::percent(1, 3), "33.3 %");
+    assert_eq!(figures::rate(0, 60), "0");
+    assert_eq!(figures::rate(90, 60), "1.5");
+    assert_eq!(figures::rate(1200, 0), "1200");
+    let took = [None, Some(2.5), Some(60.4), Some(10_000.0)].map(figures::took);
+    assert_eq!(took, ["–", "2.5 ms", "60 ms", "over 10 s"]);
+}
+
+#[test]
+fn a_flag_with_a_problem_or_of_a_set_is_shown_with_what_it_has() {
+    let mut set = flag_of("x");
+    set.targeting = Some(serde_json::json!({ "if": [{ "==": [{ "var": "y" }, 1] }, "x", null] }));
+    set.shares = None;
+    set.problem = Some("no such operator".to_owned());
+    let page = page_with(&set);
+    for wanted in [
+        "no such operator",
+        "if y is 1",
+        "A JsonLogic expression decides here",
+    ] {
+        assert!(page.contains(wanted), "{wanted}");
+    }
+    for absent in ["id=\"ramp\"", "id=\"schedule\""] {
+        assert!(!page.contains(absent), "{absent}");
+    }
+}
+
+#[test]
+fn a_killed_flag_says_so_and_offers_to_be_restored() {
+    let mut killed = flag_of("x");
+    killed.state = "disabled".to_owned();
+    let page = page_with(&killed);
+    assert!(page.contains("<b class=\"bad\">Killed:</b> everyone gets <code>x</code>"));
+    assert!(page.contains("id=\"kill\" class=\"danger\" aria-describedby=\"kill-hint\" hidden>"));
+    assert!(page.contains("id=\"restore\">"));
+}
+
+fn page_with(flag: &flags::Flag) -> String {
+    flag::draw(&flag::Shown {
+        frame: Frame {
+            here: Here::Flag,
+            title: Some(&flag.key),
+            status: &status_of("x"),
+            problems: &Problems::of(&Sources::empty("/site")),
+            since_change: 3,
+        },
+        flag,
+        routes: &[],
+        figures: &Figures::default(),
+        age: None,
+        asked: &Asked::default(),
+        explained: None,
+    })
+}
+
 proptest! {
     #[test]
     fn no_text_can_become_a_tag(text in "[a-z<>\"'&/= \\x00-\\x1f\\u{80}-\\u{9f}é-]{0,16}") {
@@ -82,33 +168,77 @@ fn tags(html: &str) -> Vec<String> {
     tags
 }
 
-/// A page on which everything that comes from elsewhere is `text`.
+/// All pages on which everything that comes from elsewhere is `text`, one after the other.
 fn page_of(text: &str) -> String {
     let own = || text.to_owned();
     let asked = ["user", "role", "visitor", "header", "cookie", "url"].map(|name| (name.to_owned(), own()));
-    let shown = Shown {
-        status: &status_of(text),
-        problems: &problems_of(text),
+    let asked = Asked {
+        key: own(),
+        query: asked.into(),
+        last_event: None,
+    };
+    let (status, problems) = (status_of(text), problems_of(text));
+    let frame = |here, title| Frame {
+        here,
+        title,
+        status: &status,
+        problems: &problems,
         since_change: 3,
-        flags: &[flag_of(text)],
-        routes: &[route_of(text)],
-        backends: &[backend_of(text)],
-        asked: &Asked {
-            key: own(),
-            query: asked.into(),
-            last_event: None,
-        },
-        explained: Some(Ok(explanation_of(text))),
     };
-    let refused = Shown {
-        explained: Some(Err(Refusal::Parameter(own()))),
-        ..Shown { ..shown }
+    let (flag, routes, figures) = (flag_of(text), [route_of(text)], figures_of(text));
+    let (flags, backends) = ([flag_of(text)], [backend_of(text)]);
+    let front = |explained| {
+        draw(&Shown {
+            frame: frame(Here::Front, None),
+            flags: &flags,
+            routes: &routes,
+            backends: &backends,
+            asked: &asked,
+            explained: Some(explained),
+        })
     };
-    let page = draw(&refused);
-    draw(&Shown {
+    let list = list::draw(&list::Shown {
+        frame: frame(Here::Flags, Some("Flags")),
+        flags: &flags,
+        routes: &routes,
+        figures: &figures,
+        ages: &[(own(), 31)].into(),
+    });
+    let one = flag::draw(&flag::Shown {
+        frame: frame(Here::Flag, Some(text)),
+        flag: &flag,
+        routes: &routes,
+        figures: &figures,
+        age: Some(31),
+        asked: &asked,
         explained: Some(Ok(explanation_of(text))),
-        ..refused
-    }) + &page
+    });
+    front(Ok(explanation_of(text))) + &front(Err(Refusal::Parameter(own()))) + &list + &one
+}
+
+fn figures_of(text: &str) -> Figures {
+    let name: Arc<str> = Arc::from(text);
+    let mut what = Tallied::default();
+    let decision = (Arc::clone(&name), Arc::clone(&name), Arc::clone(&name));
+    what.decisions.insert(decision, 3);
+    let mut health = Health {
+        requests: 4,
+        failed: 1,
+        ..Health::default()
+    };
+    health.times.observe(Duration::from_millis(60));
+    what.backends.insert(name, health);
+    let what = Arc::new(what);
+    Figures {
+        minute: Arc::clone(&what),
+        minute_seconds: 1,
+        points: [Point {
+            what,
+            ..Point::default()
+        }]
+        .into(),
+        ..Figures::default()
+    }
 }
 
 fn problems_of(text: &str) -> Problems {
@@ -182,6 +312,7 @@ fn flag_of(text: &str) -> flags::Flag {
             place: own(),
             serve: own(),
             staff: true,
+            condition: serde_json::json!({ "==": [{ "var": text }, text] }),
         }],
         identity: own(),
         requires: vec![flags::FlagRequires {
@@ -210,6 +341,7 @@ fn flag_of(text: &str) -> flags::Flag {
         rollout_by: Some("visitor".to_owned()),
         sticky: true,
         adopts: false,
+        shares: Some([(own(), 30.0)].into()),
         bucketing: own(),
         targeting: None,
         problem: Some(own()),
@@ -303,6 +435,22 @@ fn goes(own: impl Fn() -> String) -> explain::Goes {
     }
 }
 
+fn said(own: impl Fn() -> String) -> explain::Said {
+    explain::Said {
+        flag: own(),
+        place: own(),
+        state: own(),
+        rules: vec![(own(), own())],
+        requires: vec![(own(), own())],
+        layer: Some(own()),
+        shares: Some(own()),
+        bucket_percent: Some(own()),
+        variant: Some(own()),
+        reason: own(),
+        picks_backend: false,
+    }
+}
+
 fn explanation_of(text: &str) -> explain::Explanation {
     let own = || text.to_owned();
     explain::Explanation {
@@ -337,19 +485,7 @@ fn explanation_of(text: &str) -> explain::Explanation {
             id: Some(own()),
             set: true,
         }),
-        flags: vec![explain::Said {
-            flag: own(),
-            place: own(),
-            state: own(),
-            rules: vec![(own(), own())],
-            requires: vec![(own(), own())],
-            layer: Some(own()),
-            shares: Some(own()),
-            bucket_percent: Some(own()),
-            variant: Some(own()),
-            reason: own(),
-            picks_backend: false,
-        }],
+        flags: vec![said(own)],
         backend: Some(goes(own)),
         failover: Some(explain::Standby {
             goes: goes(own),

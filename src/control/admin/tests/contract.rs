@@ -7,8 +7,11 @@ use super::site::{get, tell, view, view_after, view_in};
 use crate::control::admin::openapi::document;
 
 /// Every path that clients may rely on, with a request that it answers.
-const PROMISED: [(&str, &str); 19] = [
+const PROMISED: [(&str, &str); 24] = [
     ("/", "/?find=x&url=/courses/rust"),
+    ("/flags", "/flags"),
+    ("/flags/{key}", "/flags/course-reviews?url=/courses/rust/reviews"),
+    ("/assets/flag.js", "/assets/flag.js"),
     ("/assets/style.css", "/assets/style.css"),
     ("/assets/script.js", "/assets/script.js"),
     ("/assets/banyan.svg", "/assets/banyan.svg"),
@@ -22,6 +25,8 @@ const PROMISED: [(&str, &str); 19] = [
     ("/api/flags/{key}", "/api/flags/course-reviews"),
     ("/api/flags/{key}/history", "/api/flags/course-reviews/history"),
     ("/api/history", "/api/history?flag=x&limit=2&before=9"),
+    ("/api/live", "/api/live?once=true"),
+    ("/api/me", "/api/me"),
     ("/api/backends", "/api/backends"),
     ("/api/squads", "/api/squads"),
     (

@@ -1,6 +1,7 @@
 //! The admin listener as its clients meet it: requests by table, the document against the answers, freshness, bounds.
 
 mod contract;
+mod live;
 mod ofrep;
 pub(super) mod site;
 mod sockets;
@@ -11,7 +12,8 @@ use http::{Method, Request, StatusCode, header};
 use serde::Deserialize;
 
 use crate::backend::health::Health;
-use site::{Told, ask, get, view};
+pub(in crate::control) use site::view;
+use site::{Told, ask, get};
 
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]

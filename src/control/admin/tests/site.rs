@@ -96,7 +96,7 @@ fn sources() -> Sources {
 }
 
 /// The site, well; whoever brings `bny_writer` may change it.
-pub(super) fn view() -> View {
+pub(in crate::control) fn view() -> View {
     let hash = hex(&hash("bny_writer"));
     let ends = "2999-01-01T00:00:00Z";
     view_with(&format!(
@@ -187,6 +187,8 @@ fn of(new: &Sources, last_good: &Sources) -> View {
         signer: Arc::new(Signer::from_pkcs8(key.as_ref()).unwrap()),
         links: Arc::default(),
         door: Arc::new(Door::new(state.path(), Some(address), Arc::default())),
+        pulse: Arc::default(),
+        folder: Path::new("/site").into(),
     }
 }
 

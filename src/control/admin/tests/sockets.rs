@@ -119,3 +119,25 @@ async fn one_more_than_the_most_connections_waits_until_another_ends() {
     })
     .await;
 }
+
+#[tokio::test]
+async fn a_stream_gives_its_connection_s_seat_to_others() {
+    with_listener(async |address| {
+        let live = "GET /api/live HTTP/1.1\r\nhost: 127.0.0.1\r\n\r\n";
+        let mut listening = Vec::new();
+        for _ in 0..3 {
+            let mut stream = TcpStream::connect(address).await.unwrap();
+            let told = talk(&mut stream, live, "event: live\n").await;
+            assert!(told.contains("connection: close\r\n"), "{told}");
+            listening.push(stream);
+        }
+        let mut open = Vec::new();
+        for _ in 0..CONNECTIONS_MAX {
+            let mut stream = TcpStream::connect(address).await.unwrap();
+            talk(&mut stream, HEALTH, "ok\n").await;
+            open.push(stream);
+        }
+        talk(&mut listening[0], "", "event: live\n").await; // the second's, from the keeper of the figures
+    })
+    .await;
+}
