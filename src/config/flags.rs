@@ -463,8 +463,6 @@ impl JsonSchema for VariantsFile {
     }
 }
 
-/// A kill that takes longer is none.
-
 /// Tables come sorted by name; the order in the file counts.
 pub(super) fn in_order_written<T>(entries: &mut [(Spot<String>, T)]) {
     entries.sort_by_key(|(name, _)| name.span.start);

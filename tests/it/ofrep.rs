@@ -2,12 +2,13 @@
 
 use std::{net::SocketAddr, time::Duration};
 
+use banyan::clock;
 use bytes::Bytes;
 use http::{Method, Response, header};
 use http_body_util::BodyExt;
 use hyper::body::Incoming;
 use serde_json::{Value, json};
-use tokio::{net::TcpSocket, time::Instant};
+use tokio::net::TcpSocket;
 
 use crate::{
     backend::{channel, empty, full, hello, mirror},
@@ -305,7 +306,7 @@ async fn a_change_reaches_a_connected_page_within_a_second() {
 
         world.write("flags/secret.toml", &flag(false, "[rollout]\nnew = 51.0\n"));
         world.reload().await;
-        let saved = Instant::now();
+        let saved = clock::steady();
         world.write(
             "flags/ramp.toml",
             &flag(true, &format!("[rollout]\nnew = {share:?}\n")),
@@ -348,7 +349,7 @@ async fn a_drain_ends_streams_so_that_pages_come_back_elsewhere() {
         piece(&mut stream).await;
         clients.push((client, stream));
     }
-    let began = Instant::now();
+    let began = clock::steady();
     world.drain().await;
     for (_, stream) in &mut clients {
         assert_eq!(piece(stream).await, "", "the end, in order");

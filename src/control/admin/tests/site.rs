@@ -95,13 +95,18 @@ fn sources() -> Sources {
         .with("flags/course-reviews.toml", FLAG)
 }
 
-/// The site, well; whoever brings `bny_writer` may change it.
+/// The token that may change the site.
+const WRITER: &str = "bny_writer";
+
+/// The site, well; whoever brings [`WRITER`] may change it.
 pub(in crate::control) fn view() -> View {
-    let hash = hex(&hash("bny_writer"));
+    view_with(&writer())
+}
+
+fn writer() -> String {
+    let hash = hex(&hash(WRITER));
     let ends = "2999-01-01T00:00:00Z";
-    view_with(&format!(
-        "[[admin.tokens]]\nname = \"writer\"\nscope = \"write\"\nhash = \"{hash}\"\nexpires = {ends}\n"
-    ))
+    format!("[[admin.tokens]]\nname = \"writer\"\nscope = \"write\"\nhash = \"{hash}\"\nexpires = {ends}\n")
 }
 
 /// The site, well, with more in `banyan.toml`: tables.
@@ -112,7 +117,8 @@ pub(in crate::control::admin) fn view_with(operator: &str) -> View {
 
 /// The site in a folder, where it can be changed. Nothing puts changes in force.
 pub(super) fn view_in(folder: &Path) -> View {
-    for (file, text) in sources().iter() {
+    let sources = sources().with("banyan.toml", &format!("{OPERATOR}{}", writer()));
+    for (file, text) in sources.iter() {
         let file = folder.join(file);
         std::fs::create_dir_all(file.parent().unwrap()).unwrap();
         std::fs::write(file, &**text).unwrap();
@@ -127,6 +133,7 @@ pub(super) async fn tell(view: &View, method: &str, target: &str, version: &str,
         .method(method.to_ascii_uppercase().as_str())
         .uri(target)
         .header(header::HOST, "127.0.0.1")
+        .header(header::AUTHORIZATION, format!("Bearer {WRITER}"))
         .header(header::CONTENT_TYPE, "application/json");
     if !version.is_empty() {
         request = request.header(header::IF_MATCH, version);
