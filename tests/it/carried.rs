@@ -108,9 +108,9 @@ async fn order(world: &World, path: &str, body: &Value) -> (u16, Value) {
     let tcp = client::tcp(address).await;
     let mut client = Client::over(tcp, Http::One, "http", address.to_string()).await;
     let mut request = client.request(&Method::POST, path, full(body.to_string()));
-    request
-        .headers_mut()
-        .insert("content-type", HeaderValue::from_static("application/json"));
+    let fields = request.headers_mut();
+    fields.insert("content-type", HeaderValue::from_static("application/json"));
+    fields.insert("authorization", world.bearer().parse().unwrap());
     let answer = client.ask(request).await;
     let told = serde_json::from_str(answer.text()).unwrap_or_else(|error| panic!("{error}: {answer:?}"));
     (answer.status.as_u16(), told)

@@ -29,19 +29,36 @@ async fn world() -> World {
         .await
 }
 
-async fn send(
+/// The admin listener, and what lets in there.
+#[derive(Clone)]
+struct Door {
     admin: SocketAddr,
+    bearer: String,
+}
+
+impl Door {
+    fn of(world: &World) -> Self {
+        Self {
+            admin: world.addresses.admin.unwrap(),
+            bearer: world.bearer(),
+        }
+    }
+}
+
+async fn send(
+    door: &Door,
     method: Method,
     target: &str,
     version: Option<&str>,
     body: &Value,
 ) -> (Answer, Value) {
-    let tcp = client::tcp(admin).await;
-    let mut client = Client::over(tcp, Http::One, "http", admin.to_string()).await;
+    let tcp = client::tcp(door.admin).await;
+    let mut client = Client::over(tcp, Http::One, "http", door.admin.to_string()).await;
     let mut request = Request::builder()
         .method(method)
         .uri(target)
-        .header("host", admin.to_string())
+        .header("host", door.admin.to_string())
+        .header("authorization", &door.bearer)
         .header("content-type", "application/json");
     if let Some(version) = version {
         request = request.header("if-match", version);
@@ -52,8 +69,7 @@ async fn send(
 }
 
 async fn post(world: &World, target: &str, version: &str, body: Value) -> (Answer, Value) {
-    let admin = world.addresses.admin.unwrap();
-    send(admin, Method::POST, target, Some(version), &body).await
+    send(&Door::of(world), Method::POST, target, Some(version), &body).await
 }
 
 async fn tag(world: &World) -> String {
@@ -125,12 +141,12 @@ async fn a_kill_decides_the_next_request_and_a_restore_the_one_after() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_change_names_what_it_was_made_for() {
     let world = world().await;
-    let admin = world.addresses.admin.unwrap();
+    let door = Door::of(&world);
     let patch = json!({ "description": "Pay", "rollout": { "new": 5.0 } });
-    let (answer, told) = send(admin, Method::PATCH, "/api/flags/pay", None, &patch).await;
+    let (answer, told) = send(&door, Method::PATCH, "/api/flags/pay", None, &patch).await;
     assert_eq!(answer.status, 428, "{told}");
     let seen = tag(&world).await;
-    let (answer, told) = send(admin, Method::PATCH, "/api/flags/pay", Some(&seen), &patch).await;
+    let (answer, told) = send(&door, Method::PATCH, "/api/flags/pay", Some(&seen), &patch).await;
     assert_eq!(answer.status, 200, "{told}");
     assert_eq!(told["flag"]["variants"][1]["share"], 5.0);
     let (answer, told) = post(&world, "/api/flags/pay/ramp", &seen, json!({ "share": 7.0 })).await;
@@ -157,7 +173,6 @@ async fn a_change_names_what_it_was_made_for() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-#[ignore = "needs schedules"]
 async fn a_schedule_is_set() {
     let world = world().await;
     let points = json!([{ "at": "2026-12-01T08:00:00Z", "shares": { "new": 25.0 } }]);
@@ -174,23 +189,23 @@ async fn a_schedule_is_set() {
 #[tokio::test(flavor = "multi_thread")]
 async fn one_can_be_tried_as_somebody() {
     let world = world().await;
-    let admin = world.addresses.admin.unwrap();
+    let door = Door::of(&world);
     let body = json!({ "flag": "pay", "visitor": "AAAAAAAAAAAAAAAAAAAAAA" });
-    let (answer, told) = send(admin, Method::POST, "/api/decide", None, &body).await;
+    let (answer, told) = send(&door, Method::POST, "/api/decide", None, &body).await;
     assert_eq!(
         (answer.status.as_u16(), &told["flag"]["variant"]),
         (200, &json!("new")),
         "{told}"
     );
     let body = json!({ "url": "/x", "at": "2026-12-01T08:00:00Z", "user": "mina", "roles": ["staff"] });
-    let (_, told) = send(admin, Method::POST, "/api/decide", None, &body).await;
+    let (_, told) = send(&door, Method::POST, "/api/decide", None, &body).await;
     assert_eq!(told["request"]["backend"]["backend"], "new", "{told}");
     for (body, status) in [
         (json!({}), 400),
         (json!({ "flag": "none" }), 404),
         (json!({ "flag": "pay", "at": "soon" }), 400),
     ] {
-        let (answer, _) = send(admin, Method::POST, "/api/decide", None, &body).await;
+        let (answer, _) = send(&door, Method::POST, "/api/decide", None, &body).await;
         assert_eq!(answer.status.as_u16(), status, "{body}");
     }
 }
@@ -209,7 +224,7 @@ async fn what_is_saved_in_an_editor_is_in_the_history_too() {
     let (answer, told) = post(&world, "/api/flags/pay/undo", &tag, json!({ "by": "mina" })).await;
     assert_eq!(answer.status, 200, "{told}");
     assert_eq!(world.read("flags/pay.toml"), FLAG);
-    assert_eq!(history(&world).await[0]["who"], "mina");
+    assert_eq!(history(&world).await[0]["who"], "command line for mina");
 }
 
 fn flag(world: &Path, admin: Option<SocketAddr>, arguments: &[&str]) -> crate::program::Ran {
@@ -243,7 +258,7 @@ async fn the_command_line_changes_flags_through_the_router_and_without_it() {
     assert_eq!(flag(&folder, admin, &["kill", "none"]).code, Some(1));
     let told = flag(&folder, admin, &["history", "pay"]).out;
     assert!(
-        told.contains("pay by jo (cli): Monday") && told.contains("+ new = 25.0"),
+        told.contains("pay by command line for jo (cli): Monday") && told.contains("+ new = 25.0"),
         "{told}"
     );
     let refused = flag(&folder, None, &["kill", "pay"]);
@@ -274,17 +289,18 @@ async fn the_command_line_changes_flags_through_the_router_and_without_it() {
 #[tokio::test(flavor = "multi_thread")]
 async fn two_hundred_changes_at_once_leave_a_valid_file_and_one_story() {
     let world = world().await;
-    let (folder, admin) = (world.folder().to_owned(), world.addresses.admin.unwrap());
+    let (folder, door) = (world.folder().to_owned(), Door::of(&world));
     let mut running = tokio::task::JoinSet::new();
     for number in 0..180_u32 {
+        let door = door.clone();
         running.spawn(async move {
             let body = json!({ "share": f64::from(number) / 4.0, "by": format!("api {number}") });
-            let (answer, _) = send(admin, Method::POST, "/api/flags/pay/ramp", Some("*"), &body).await;
+            let (answer, _) = send(&door, Method::POST, "/api/flags/pay/ramp", Some("*"), &body).await;
             answer.status.as_u16()
         });
     }
     for number in 0..10 {
-        let folder = folder.clone();
+        let (folder, admin) = (folder.clone(), door.admin);
         running.spawn_blocking(move || {
             let ran = flag(
                 &folder,

@@ -142,6 +142,12 @@ impl World {
         }
     }
 
+    /// `Authorization` of who may change the site: the command line's own token.
+    pub fn bearer(&self) -> String {
+        let token = fs::read_to_string(self.folder().join("state/cli.token")).unwrap();
+        format!("Bearer {token}")
+    }
+
     /// `GET path` of the admin listener.
     pub async fn admin(&self, path: &str) -> Answer {
         let address = self.addresses.admin.unwrap();
