@@ -56,7 +56,6 @@ fuzz_target!(|data: &[u8]| {
         public: false,
         drain: DRAIN_DEFAULT,
         metadata: Map::new(),
-        epoch: 1,
         sticky: false,
         adopts: false,
     };
