@@ -388,7 +388,9 @@ fn carry_out<T: serde::de::DeserializeOwned + Send + 'static>(
 
 /// Whose the flag will be, where a change says so: nobody gives a flag to those whose flags they may not change.
 fn new_squad(change: &Change) -> Option<Option<&str>> {
-    let Change::Fields(fields) = change else { return None };
+    let Change::Fields(fields) = change else {
+        return None;
+    };
     fields.set.get("squad").map(serde_json::Value::as_str)
 }
 

@@ -58,8 +58,8 @@ async function pictures(browser, router, shots) {
         const { page, watcher } = await open(context, router, path);
         if (what !== 'login') await page.locator('#fresh.on').waitFor();
         if (what === 'flag') await page.locator('#history li').first().waitFor();
-        assert.ok(await page.evaluate(() => document.documentElement.scrollWidth <= innerWidth), `${what} is too wide`);
         await page.screenshot({ path: shots(`${what}-${name}-${colorScheme}`), fullPage: true });
+        assert.ok(await page.evaluate(() => document.documentElement.scrollWidth <= innerWidth), `${what} is too wide`);
         assert.deepEqual(watcher.wrong, []);
       }
       await context.close();
