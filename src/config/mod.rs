@@ -43,6 +43,7 @@ mod reference;
 mod render;
 mod report;
 mod request;
+mod raised;
 mod requires;
 mod response;
 mod rollout;
@@ -58,6 +59,7 @@ mod target;
 #[cfg(test)]
 mod tests;
 mod values;
+mod who;
 mod wording;
 
 use std::{collections::BTreeMap, path::Path};
