@@ -3,7 +3,7 @@
 
 use std::{
     fs, io,
-    path::{Path, PathBuf},
+    path::Path,
     time::{Duration, SystemTime, UNIX_EPOCH},
 };
 
@@ -28,17 +28,16 @@ const AFTER: Duration = Duration::from_secs(3_600);
 pub(super) fn keys(state: &Path, now: UnixTime) -> io::Result<SigningKeys> {
     let at = |name: &str| state.join(name);
     let (current, next, old) = (at("identity.key"), at("identity.next.key"), at("identity.old.key"));
-    kept(&current, make)?;
+    made_at(&current, now)?;
     if is_older(&old, AFTER, now)? {
         fs::remove_file(&old)?;
     }
     if is_older(&next, AHEAD, now)? {
         fs::rename(&current, &old)?;
-        let times = fs::FileTimes::new().set_modified(UNIX_EPOCH + Duration::from_millis(now.millis));
-        fs::File::options().write(true).open(&old)?.set_times(times)?;
+        stamp(&old, now)?; // its last day begins
         fs::rename(&next, &current)?;
     } else if is_older(&current, AGE, now)? {
-        kept(&next, make)?;
+        made_at(&next, now)?;
     }
     let others = [next, old]
         .iter()
@@ -49,13 +48,25 @@ pub(super) fn keys(state: &Path, now: UnixTime) -> io::Result<SigningKeys> {
         .map_err(|error| io::Error::new(io::ErrorKind::InvalidData, error))
 }
 
+/// Makes a key, if it isn't there.
+fn made_at(file: &Path, now: UnixTime) -> io::Result<()> {
+    let is_new = !file.exists();
+    kept(file, make)?;
+    if is_new { stamp(file, now) } else { Ok(()) }
+}
+
+fn stamp(file: &Path, now: UnixTime) -> io::Result<()> {
+    let times = fs::FileTimes::new().set_modified(UNIX_EPOCH + Duration::from_millis(now.millis));
+    fs::File::options().write(true).open(file)?.set_times(times)
+}
+
 fn make() -> io::Result<Vec<u8>> {
     let made = Ed25519KeyPair::generate_pkcs8(&SystemRandom::new()).map_err(io::Error::other)?;
     Ok(made.as_ref().to_vec())
 }
 
 /// Whether a file is there and this old. One from the future is not.
-fn is_older(file: &PathBuf, age: Duration, now: UnixTime) -> io::Result<bool> {
+fn is_older(file: &Path, age: Duration, now: UnixTime) -> io::Result<bool> {
     let modified = match fs::metadata(file) {
         Ok(about) => about.modified()?,
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(false),
@@ -95,11 +106,10 @@ mod tests {
         let second = std::time::Duration::from_secs(1);
         let announced = kids(AGE + second);
         assert_eq!((announced.len(), &announced[0]), (2, &first[0]));
-        // The next key's file was made by the clock of this machine, so its day ahead counts from the beginning.
-        assert!(AHEAD < AGE);
-        let swapped = kids(AGE + second * 2);
+        assert_eq!(kids(AGE + AHEAD), announced, "it is known for a day before it signs");
+        let swapped = kids(AGE + AHEAD + second * 2);
         assert_eq!(swapped, [announced[1].clone(), first[0].clone()]);
-        assert_eq!(kids(AGE + AFTER), swapped, "the old one is still published");
-        assert_eq!(kids(AGE + AFTER + second * 3), [announced[1].clone()]);
+        assert_eq!(kids(AGE + AHEAD + AFTER), swapped, "the old one is still published");
+        assert_eq!(kids(AGE + AHEAD + AFTER + second * 3), [announced[1].clone()]);
     }
 }

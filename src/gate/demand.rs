@@ -77,7 +77,7 @@ enum Folded<'p> {
 impl<'p> Folded<'p> {
     fn of(path: &'p str) -> Self {
         let plain = |byte: u8| !matches!(byte, b'%' | b';' | b'\\' | b'A'..=b'Z');
-        if path.bytes().all(plain) && !path.contains("//") {
+        if path.bytes().all(plain) && !path.contains("//") && !path.contains("/.") {
             return Self::Path(Cow::Borrowed(path));
         }
         let path = path.to_ascii_lowercase().replace("%2f", "/").replace("%5c", "/");
