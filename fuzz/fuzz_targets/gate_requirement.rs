@@ -6,8 +6,8 @@ use std::{sync::LazyLock, time::Duration};
 use banyan::{
     clock::UnixTime,
     gate::{
-        Accept, Auth, Demand, Gate, GateSettings, Identity, KeySource, LIFETIME, Need, Requirement, TokenProfile,
-        What, permit,
+        Accept, Auth, Demand, Gate, GateSettings, Identity, KeySource, LIFETIME, Need, Requirement,
+        TokenProfile, What, permit,
     },
     name::Place,
 };

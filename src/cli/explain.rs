@@ -238,7 +238,9 @@ fn read_keys(options: &Options, at: &Snapshot) -> Result<(), String> {
     let file = match (&options.keys, &gate.source) {
         (Some(file), _) | (None, KeySource::File(file)) => file,
         (None, KeySource::Url(url)) => {
-            return Err(format!("the keys are at {url}, and nothing is fetched here; name a file of them with --keys"));
+            return Err(format!(
+                "the keys are at {url}, and nothing is fetched here; name a file of them with --keys"
+            ));
         }
     };
     let text = std::fs::read_to_string(file).map_err(|error| format!("{}: {error}", file.display()))?;

@@ -60,10 +60,12 @@ impl UserFile {
             claims: self.claims.clone().into_iter().collect(),
         };
         if !self.groups.is_empty() {
-            user.claims.insert("groups".to_owned(), self.groups.clone().into());
+            user.claims
+                .insert("groups".to_owned(), self.groups.clone().into());
         }
         if !self.scopes.is_empty() {
-            user.claims.insert("scope".to_owned(), self.scopes.join(" ").into());
+            user.claims
+                .insert("scope".to_owned(), self.scopes.join(" ").into());
         }
         user
     }

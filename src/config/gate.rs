@@ -9,8 +9,8 @@ use serde::{Deserialize, Serialize};
 use super::{
     operator::text,
     report::Report,
-    who::{self, DemandFile, GROUPS},
     values::{DurationText, OneOrMany, SecretText, Spot},
+    who::{self, DemandFile, GROUPS},
 };
 use crate::gate::{Accept, Auth, GateSettings, KeySource, LIFETIME, Source, TokenProfile, fold_name};
 
@@ -131,7 +131,11 @@ impl GateFile {
         pointer(&file.groups_claim, "groups_claim", report);
         file.check_times(report);
         let demands = who::demands(&file.demand, &file.groups_claim.value, report);
-        let strip = file.strip.iter().filter_map(|name| stripped(name, report)).collect();
+        let strip = file
+            .strip
+            .iter()
+            .filter_map(|name| stripped(name, report))
+            .collect();
         let default_accept = who::accept(file.default_accept.as_ref(), report);
         let issuer = issuer?;
         Some(GateSettings {
@@ -251,7 +255,8 @@ fn stripped(name: &Spot<String>, report: &mut Report) -> Option<Box<str>> {
         None => (name.value.as_str(), ""),
     };
     let folded = fold_name(start);
-    let good = (1..=STRIP_BYTES_MAX).contains(&start.len()) && HeaderName::from_bytes(start.as_bytes()).is_ok();
+    let good =
+        (1..=STRIP_BYTES_MAX).contains(&start.len()) && HeaderName::from_bytes(start.as_bytes()).is_ok();
     let is_needed = |needed: &&&str| match end {
         "*" => needed.starts_with(&*folded),
         _ => **needed == &*folded,
@@ -261,7 +266,10 @@ fn stripped(name: &Spot<String>, report: &mut Report) -> Option<Box<str>> {
             .error(
                 "bad-header",
                 name.span.clone(),
-                format!("`{}` would take `{needed}` out, without which no request is understood", name.value),
+                format!(
+                    "`{}` would take `{needed}` out, without which no request is understood",
+                    name.value
+                ),
             )
             .hint("name what an application believes of who someone is, such as `X-Remote-User`");
         return None;

@@ -38,7 +38,12 @@ fn is_within(route: &RoutePart, demand: &Demand) -> bool {
     hosts && claims::beyond(std::slice::from_ref(&demand.path), &claim.path).is_none()
 }
 
-fn tell(route: &RoutePart, demand: &Demand, (main, span): (&str, std::ops::Range<usize>), report: &mut Report) {
+fn tell(
+    route: &RoutePart,
+    demand: &Demand,
+    (main, span): (&str, std::ops::Range<usize>),
+    report: &mut Report,
+) {
     let (own, demanded) = (&route.settings.requirement, &demand.requirement);
     let path = route.settings.claim.path.as_str();
     if own.auth < demanded.auth
@@ -52,8 +57,12 @@ fn tell(route: &RoutePart, demand: &Demand, (main, span): (&str, std::ops::Range
             .warning("raised-auth", auth.span.clone(), what)
             .related(main, span.clone(), "demanded here")
             .hint(match demanded.auth {
-                Auth::Required => "write `auth = \"required\"`, or agree with the operator on a narrower demand",
-                Auth::Optional | Auth::None => "write `auth = \"optional\"`, or agree with the operator on a narrower demand",
+                Auth::Required => {
+                    "write `auth = \"required\"`, or agree with the operator on a narrower demand"
+                }
+                Auth::Optional | Auth::None => {
+                    "write `auth = \"optional\"`, or agree with the operator on a narrower demand"
+                }
             });
     }
     let auth = own.auth.max(demanded.auth);

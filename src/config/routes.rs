@@ -20,7 +20,6 @@ use super::{
     operator::hosts,
     report::{Report, suggest},
     request::{self, HttpsFile, RedirectFile, method_of},
-
     response::{self, ResponseFile},
     settings::{RouteSettings, RouteTest},
     sources::Sources,

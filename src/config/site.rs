@@ -10,7 +10,6 @@ use super::{
     operator::OperatorFile,
     problem::{Problem, Problems, Severity},
     report::Report,
-
     routes::{Around, RoutesFile, SquadPart},
     settings::{EdgeSettings, Settings},
     sources::{FileKind, Sources, Unreadable},

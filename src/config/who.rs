@@ -97,13 +97,21 @@ pub(super) struct Written<'f> {
 
 impl Written<'_> {
     /// Judges it.
-    pub(super) fn settle(self, table: &Range<usize>, gate: GateState<'_>, report: &mut Report) -> Requirement {
+    pub(super) fn settle(
+        self,
+        table: &Range<usize>,
+        gate: GateState<'_>,
+        report: &mut Report,
+    ) -> Requirement {
         let auth = self.auth(table, gate, report);
         let (default_accept, groups) = match gate {
             GateState::Present(gate) => (gate.default_accept, gate.groups_claim.as_str()),
             GateState::Absent | GateState::Broken => (Accept::default(), GROUPS),
         };
-        if let (Some(spot), true) = (self.accept, auth == Auth::None && !report.was_removed(table, "auth")) {
+        if let (Some(spot), true) = (
+            self.accept,
+            auth == Auth::None && !report.was_removed(table, "auth"),
+        ) {
             report
                 .error(
                     "accept-without-auth",
@@ -171,11 +179,7 @@ impl Written<'_> {
 }
 
 /// Judges the demands of `[gate]`.
-pub(super) fn demands(
-    written: &[Spot<DemandFile>],
-    groups: &str,
-    report: &mut Report,
-) -> Vec<Demand> {
+pub(super) fn demands(written: &[Spot<DemandFile>], groups: &str, report: &mut Report) -> Vec<Demand> {
     if let Some(one) = written.get(DEMANDS_MAX) {
         report
             .error(
@@ -183,7 +187,9 @@ pub(super) fn demands(
                 one.span.clone(),
                 format!("there are {} demands", written.len()),
             )
-            .hint(format!("at most {DEMANDS_MAX}; one prefix can stand for many paths"));
+            .hint(format!(
+                "at most {DEMANDS_MAX}; one prefix can stand for many paths"
+            ));
     }
     written
         .iter()
@@ -193,7 +199,10 @@ pub(super) fn demands(
 
 impl DemandFile {
     fn settle(&self, table: &Range<usize>, groups: &str, report: &mut Report) -> Option<Demand> {
-        let auth = self.auth.as_ref().map_or(Auth::Required, |auth| auth.value.into());
+        let auth = self
+            .auth
+            .as_ref()
+            .map_or(Auth::Required, |auth| auth.value.into());
         if let (Some(spot), Auth::None) = (&self.auth, auth) {
             report
                 .error("empty-demand", spot.span.clone(), "this demands nothing")
@@ -210,7 +219,11 @@ impl DemandFile {
                 .hint("someone who isn't signed in has no roles; write `auth = \"required\"`");
         }
         let Some(path) = &self.path else {
-            report.missing(table, "path", "name the part of the site, such as `path = \"/admin/*\"`");
+            report.missing(
+                table,
+                "path",
+                "name the part of the site, such as `path = \"/admin/*\"`",
+            );
             return None;
         };
         if let Err(reason) = Demand::check_path(&path.value) {
@@ -242,7 +255,11 @@ pub(super) fn accept(written: Option<&Spot<Vec<Source>>>, report: &mut Report) -
     let written = written?;
     if written.value.is_empty() {
         report
-            .error("empty-accept", written.span.clone(), "an empty list would let nobody in")
+            .error(
+                "empty-accept",
+                written.span.clone(),
+                "an empty list would let nobody in",
+            )
             .hint("name what may tell who it is: \"session\", \"bearer\", \"legacy\", \"key\"");
     }
     Some(Accept::of(&written.value))
@@ -266,7 +283,13 @@ fn needs(
                 .hint("name the roles, or take `roles` out");
         }
         let names = roles.value.iter().map(|name| (name, &roles.span));
-        needs.extend(need(What::Role, false, "roles", (&roles.span, names.collect()), report));
+        needs.extend(need(
+            What::Role,
+            false,
+            "roles",
+            (&roles.span, names.collect()),
+            report,
+        ));
     }
     if let Some(require) = require {
         require.value.settle(&require.span, groups, &mut needs, report);
@@ -287,7 +310,10 @@ impl RequireFile {
             ("acr", &self.acr, What::Acr, false),
         ];
         for (key, list, what, all) in lists {
-            needs.extend(list.as_ref().and_then(|list| listed(what, all, key, list, report)));
+            needs.extend(
+                list.as_ref()
+                    .and_then(|list| listed(what, all, key, list, report)),
+            );
         }
         for (claim, values) in &self.claims {
             if claim.value.is_empty() {
@@ -295,7 +321,13 @@ impl RequireFile {
                     .error("bad-claim", claim.span.clone(), "a claim has a name")
                     .hint("the name, or a JSON pointer such as `/realm_access/level`");
             }
-            needs.extend(listed(What::Claim((&*claim.value).into()), false, "claims", values, report));
+            needs.extend(listed(
+                What::Claim((&*claim.value).into()),
+                false,
+                "claims",
+                values,
+                report,
+            ));
         }
         if let Some(age) = &self.max_age {
             needs.push(Need {
@@ -313,13 +345,7 @@ impl RequireFile {
     }
 }
 
-fn listed(
-    what: What,
-    all: bool,
-    key: &str,
-    list: &Spot<OneOrMany>,
-    report: &mut Report,
-) -> Option<Need> {
+fn listed(what: What, all: bool, key: &str, list: &Spot<OneOrMany>, report: &mut Report) -> Option<Need> {
     if list.value.0.is_empty() {
         report
             .error(
@@ -330,7 +356,12 @@ fn listed(
             .hint(format!("name them, or take `{key}` out"));
         return None;
     }
-    let names = list.value.0.iter().map(|name| (&name.value, &name.span)).collect();
+    let names = list
+        .value
+        .0
+        .iter()
+        .map(|name| (&name.value, &name.span))
+        .collect();
     need(what, all, key, (&list.span, names), report)
 }
 
@@ -343,7 +374,11 @@ fn need(
 ) -> Option<Need> {
     if written.len() > NAMES_MAX {
         report
-            .error("too-many-names", span.clone(), format!("there are {} in `{key}`", written.len()))
+            .error(
+                "too-many-names",
+                span.clone(),
+                format!("there are {} in `{key}`", written.len()),
+            )
             .hint(format!("at most {NAMES_MAX}"));
     }
     // Scopes and kinds of sign-in are told in a challenge, between quotes and with spaces between them (RFC 6749 section 3.3).
@@ -361,7 +396,11 @@ fn need(
                 "each has 1 to 255 bytes and no control characters"
             };
             report
-                .error("bad-name", (*span).clone(), format!("`{name}` can't be in `{key}`"))
+                .error(
+                    "bad-name",
+                    (*span).clone(),
+                    format!("`{name}` can't be in `{key}`"),
+                )
                 .hint(hint);
         }
     }
@@ -389,7 +428,9 @@ fn origins(csrf: &Spot<CsrfFile>, report: &mut Report) -> Vec<Box<str>> {
                 written.span.clone(),
                 format!("there are {} origins here", written.value.len()),
             )
-            .hint(format!("1 to {ORIGINS_MAX}, or take `csrf` out: then the site's own pages may"));
+            .hint(format!(
+                "1 to {ORIGINS_MAX}, or take `csrf` out: then the site's own pages may"
+            ));
     }
     let mut origins = Vec::with_capacity(written.value.len());
     for origin in &written.value {

@@ -27,8 +27,8 @@ use super::{
     watch::Watch,
 };
 use crate::{
-    clock,
     backend::probe::Probes,
+    clock,
     gate::{KeySource, SkippedKey, assertion::Signer},
     observe::{Metrics, log::WriterHandle, metrics::Facts},
     snapshot::{GateAtWork, live::Live},

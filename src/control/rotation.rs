@@ -27,7 +27,11 @@ const AFTER: Duration = Duration::from_secs(3_600);
 /// The folder or a file can't be read or written, or holds something else.
 pub(super) fn keys(state: &Path, now: UnixTime) -> io::Result<SigningKeys> {
     let at = |name: &str| state.join(name);
-    let (current, next, old) = (at("identity.key"), at("identity.next.key"), at("identity.old.key"));
+    let (current, next, old) = (
+        at("identity.key"),
+        at("identity.next.key"),
+        at("identity.old.key"),
+    );
     made_at(&current, now)?;
     if is_older(&old, AFTER, now)? {
         fs::remove_file(&old)?;
@@ -97,7 +101,9 @@ mod tests {
             let signer = Signer::new(keys(state.path(), now).unwrap(), &[0; 32]);
             let jwks: Value = serde_json::from_str(&signer.jwks()).unwrap();
             let keys = jwks["keys"].as_array().unwrap().clone();
-            let kids = keys.into_iter().map(|key| key["kid"].as_str().unwrap().to_owned());
+            let kids = keys
+                .into_iter()
+                .map(|key| key["kid"].as_str().unwrap().to_owned());
             kids.collect::<Vec<_>>()
         };
         let first = kids(std::time::Duration::ZERO);
@@ -106,10 +112,18 @@ mod tests {
         let second = std::time::Duration::from_secs(1);
         let announced = kids(AGE + second);
         assert_eq!((announced.len(), &announced[0]), (2, &first[0]));
-        assert_eq!(kids(AGE + AHEAD), announced, "it is known for a day before it signs");
+        assert_eq!(
+            kids(AGE + AHEAD),
+            announced,
+            "it is known for a day before it signs"
+        );
         let swapped = kids(AGE + AHEAD + second * 2);
         assert_eq!(swapped, [announced[1].clone(), first[0].clone()]);
-        assert_eq!(kids(AGE + AHEAD + AFTER), swapped, "the old one is still published");
+        assert_eq!(
+            kids(AGE + AHEAD + AFTER),
+            swapped,
+            "the old one is still published"
+        );
         assert_eq!(kids(AGE + AHEAD + AFTER + second * 3), [announced[1].clone()]);
     }
 }

@@ -163,7 +163,11 @@ impl Signer {
             "jti": number(),
             "source": identity.source.as_str(),
         });
-        let mut token = format!("{}.{}", signing.header, URL_SAFE_NO_PAD.encode(claims.to_string()));
+        let mut token = format!(
+            "{}.{}",
+            signing.header,
+            URL_SAFE_NO_PAD.encode(claims.to_string())
+        );
         let signature = signing.key.sign(token.as_bytes());
         token.push('.');
         URL_SAFE_NO_PAD.encode_string(signature.as_ref(), &mut token);

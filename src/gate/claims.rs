@@ -27,7 +27,10 @@ pub(super) fn judge(settings: &GateSettings, claims: Value, now: UnixTime) -> Re
     {
         return Err(BadToken::Type);
     }
-    let is_dpop = |kind: &Value| kind.as_str().is_none_or(|kind| !kind.eq_ignore_ascii_case("bearer"));
+    let is_dpop = |kind: &Value| {
+        kind.as_str()
+            .is_none_or(|kind| !kind.eq_ignore_ascii_case("bearer"))
+    };
     if claims.get("cnf").is_some() || claims.get("token_type").is_some_and(is_dpop) {
         return Err(BadToken::Bound);
     }
@@ -134,7 +137,9 @@ pub(super) fn seconds(value: &Value) -> Option<UnixTime> {
     if let Some(seconds) = value.as_u64() {
         return Some(UnixTime::from_secs(seconds));
     }
-    let seconds = value.as_f64().filter(|seconds| (0.0..=SECONDS_MAX).contains(seconds))?;
+    let seconds = value
+        .as_f64()
+        .filter(|seconds| (0.0..=SECONDS_MAX).contains(seconds))?;
     Some(UnixTime {
         millis: (seconds * 1000.0) as u64,
     })

@@ -53,7 +53,8 @@ fn is_own(origin: &[u8], headers: &Fields) -> bool {
     let Some(authority) = origin.strip_prefix(b"https://") else {
         return false;
     };
-    let plain = |authority: &[u8]| -> Box<[u8]> { authority.strip_suffix(b":443").unwrap_or(authority).into() };
+    let plain =
+        |authority: &[u8]| -> Box<[u8]> { authority.strip_suffix(b":443").unwrap_or(authority).into() };
     let mut hosts = headers.get_all(Known::HOST);
     match (hosts.next(), hosts.next()) {
         (Some(host), None) if !authority.is_empty() => {
@@ -99,7 +100,10 @@ mod tests {
                 assert!(!judged(method, &[("sec-fetch-site", site), own]), "{site}");
             }
         }
-        let twice = [("sec-fetch-site", "same-origin"), ("sec-fetch-site", "cross-site")];
+        let twice = [
+            ("sec-fetch-site", "same-origin"),
+            ("sec-fetch-site", "cross-site"),
+        ];
         assert!(!judged("POST", &twice));
     }
 

@@ -108,10 +108,7 @@ impl BadToken {
             Self::NotYetValid => ("token_not_yet_valid", "the token is not valid yet"),
             Self::IssuedInFuture => ("token_issued_in_future", "the token was issued in the future"),
             Self::Roles => ("token_roles", "the token's roles are malformed"),
-            Self::Client => (
-                "token_client",
-                "the token does not say which client asked for it",
-            ),
+            Self::Client => ("token_client", "the token does not say which client asked for it"),
             Self::Number => ("token_number", "the token has no number of its own"),
             Self::Bound => (
                 "token_bound",
@@ -183,12 +180,18 @@ impl fmt::Display for Denied {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Missing => f.write_str("somebody must be signed in, and nobody is"),
-            Self::NotAccepted(source) => write!(f, "a credential of the kind `{}` is not taken here", source.as_str()),
+            Self::NotAccepted(source) => write!(
+                f,
+                "a credential of the kind `{}` is not taken here",
+                source.as_str()
+            ),
             Self::SeveralCredentials => f.write_str("the request has more than one Authorization field"),
             Self::BadToken(why) => f.write_str(why.describe()),
             Self::NoKeys => f.write_str("no key of the issuer has been read yet"),
             Self::Lacking(need) => write!(f, "{need} is missing"),
-            Self::CrossSite => f.write_str("the request comes from another site, or does not say where it comes from"),
+            Self::CrossSite => {
+                f.write_str("the request comes from another site, or does not say where it comes from")
+            }
         }
     }
 }
@@ -198,7 +201,10 @@ impl std::error::Error for Denied {}
 fn lacking(need: &Need) -> String {
     // `config` lets no character into these names that would end the quotes; what slipped through is left out.
     let names = || {
-        let plain = |name: &&String| name.bytes().all(|byte| byte.is_ascii_graphic() && !matches!(byte, b'"' | b'\\'));
+        let plain = |name: &&String| {
+            name.bytes()
+                .all(|byte| byte.is_ascii_graphic() && !matches!(byte, b'"' | b'\\'))
+        };
         let names: Vec<&str> = need.names.iter().filter(plain).map(String::as_str).collect();
         names.join(" ")
     };
@@ -216,8 +222,14 @@ fn lacking(need: &Need) -> String {
             "{begin}\"insufficient_scope\", error_description=\"the token has too little scope\", scope=\"{}\"",
             names()
         ),
-        What::Role => format!("{begin}\"insufficient_scope\", error_description=\"a role that this needs is missing\""),
-        What::Group(_) => format!("{begin}\"insufficient_scope\", error_description=\"a group that this needs is missing\""),
-        What::Claim(_) => format!("{begin}\"insufficient_scope\", error_description=\"a claim that this needs is missing\""),
+        What::Role => {
+            format!("{begin}\"insufficient_scope\", error_description=\"a role that this needs is missing\"")
+        }
+        What::Group(_) => {
+            format!("{begin}\"insufficient_scope\", error_description=\"a group that this needs is missing\"")
+        }
+        What::Claim(_) => {
+            format!("{begin}\"insufficient_scope\", error_description=\"a claim that this needs is missing\"")
+        }
     }
 }

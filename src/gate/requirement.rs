@@ -292,8 +292,12 @@ fn is(value: &Value, name: &str) -> bool {
         Value::String(text) => text == name,
         Value::Bool(truth) => name == if *truth { "true" } else { "false" },
         Value::Number(number) => {
-            number.as_i64().is_some_and(|number| itoa::Buffer::new().format(number) == name)
-                || number.as_u64().is_some_and(|number| itoa::Buffer::new().format(number) == name)
+            number
+                .as_i64()
+                .is_some_and(|number| itoa::Buffer::new().format(number) == name)
+                || number
+                    .as_u64()
+                    .is_some_and(|number| itoa::Buffer::new().format(number) == name)
         }
         Value::Null | Value::Array(_) | Value::Object(_) => false,
     }

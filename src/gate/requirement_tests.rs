@@ -37,10 +37,26 @@ fn check(asked: &Requirement, claims: Value, expected: &str) {
 #[test]
 fn any_is_one_and_all_is_each() {
     let nothing = || json!({});
-    check(&asking(What::Role, false, &["admin", "editor"]), nothing(), "passes");
-    check(&asking(What::Role, true, &["member", "editor"]), nothing(), "passes");
-    check(&asking(What::Role, true, &["member", "admin"]), nothing(), "role_missing");
-    check(&asking(What::Role, false, &["Editor", "edit", ""]), nothing(), "role_missing");
+    check(
+        &asking(What::Role, false, &["admin", "editor"]),
+        nothing(),
+        "passes",
+    );
+    check(
+        &asking(What::Role, true, &["member", "editor"]),
+        nothing(),
+        "passes",
+    );
+    check(
+        &asking(What::Role, true, &["member", "admin"]),
+        nothing(),
+        "role_missing",
+    );
+    check(
+        &asking(What::Role, false, &["Editor", "edit", ""]),
+        nothing(),
+        "role_missing",
+    );
     let mut empty = asking(What::Role, true, &["member"]);
     empty.needs[0].names.clear();
     check(&empty, nothing(), "role_missing");
@@ -49,17 +65,44 @@ fn any_is_one_and_all_is_each() {
 #[test]
 fn groups_are_found_where_the_issuer_lists_them() {
     let group = |pointer: &str, names: &[&str]| asking(What::Group(pointer.into()), false, names);
-    check(&group("/groups", &["staff"]), json!({ "groups": ["staff"] }), "passes");
-    check(&group("/realm/groups", &["staff"]), json!({ "realm": { "groups": ["staff"] } }), "passes");
-    check(&group("/realm/groups", &["staff"]), json!({ "groups": ["staff"] }), "group_missing");
-    check(&group("/groups", &["admin"]), json!({ "groups": "a admin" }), "group_missing");
-    check(&group("/groups", &["admin"]), json!({ "groups": ["a,admin", "a admin"] }), "group_missing");
-    check(&group("/groups", &["admin"]), json!({ "groups": { "admin": true } }), "group_missing");
+    check(
+        &group("/groups", &["staff"]),
+        json!({ "groups": ["staff"] }),
+        "passes",
+    );
+    check(
+        &group("/realm/groups", &["staff"]),
+        json!({ "realm": { "groups": ["staff"] } }),
+        "passes",
+    );
+    check(
+        &group("/realm/groups", &["staff"]),
+        json!({ "groups": ["staff"] }),
+        "group_missing",
+    );
+    check(
+        &group("/groups", &["admin"]),
+        json!({ "groups": "a admin" }),
+        "group_missing",
+    );
+    check(
+        &group("/groups", &["admin"]),
+        json!({ "groups": ["a,admin", "a admin"] }),
+        "group_missing",
+    );
+    check(
+        &group("/groups", &["admin"]),
+        json!({ "groups": { "admin": true } }),
+        "group_missing",
+    );
     let machine = Identity {
         source: Source::Key,
         ..somebody(json!({ "groups": ["staff"] }))
     };
-    assert_eq!(permit(&group("/realm/groups", &["staff"]), Some(&machine), NOW), Ok(()));
+    assert_eq!(
+        permit(&group("/realm/groups", &["staff"]), Some(&machine), NOW),
+        Ok(())
+    );
 }
 
 #[test]
@@ -67,10 +110,22 @@ fn scopes_are_words_or_a_list() {
     let scope = |all: bool, names: &[&str]| asking(What::Scope, all, names);
     check(&scope(false, &["b"]), json!({ "scope": "a b" }), "passes");
     check(&scope(true, &["a", "b"]), json!({ "scope": "b a" }), "passes");
-    check(&scope(true, &["a", "c"]), json!({ "scope": "a b" }), "scope_missing");
-    check(&scope(false, &["a"]), json!({ "scope": "ab a:b" }), "scope_missing");
+    check(
+        &scope(true, &["a", "c"]),
+        json!({ "scope": "a b" }),
+        "scope_missing",
+    );
+    check(
+        &scope(false, &["a"]),
+        json!({ "scope": "ab a:b" }),
+        "scope_missing",
+    );
     check(&scope(false, &["a"]), json!({ "scp": ["a"] }), "passes");
-    check(&scope(false, &["a"]), json!({ "scope": "b", "scp": "a" }), "scope_missing");
+    check(
+        &scope(false, &["a"]),
+        json!({ "scope": "b", "scp": "a" }),
+        "scope_missing",
+    );
     check(&scope(false, &["a"]), json!({ "scope": 7 }), "scope_missing");
 }
 
@@ -78,12 +133,32 @@ fn scopes_are_words_or_a_list() {
 fn a_claim_is_a_value_or_has_it() {
     let claim = |name: &str, names: &[&str]| asking(What::Claim(name.into()), false, names);
     check(&claim("tenant", &["a", "b"]), json!({ "tenant": "b" }), "passes");
-    check(&claim("tenant", &["b"]), json!({ "tenant": ["a", "b"] }), "passes");
-    check(&claim("tenant", &["b"]), json!({ "tenant": "a b" }), "claim_missing");
+    check(
+        &claim("tenant", &["b"]),
+        json!({ "tenant": ["a", "b"] }),
+        "passes",
+    );
+    check(
+        &claim("tenant", &["b"]),
+        json!({ "tenant": "a b" }),
+        "claim_missing",
+    );
     check(&claim("/org/id", &["7"]), json!({ "org": { "id": 7 } }), "passes");
-    check(&claim("verified", &["true"]), json!({ "verified": true }), "passes");
-    check(&claim("verified", &["true"]), json!({ "verified": false }), "claim_missing");
-    check(&claim("tenant", &["null"]), json!({ "tenant": null }), "claim_missing");
+    check(
+        &claim("verified", &["true"]),
+        json!({ "verified": true }),
+        "passes",
+    );
+    check(
+        &claim("verified", &["true"]),
+        json!({ "verified": false }),
+        "claim_missing",
+    );
+    check(
+        &claim("tenant", &["null"]),
+        json!({ "tenant": null }),
+        "claim_missing",
+    );
 }
 
 #[test]
@@ -96,7 +171,11 @@ fn a_sign_in_can_be_too_old_or_too_weak() {
     check(&recent, ago(301), "sign_in_too_old");
     check(&recent, json!({}), "sign_in_too_old");
     check(&recent, json!({ "auth_time": "1800000000" }), "sign_in_too_old");
-    check(&recent, json!({ "auth_time": NOW.secs() + 31 }), "sign_in_too_old");
+    check(
+        &recent,
+        json!({ "auth_time": NOW.secs() + 31 }),
+        "sign_in_too_old",
+    );
     let strong = asking(What::Acr, false, &["mfa", "phr"]);
     check(&strong, json!({ "acr": "phr" }), "passes");
     check(&strong, json!({ "acr": "pwd" }), "sign_in_too_weak");
@@ -111,7 +190,13 @@ fn a_sign_in_can_be_too_old_or_too_weak() {
     }
     let denied = lacking(&asking(What::Scope, true, &["a", "b"]));
     assert_eq!(denied.status(), StatusCode::FORBIDDEN);
-    assert!(denied.www_authenticate().to_str().unwrap().ends_with("scope=\"a b\""));
+    assert!(
+        denied
+            .www_authenticate()
+            .to_str()
+            .unwrap()
+            .ends_with("scope=\"a b\"")
+    );
     assert_eq!(denied.to_string(), "all of the scopes `a`, `b` is missing");
 }
 

@@ -158,8 +158,7 @@ pub(super) async fn pass_through(
     note_decision(&decision, rule, at, following);
     carried::note(&decision.carried, edge);
     withheld::note(&decision, edge, &mut following.record);
-    let decision = decision.settle();
-    withheld::take_out(&mut head.headers, &decision, rule, at);
+    let decision = withheld::settle(decision, &mut head.headers, rule, at);
     let (over_http2, policy) = (matches!(head.upgrade, Some(Upgrade::Http2(_))), &*rule.policy);
     rewrite(head, &decision, policy, peer, at, following)?;
     access::finish(head, &rule.policy.access, peer, &following.record, at);

@@ -11,8 +11,15 @@ use crate::{
     },
 };
 
-/// Takes out what the backend of `rule` is not to see. Where nobody was asked who they are, `Authorization` is between client and backend.
-pub(super) fn take_out(fields: &mut Fields, decision: &Settled, rule: &Rule, at: &Snapshot) {
+/// Lets go of the request that was judged, and takes out of it what the backend of `rule` is not to see.
+pub(super) fn settle(decision: Decision<'_>, fields: &mut Fields, rule: &Rule, at: &Snapshot) -> Settled {
+    let decision = decision.settle();
+    take_out(fields, &decision, rule, at);
+    decision
+}
+
+/// Where nobody was asked who they are, `Authorization` is between client and backend.
+fn take_out(fields: &mut Fields, decision: &Settled, rule: &Rule, at: &Snapshot) {
     let own = &rule.requirement;
     // a dry run changes nothing for who passes, unless the operator asks for more
     let dry = own.report_only && own.auth == decision.auth;

@@ -126,9 +126,7 @@ fn one(
     match (ask.credential, gate) {
         (Credential::Fields(memory), Some(at_work)) => {
             let keys = at_work.keys.load();
-            let identity = at_work
-                .gate
-                .check(requirement, ask.headers, &keys, now, memory)?;
+            let identity = at_work.gate.check(requirement, ask.headers, &keys, now, memory)?;
             pass_origin(ask, requirement, identity.as_deref())?;
             Ok(identity)
         }

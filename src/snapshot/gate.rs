@@ -32,7 +32,11 @@ pub(super) fn asked(rule: &Rule, demands: &[&Demand], user: Option<String>) -> G
     let mut asks = own.in_words();
     for demand in demands {
         let words = demand.requirement.in_words().join(", ");
-        let words = if words.is_empty() { String::new() } else { format!(": {words}") };
+        let words = if words.is_empty() {
+            String::new()
+        } else {
+            format!(": {words}")
+        };
         asks.push(format!(
             "the operator demands auth {} at {} ({}){words}",
             word(demand.requirement.auth),

@@ -123,7 +123,11 @@ fn write_gate(f: &mut fmt::Formatter<'_>, gate: &Gate) -> fmt::Result {
         .filter(|_| gate.verdict != "passes")
         .map(|place| format!("  ({place})"))
         .unwrap_or_default();
-    writeln!(f, "  gate      auth {}{roles}: {}{user}{at}", gate.auth, gate.verdict)?;
+    writeln!(
+        f,
+        "  gate      auth {}{roles}: {}{user}{at}",
+        gate.auth, gate.verdict
+    )?;
     for asked in &gate.asks {
         writeln!(f, "              asks {asked}")?;
     }

@@ -167,7 +167,11 @@ fn wrong(case: &Case, head: &str, body: &str) -> Option<String> {
         return None;
     }
     let seen = Seen(serde_json::from_str(body).unwrap());
-    if case.sees.as_ref().is_some_and(|target| seen.get("target") != target) {
+    if case
+        .sees
+        .as_ref()
+        .is_some_and(|target| seen.get("target") != target)
+    {
         return Some(format!("the backend saw {}", seen.get("target")));
     }
     let fields = seen.0["headers"].as_array().unwrap();
@@ -220,7 +224,13 @@ async fn nothing_gets_around_the_gate() {
 fn site() -> Snapshot {
     let backends = "squad = \"world\"\nbackends.app.servers = [\"http://127.0.0.1:1\"]\n";
     let sources = Sources::empty("/site")
-        .with("banyan.toml", &format!("hosts = [\"localhost\"]\nlisten.https = \"127.0.0.1:0\"\n{}", operator()))
+        .with(
+            "banyan.toml",
+            &format!(
+                "hosts = [\"localhost\"]\nlisten.https = \"127.0.0.1:0\"\n{}",
+                operator()
+            ),
+        )
         .with("routes/world.toml", &format!("{backends}{ROUTES}"));
     compiled(&sources)
 }
@@ -229,7 +239,14 @@ fn site() -> Snapshot {
 fn carelessly(path: &str) -> String {
     let mut text = path.to_lowercase();
     for _ in 0..4 {
-        for (code, plain) in [("%2f", "/"), ("%5c", "/"), ("%2e", "."), ("%3b", ";"), ("%25", "%"), ("\\", "/")] {
+        for (code, plain) in [
+            ("%2f", "/"),
+            ("%5c", "/"),
+            ("%2e", "."),
+            ("%3b", ";"),
+            ("%25", "%"),
+            ("\\", "/"),
+        ] {
             text = text.replace(code, plain);
         }
     }
