@@ -11,15 +11,8 @@ use crate::{
     },
 };
 
-/// Lets go of the request that was judged, and takes out of it what the backend of `rule` is not to see.
-pub(super) fn settle(decision: Decision<'_>, fields: &mut Fields, rule: &Rule, at: &Snapshot) -> Settled {
-    let decision = decision.settle();
-    take_out(fields, &decision, rule, at);
-    decision
-}
-
-/// Where nobody was asked who they are, `Authorization` is between client and backend.
-fn take_out(fields: &mut Fields, decision: &Settled, rule: &Rule, at: &Snapshot) {
+/// Takes out what the backend of `rule` is not to see. Where nobody was asked who they are, `Authorization` is between client and backend.
+pub(super) fn take_out(fields: &mut Fields, decision: &Settled, rule: &Rule, at: &Snapshot) {
     let own = &rule.requirement;
     // a dry run changes nothing for who passes, unless the operator asks for more
     let dry = own.report_only && own.auth == decision.auth;
@@ -32,8 +25,12 @@ fn take_out(fields: &mut Fields, decision: &Settled, rule: &Rule, at: &Snapshot)
     fields.retain(|name, _| !gate.gate.strips(name.as_str()));
 }
 
-/// Writes down who it is, so that nobody who reads the log learns it, and that a dry run let somebody pass.
+/// Writes down that the gate let it in, and whose it is so that nobody who reads the log learns that, and that a dry run let somebody pass.
 pub(super) fn note(decision: &Decision<'_>, edge: &Edge, record: &mut Record) {
+    record.gate = Some(match &decision.identity {
+        Some(_) => "passed",
+        None => "open",
+    });
     if let Some(identity) = &decision.identity {
         record.user = Some(edge.signer.pseudonym(identity));
     }
