@@ -12,7 +12,7 @@ use super::{
     values::{DurationText, OneOrMany, SecretText, Spot},
     who::{self, DemandFile, GROUPS},
 };
-use crate::gate::{Accept, Auth, GateSettings, KeySource, LIFETIME, Source, TokenProfile, fold_name};
+use crate::gate::{Auth, GateSettings, KeySource, LIFETIME, Source, TokenProfile, fold_name};
 
 /// `[gate]`: whose tokens are believed.
 #[derive(Debug, Deserialize, JsonSchema)]
@@ -145,7 +145,7 @@ impl GateFile {
             roles_claim: file.roles_claim.value.clone(),
             leeway: file.leeway.value.0,
             default_auth: file.default_auth.map(Auth::from),
-            default_accept: default_accept.unwrap_or_else(Accept::default),
+            default_accept: default_accept.unwrap_or_default(),
             groups_claim: file.groups_claim.value.clone(),
             profile: file.tokens.into(),
             max_lifetime: file.max_lifetime.value.0,
