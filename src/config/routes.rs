@@ -250,16 +250,7 @@ impl RouteFile {
             .iter()
             .filter_map(|flag| target::flag_key(flag, report))
             .collect();
-        let who = who::Written {
-            auth: self.auth.as_ref(),
-            accept: self.accept.as_ref(),
-            roles: self.roles.as_ref(),
-            require: self.require.as_ref(),
-            csrf: self.csrf.as_ref(),
-            report_only: self.report_only,
-            forward_authorization: self.forward_authorization,
-        };
-        let requirement = who.settle(table, around.gate, report);
+        let requirement = self.who().settle(table, around.gate, report);
         let failover = failover::failover(
             self.failover.as_ref(),
             target.as_ref().map(|target| &target.settings),
@@ -309,6 +300,18 @@ impl RouteFile {
                 policy: Arc::new(policy),
             },
         })
+    }
+
+    fn who(&self) -> who::Written<'_> {
+        who::Written {
+            auth: self.auth.as_ref(),
+            accept: self.accept.as_ref(),
+            roles: self.roles.as_ref(),
+            require: self.require.as_ref(),
+            csrf: self.csrf.as_ref(),
+            report_only: self.report_only,
+            forward_authorization: self.forward_authorization,
+        }
     }
 
     fn policy(&self, path: Option<&PathRule>, auth: Auth, report: &mut Report) -> Policy {
