@@ -8,7 +8,8 @@ use banyan::{
     clock::UnixTime,
     fields::{Fields, Known},
     gate::{
-        Auth, Gate, GateSettings, KeySet, KeySource, ROLES_TOLD_BYTES_MAX, Requirement, TokenMemory, escape,
+        Accept, Auth, Gate, GateSettings, KeySet, KeySource, LIFETIME, ROLES_TOLD_BYTES_MAX, Requirement,
+        TokenMemory, TokenProfile, escape,
     },
 };
 use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
@@ -33,6 +34,12 @@ static GATE: LazyLock<Gate> = LazyLock::new(|| {
         roles_claim: "/roles".to_owned(),
         leeway: Duration::from_secs(30),
         default_auth: None,
+        default_accept: Accept::default(),
+        groups_claim: "/groups".to_owned(),
+        profile: TokenProfile::Jwt,
+        max_lifetime: LIFETIME,
+        demands: Vec::new(),
+        strip: Vec::new(),
     })
 });
 
@@ -42,10 +49,7 @@ fn judge(field: &[u8]) {
     if headers.is_empty() {
         return;
     }
-    let requirement = Requirement {
-        auth: Auth::Required,
-        roles: Vec::new(),
-    };
+    let requirement = Requirement::of(Auth::Required);
     let memory = TokenMemory::new();
     let verdict = GATE.check(&requirement, &headers, &KEYS, NOW, &memory);
     assert_eq!(GATE.check(&requirement, &headers, &KEYS, NOW, &memory), verdict);

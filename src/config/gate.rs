@@ -2,7 +2,7 @@
 
 use std::{ops::Range, path::Path, time::Duration};
 
-use http::Uri;
+use http::{HeaderName, Uri};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
@@ -10,8 +10,9 @@ use super::{
     operator::text,
     report::Report,
     values::{DurationText, OneOrMany, SecretText, Spot},
+    who::{self, DemandFile, GROUPS},
 };
-use crate::gate::{Auth, GateSettings, KeySource};
+use crate::gate::{Auth, GateSettings, KeySource, LIFETIME, Source, TokenProfile, fold_name};
 
 /// `[gate]`: whose tokens are believed.
 #[derive(Debug, Deserialize, JsonSchema)]
@@ -27,10 +28,24 @@ pub(super) struct GateFile {
     jwks: Option<Spot<String>>,
     /// JSON pointer of the claim that lists roles.
     roles_claim: Spot<String>,
-    /// Clock difference allowed between the issuer and this machine; at most `5m`.
+    /// JSON pointer of the claim that lists groups.
+    groups_claim: Spot<String>,
+    /// Clock difference allowed between the issuer and this machine; at most `30s`.
     leeway: Spot<DurationText>,
+    /// `rfc9068`: access tokens as RFC 9068 has them. `jwt`: for issuers that don't follow it; `typ` may be `JWT` or missing, and
+    /// `client_id`, `iat` and `jti` may be missing.
+    tokens: TokensFile,
+    /// How far ahead the end of a token may be; at most `10d`.
+    max_lifetime: Spot<DurationText>,
     /// What a route that says nothing about `auth` asks for. Without it each route must say.
     default_auth: Option<AuthFile>,
+    /// What may say who someone is where a route does not say: `session`, `bearer`, `legacy`, `key`.
+    default_accept: Option<Spot<Vec<Source>>>,
+    /// What is asked of parts of the site, whatever routes say.
+    demand: Vec<Spot<DemandFile>>,
+    /// Fields that no client may send, such as `X-Remote-User`: backends believe them to be said by whoever signed people in before.
+    /// A last `*` stands for any end. Capitals make no difference, nor does another character for `-`.
+    strip: Vec<Spot<String>>,
     /// This edge's name at the identity provider.
     client_id: Option<Spot<String>>,
     /// This edge's secret at the identity provider, best as `"${NAME}"`.
@@ -44,12 +59,21 @@ impl Default for GateFile {
             audience: None,
             jwks: None,
             roles_claim: text("/roles"),
+            groups_claim: text(GROUPS),
             // two machines with NTP differ by far less; what OpenID providers' own libraries allow
             leeway: Spot {
                 value: DurationText(Duration::from_secs(30)),
                 span: 0..0,
             },
+            tokens: TokensFile::Rfc9068,
+            max_lifetime: Spot {
+                value: DurationText(LIFETIME),
+                span: 0..0,
+            },
             default_auth: None,
+            default_accept: None,
+            demand: Vec::new(),
+            strip: Vec::new(),
             client_id: None,
             client_secret: None,
         }
@@ -68,6 +92,25 @@ pub(super) enum AuthFile {
     Required,
 }
 
+/// How strictly access tokens are read.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub(super) enum TokensFile {
+    /// As RFC 9068 has them.
+    Rfc9068,
+    /// Any JWT that is not plainly something else.
+    Jwt,
+}
+
+impl From<TokensFile> for TokenProfile {
+    fn from(tokens: TokensFile) -> Self {
+        match tokens {
+            TokensFile::Rfc9068 => Self::Rfc9068,
+            TokensFile::Jwt => Self::Jwt,
+        }
+    }
+}
+
 impl From<AuthFile> for Auth {
     fn from(auth: AuthFile) -> Self {
         match auth {
@@ -84,25 +127,16 @@ impl GateFile {
         let (file, table) = (&gate.value, &gate.span);
         let issuer = file.issuer(table, report);
         let audiences = file.audiences(table, report);
-        if !file.roles_claim.value.starts_with('/') {
-            let pointer = format!("/{}", file.roles_claim.value.replace('.', "/"));
-            report
-                .error(
-                    "bad-pointer",
-                    file.roles_claim.span.clone(),
-                    "`roles_claim` is not a JSON pointer",
-                )
-                .hint(format!("it starts with a slash, such as `{pointer}`"));
-        }
-        if file.leeway.value.0 > LEEWAY_MAX {
-            report
-                .error(
-                    "out-of-range",
-                    file.leeway.span.clone(),
-                    "`leeway` is longer than five minutes",
-                )
-                .hint("set the machines' clocks (NTP); a token that has ended should not live on");
-        }
+        pointer(&file.roles_claim, "roles_claim", report);
+        pointer(&file.groups_claim, "groups_claim", report);
+        file.check_times(report);
+        let demands = who::demands(&file.demand, &file.groups_claim.value, report);
+        let strip = file
+            .strip
+            .iter()
+            .filter_map(|name| stripped(name, report))
+            .collect();
+        let default_accept = who::accept(file.default_accept.as_ref(), report);
         let issuer = issuer?;
         Some(GateSettings {
             keys: file.keys(&issuer, folder, report)?,
@@ -111,7 +145,34 @@ impl GateFile {
             roles_claim: file.roles_claim.value.clone(),
             leeway: file.leeway.value.0,
             default_auth: file.default_auth.map(Auth::from),
+            default_accept: default_accept.unwrap_or_default(),
+            groups_claim: file.groups_claim.value.clone(),
+            profile: file.tokens.into(),
+            max_lifetime: file.max_lifetime.value.0,
+            demands,
+            strip,
         })
+    }
+
+    fn check_times(&self, report: &mut Report) {
+        if self.leeway.value.0 > LEEWAY_MAX {
+            report
+                .error(
+                    "out-of-range",
+                    self.leeway.span.clone(),
+                    "`leeway` is longer than half a minute",
+                )
+                .hint("set the machines' clocks (NTP); a token that has ended should not live on");
+        }
+        if self.max_lifetime.value.0 > MAX_LIFETIME_MAX {
+            report
+                .error(
+                    "out-of-range",
+                    self.max_lifetime.span.clone(),
+                    "`max_lifetime` is longer than ten days",
+                )
+                .hint("a token that lives that long can't be called back; have the issuer make shorter ones");
+        }
     }
 
     fn issuer(&self, table: &Range<usize>, report: &mut Report) -> Option<String> {
@@ -174,6 +235,58 @@ impl GateFile {
     }
 }
 
+fn pointer(claim: &Spot<String>, key: &str, report: &mut Report) {
+    if !claim.value.starts_with('/') {
+        let pointer = format!("/{}", claim.value.replace('.', "/"));
+        report
+            .error(
+                "bad-pointer",
+                claim.span.clone(),
+                format!("`{key}` is not a JSON pointer"),
+            )
+            .hint(format!("it starts with a slash, such as `{pointer}`"));
+    }
+}
+
+/// A name of a field that is taken out, folded.
+fn stripped(name: &Spot<String>, report: &mut Report) -> Option<Box<str>> {
+    let (start, end) = match name.value.strip_suffix('*') {
+        Some(start) => (start, "*"),
+        None => (name.value.as_str(), ""),
+    };
+    let folded = fold_name(start);
+    let good =
+        (1..=STRIP_BYTES_MAX).contains(&start.len()) && HeaderName::from_bytes(start.as_bytes()).is_ok();
+    let is_needed = |needed: &&&str| match end {
+        "*" => needed.starts_with(&*folded),
+        _ => **needed == &*folded,
+    };
+    if let Some(needed) = NEVER_STRIPPED.iter().find(is_needed) {
+        report
+            .error(
+                "bad-header",
+                name.span.clone(),
+                format!(
+                    "`{}` would take `{needed}` out, without which no request is understood",
+                    name.value
+                ),
+            )
+            .hint("name what an application believes of who someone is, such as `X-Remote-User`");
+        return None;
+    }
+    if !good {
+        report
+            .error(
+                "bad-header",
+                name.span.clone(),
+                format!("`{}` can't be the name of a header field", name.value),
+            )
+            .hint("letters, digits and `-`, with a `*` at its end for any end");
+        return None;
+    }
+    Some([&*folded, end].concat().into())
+}
+
 fn address(text: &Spot<String>, key: &str, report: &mut Report) -> Option<String> {
     let uri = text.value.parse::<Uri>().ok();
     let good = uri.is_some_and(|uri| {
@@ -195,4 +308,23 @@ fn address(text: &Spot<String>, key: &str, report: &mut Report) -> Option<String
 /// Where an OpenID provider says the address of its keys (OpenID Connect Discovery 1.0, section 4).
 pub(super) const DISCOVERY: &str = "/.well-known/openid-configuration";
 
-const LEEWAY_MAX: Duration = Duration::from_secs(300);
+/// A token that has ended should not live on (RFC 7519 section 4.1.4: "a few minutes"; clocks that follow NTP differ by less).
+const LEEWAY_MAX: Duration = Duration::from_secs(30);
+
+const MAX_LIFETIME_MAX: Duration = Duration::from_secs(10 * 86_400);
+
+const STRIP_BYTES_MAX: usize = 64;
+
+/// What makes a request what it is. Credentials are not among what can be stripped either: routes say what becomes of them.
+const NEVER_STRIPPED: [&str; 10] = [
+    "accept",
+    "authorization",
+    "connection",
+    "content-encoding",
+    "content-length",
+    "content-type",
+    "cookie",
+    "host",
+    "origin",
+    "transfer-encoding",
+];

@@ -39,6 +39,7 @@ mod listen;
 mod mask;
 mod operator;
 mod problem;
+mod raised;
 mod reference;
 mod render;
 mod report;
@@ -58,6 +59,7 @@ mod target;
 #[cfg(test)]
 mod tests;
 mod values;
+mod who;
 mod wording;
 
 use std::{collections::BTreeMap, path::Path};

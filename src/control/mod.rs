@@ -14,4 +14,5 @@ pub mod links;
 pub mod live;
 pub mod plane;
 pub mod publish;
+mod rotation;
 pub mod watch;

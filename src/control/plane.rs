@@ -23,10 +23,12 @@ use super::{
     links::Links,
     live::Pulse,
     publish::{Publisher, Status},
+    rotation,
     watch::Watch,
 };
 use crate::{
     backend::probe::Probes,
+    clock,
     gate::{KeySource, SkippedKey, assertion::Signer},
     observe::{Metrics, log::WriterHandle, metrics::Facts},
     snapshot::{GateAtWork, live::Live},
@@ -250,6 +252,7 @@ impl Plane {
                 }
                 _ = certificates.tick() => {
                     self.publisher.look_at_certificates();
+                    self.look_at_identity_keys();
                     continue;
                 }
                 _ = housekeeping.tick() => {
@@ -304,6 +307,14 @@ impl Plane {
         self.view.ready.store(false, Ordering::Relaxed);
         for core in &self.cores {
             let _ = core.try_send(phase);
+        }
+    }
+
+    /// Has identities signed by the key whose turn it is. What can't be read or written now is tried again.
+    fn look_at_identity_keys(&self) {
+        match rotation::keys(&self.publisher.settings().edge.state, clock::wall()) {
+            Ok(keys) => self.view.signer.adopt(keys),
+            Err(error) => tracing::warn!(%error, "the keys that sign identities stay as they are"),
         }
     }
 

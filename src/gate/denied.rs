@@ -4,22 +4,28 @@ use std::fmt;
 
 use http::{HeaderValue, StatusCode};
 
+use super::{
+    requirement::{Need, What},
+    source::Source,
+};
+
 /// A request that the gate turned away.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Denied {
-    /// The route asks who it is, and the request brings no bearer token.
+    /// The route asks who it is, and the request brings no credential.
     Missing,
+    /// A credential of a kind that the route does not take.
+    NotAccepted(Source),
     /// More than one `Authorization` field: two readers could take different ones.
     SeveralCredentials,
     /// A bearer token that is not worth anything here.
     BadToken(BadToken),
     /// No key of the issuer has been read yet, so no token can be judged.
     NoKeys,
-    /// Someone known, but without any of the roles that the route asks for.
-    MissingRole {
-        /// The roles of which one would do.
-        wanted: Vec<String>,
-    },
+    /// Someone known, but without this, which the route or the operator asks for.
+    Lacking(Box<Need>),
+    /// Another site's page sent it with the visitor's cookies, or nobody says whose page did.
+    CrossSite,
 }
 
 /// What is wrong with a token. Names no part of its content.
@@ -57,6 +63,10 @@ pub enum BadToken {
     IssuedInFuture,
     /// The claim with the roles is there but is no list of roles.
     Roles,
+    /// `client_id` is missing or no name, or `azp` names another party.
+    Client,
+    /// `jti` is missing or no name.
+    Number,
     /// It is bound to a key that its bearer must prove to hold (`cnf`; RFC 7800, RFC 9449), and nobody checks that here.
     Bound,
 }
@@ -98,6 +108,8 @@ impl BadToken {
             Self::NotYetValid => ("token_not_yet_valid", "the token is not valid yet"),
             Self::IssuedInFuture => ("token_issued_in_future", "the token was issued in the future"),
             Self::Roles => ("token_roles", "the token's roles are malformed"),
+            Self::Client => ("token_client", "the token does not say which client asked for it"),
+            Self::Number => ("token_number", "the token has no number of its own"),
             Self::Bound => (
                 "token_bound",
                 "the token is bound to a key, which is not supported",
@@ -111,28 +123,33 @@ impl Denied {
     #[must_use]
     pub const fn status(&self) -> StatusCode {
         match self {
-            Self::Missing | Self::BadToken(_) => StatusCode::UNAUTHORIZED,
+            Self::Missing | Self::NotAccepted(_) | Self::BadToken(_) => StatusCode::UNAUTHORIZED,
             Self::SeveralCredentials => StatusCode::BAD_REQUEST,
             Self::NoKeys => StatusCode::SERVICE_UNAVAILABLE,
-            Self::MissingRole { .. } => StatusCode::FORBIDDEN,
+            Self::Lacking(need) if need.is_of_sign_in() => StatusCode::UNAUTHORIZED, // RFC 9470 section 3
+            Self::Lacking(_) | Self::CrossSite => StatusCode::FORBIDDEN,
         }
     }
 
-    /// The challenge (RFC 6750 section 3). It names an error only if a credential was brought, and never a role.
+    /// The challenge (RFC 6750 section 3, for the kind and age of a sign-in RFC 9470 section 3). It names an error only if a credential
+    /// was brought; scopes are named, since clients can ask for them, and roles never.
     #[must_use]
     pub fn www_authenticate(&self) -> HeaderValue {
         let text = match self {
-            Self::Missing | Self::NoKeys => return HeaderValue::from_static("Bearer realm=\"banyan\""),
+            Self::Missing | Self::NoKeys | Self::CrossSite => {
+                return HeaderValue::from_static("Bearer realm=\"banyan\"");
+            }
+            Self::NotAccepted(_) => {
+                return HeaderValue::from_static(
+                    "Bearer realm=\"banyan\", error=\"invalid_token\", error_description=\"this takes another kind of credential\"",
+                );
+            }
             Self::SeveralCredentials => {
                 return HeaderValue::from_static(
                     "Bearer realm=\"banyan\", error=\"invalid_request\", error_description=\"more than one Authorization field\"",
                 );
             }
-            Self::MissingRole { .. } => {
-                return HeaderValue::from_static(
-                    "Bearer realm=\"banyan\", error=\"insufficient_scope\", error_description=\"none of the roles that this needs\"",
-                );
-            }
+            Self::Lacking(need) => lacking(need),
             Self::BadToken(why) => format!(
                 "Bearer realm=\"banyan\", error=\"invalid_token\", error_description=\"{}\"",
                 why.describe()
@@ -151,7 +168,9 @@ impl Denied {
             Self::SeveralCredentials => "several_credentials",
             Self::BadToken(why) => why.as_str(),
             Self::NoKeys => "keys_missing",
-            Self::MissingRole { .. } => "role_missing",
+            Self::NotAccepted(_) => "credential_not_accepted",
+            Self::Lacking(need) => need.missing(),
+            Self::CrossSite => "cross_site",
         }
     }
 }
@@ -160,16 +179,57 @@ impl Denied {
 impl fmt::Display for Denied {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Missing => f.write_str("the route asks for a bearer token, and there is none"),
+            Self::Missing => f.write_str("somebody must be signed in, and nobody is"),
+            Self::NotAccepted(source) => write!(
+                f,
+                "a credential of the kind `{}` is not taken here",
+                source.as_str()
+            ),
             Self::SeveralCredentials => f.write_str("the request has more than one Authorization field"),
             Self::BadToken(why) => f.write_str(why.describe()),
             Self::NoKeys => f.write_str("no key of the issuer has been read yet"),
-            Self::MissingRole { wanted } => match wanted.as_slice() {
-                [one] => write!(f, "the role `{one}` is missing"),
-                several => write!(f, "one of the roles `{}` is missing", several.join("`, `")),
-            },
+            Self::Lacking(need) => write!(f, "{need} is missing"),
+            Self::CrossSite => {
+                f.write_str("the request comes from another site, or does not say where it comes from")
+            }
         }
     }
 }
 
 impl std::error::Error for Denied {}
+
+fn lacking(need: &Need) -> String {
+    // `config` lets no character into these names that would end the quotes; what slipped through is left out.
+    let names = || {
+        let plain = |name: &&String| {
+            name.bytes()
+                .all(|byte| byte.is_ascii_graphic() && !matches!(byte, b'"' | b'\\'))
+        };
+        let names: Vec<&str> = need.names.iter().filter(plain).map(String::as_str).collect();
+        names.join(" ")
+    };
+    let begin = "Bearer realm=\"banyan\", error=";
+    match &need.what {
+        What::Age(within) => format!(
+            "{begin}\"insufficient_user_authentication\", error_description=\"a more recent sign-in is needed\", max_age=\"{}\"",
+            within.as_secs()
+        ),
+        What::Acr => format!(
+            "{begin}\"insufficient_user_authentication\", error_description=\"a stronger sign-in is needed\", acr_values=\"{}\"",
+            names()
+        ),
+        What::Scope => format!(
+            "{begin}\"insufficient_scope\", error_description=\"the token has too little scope\", scope=\"{}\"",
+            names()
+        ),
+        What::Role => {
+            format!("{begin}\"insufficient_scope\", error_description=\"a role that this needs is missing\"")
+        }
+        What::Group(_) => {
+            format!("{begin}\"insufficient_scope\", error_description=\"a group that this needs is missing\"")
+        }
+        What::Claim(_) => {
+            format!("{begin}\"insufficient_scope\", error_description=\"a claim that this needs is missing\"")
+        }
+    }
+}

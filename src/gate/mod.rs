@@ -9,6 +9,11 @@ mod token;
 
 mod identity;
 mod memory;
+mod requirement;
+mod source;
+
+pub mod csrf;
+mod demand;
 
 pub mod assertion;
 
@@ -21,6 +26,8 @@ mod keys_tests;
 #[cfg(test)]
 mod memory_tests;
 #[cfg(test)]
+mod requirement_tests;
+#[cfg(test)]
 mod test_issuer;
 #[cfg(test)]
 mod tests;
@@ -30,18 +37,24 @@ mod token_tests;
 use std::{path::PathBuf, sync::Arc, time::Duration};
 
 pub use self::{
+    demand::Demand,
     denied::{BadToken, Denied},
-    identity::{Identity, NAME_BYTES_MAX, ROLES_TOLD_BYTES_MAX, ROLES_TOLD_MAX, escape, is_reserved_header},
+    identity::{
+        Identity, NAME_BYTES_MAX, ROLES_TOLD_BYTES_MAX, ROLES_TOLD_MAX, escape, fold_name, is_reserved_header,
+    },
     keys::{Algorithm, BadKeys, KEYS_BYTES_MAX, KEYS_MAX, KeySet, SkippedKey},
     memory::{TOKENS_BYTES_MAX, TOKENS_MAX, TokenMemory},
+    requirement::{Accept, Need, Requirement, What, permit},
+    source::Source,
 };
 use crate::{clock::UnixTime, fields::Fields};
 
 /// Most bytes of a token. A longer one is denied unread.
 pub const TOKEN_BYTES_MAX: usize = 16 * 1024;
 
-/// How far ahead a token's end may be. One that ends later has its `exp` in milliseconds, or should not exist.
-pub const LIFETIME_MAX: Duration = Duration::from_secs(10 * 365 * 86_400);
+/// How far ahead a token's end may be unless the operator says otherwise. One that ends later has its `exp` in milliseconds, or is
+/// none that should be sent with each request.
+pub const LIFETIME: Duration = Duration::from_secs(86_400);
 
 /// `[gate]` in `banyan.toml`.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -58,6 +71,28 @@ pub struct GateSettings {
     pub leeway: Duration,
     /// What a route that says nothing asks for. `None`: each route must say.
     pub default_auth: Option<Auth>,
+    /// What a route that says nothing of it takes.
+    pub default_accept: Accept,
+    /// JSON pointer of the claim that lists groups; `/groups` unless said otherwise.
+    pub groups_claim: String,
+    /// How strictly access tokens are read.
+    pub profile: TokenProfile,
+    /// How far ahead a token's end may be; [`LIFETIME`] unless said otherwise.
+    pub max_lifetime: Duration,
+    /// What is asked of parts of the site, whatever routes say.
+    pub demands: Vec<Demand>,
+    /// Names of fields, folded as [`fold_name`] does, that no client may send; a last `*` stands for any end.
+    pub strip: Vec<Box<str>>,
+}
+
+/// How strictly access tokens are read. Everything else is checked in the same way.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum TokenProfile {
+    /// RFC 9068: `typ` is `at+jwt`; `client_id`, `iat` and `jti` are there.
+    #[default]
+    Rfc9068,
+    /// For providers that don't follow it: `typ` may be `JWT` or missing, and so may those three.
+    Jwt,
 }
 
 /// Where a JWKS comes from.
@@ -69,19 +104,11 @@ pub enum KeySource {
     Url(String),
 }
 
-/// What a route asks for.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Requirement {
-    /// Whether someone must be known.
-    pub auth: Auth,
-    /// Any of these roles; empty asks for none. Only with [`Auth::Required`].
-    pub roles: Vec<String>,
-}
-
 /// Whether a route wants to know who it is.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Auth {
     /// Nobody looks.
+    #[default]
     None,
     /// Whoever brings a credential must bring a valid one; others pass unnamed.
     Optional,
@@ -106,6 +133,8 @@ impl Gate {
             settings.audiences,
             settings.roles_claim,
             settings.leeway.as_millis().to_string(),
+            settings.max_lifetime.as_millis().to_string(),
+            settings.profile == TokenProfile::Rfc9068,
         ]);
         Self {
             settings: settings.clone(),
@@ -128,12 +157,36 @@ impl Gate {
         let identity = match requirement.auth {
             Auth::None => None,
             Auth::Optional | Auth::Required => match token::find(headers)? {
+                Some(_) if !requirement.accept.has(Source::Bearer) => {
+                    return Err(Denied::NotAccepted(Source::Bearer));
+                }
                 Some(token) => Some(self.identify(token, keys, now, memory)?),
                 None => None,
             },
         };
-        permit(requirement, identity.as_deref())?;
+        permit(requirement, identity.as_deref(), now)?;
         Ok(identity)
+    }
+
+    /// What the operator demands at this path (canonical) of this host (lower case), whatever a route says.
+    pub fn demands(&self, path: &str, host: &str) -> impl Iterator<Item = &Demand> {
+        demand::about(&self.settings.demands, path, host)
+    }
+
+    /// Whether the operator names any field that no client may send.
+    #[must_use]
+    pub const fn strips_any(&self) -> bool {
+        !self.settings.strip.is_empty()
+    }
+
+    /// Whether the operator lets no client send a field of this name.
+    #[must_use]
+    pub fn strips(&self, name: &str) -> bool {
+        let folded = fold_name(name);
+        self.settings.strip.iter().any(|own| match own.strip_suffix('*') {
+            Some(start) => folded.starts_with(start),
+            None => **own == *folded,
+        })
     }
 
     fn identify(
@@ -151,33 +204,10 @@ impl Gate {
         if let Some(identity) = memory.recall(&key, now) {
             return Ok(identity);
         }
-        let claims = token::open(token, keys).map_err(Denied::BadToken)?;
+        let claims = token::open(token, keys, self.settings.profile).map_err(Denied::BadToken)?;
         let identity = claims::judge(&self.settings, claims, now).map_err(Denied::BadToken)?;
         let identity = Arc::new(identity);
         memory.keep(key, Arc::clone(&identity), token.len());
         Ok(identity)
-    }
-}
-
-/// Whether someone (or nobody) has what a route asks for: the part of the decision that needs no token.
-///
-/// # Errors
-/// [`Denied::Missing`] or [`Denied::MissingRole`].
-pub fn permit(requirement: &Requirement, identity: Option<&Identity>) -> Result<(), Denied> {
-    let Requirement { auth, roles } = requirement;
-    let Some(identity) = identity else {
-        // Roles without `required` are a mistake that the settings refuse; were it missed, nobody would pass by it.
-        return if *auth == Auth::Required || !roles.is_empty() {
-            Err(Denied::Missing)
-        } else {
-            Ok(())
-        };
-    };
-    if roles.is_empty() || roles.iter().any(|role| identity.roles.contains(role)) {
-        Ok(())
-    } else {
-        Err(Denied::MissingRole {
-            wanted: roles.clone(),
-        })
     }
 }

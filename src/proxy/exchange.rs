@@ -22,7 +22,7 @@ use super::{
     recall::Side,
     redirect,
     refusal::Refusal,
-    respond,
+    respond, withheld,
 };
 use crate::{
     body::Body,
@@ -157,7 +157,9 @@ pub(super) async fn pass_through(
     };
     note_decision(&decision, rule, at, following);
     carried::note(&decision.carried, edge);
+    withheld::note(&decision, edge, &mut following.record);
     let decision = decision.settle();
+    withheld::take_out(&mut head.headers, &decision, rule, at);
     let (over_http2, policy) = (matches!(head.upgrade, Some(Upgrade::Http2(_))), &*rule.policy);
     rewrite(head, &decision, policy, peer, at, following)?;
     access::finish(head, &rule.policy.access, peer, &following.record, at);
@@ -366,11 +368,6 @@ fn note_decision(decision: &Decision<'_>, rule: &Rule, at: &Snapshot, following:
     let record = &mut following.record;
     note_rule(rule, record);
     record.visitor = Some(decision.seen.as_str());
-    record.gate = Some(if decision.identity.is_some() {
-        "passed"
-    } else {
-        "open"
-    });
     record.backend = at
         .backend(decision.backend)
         .map(|backend| backend.settings.name.shared());

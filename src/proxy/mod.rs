@@ -29,3 +29,4 @@ pub mod redirect;
 pub mod refusal;
 pub mod respond;
 pub mod seats;
+mod withheld;

@@ -260,10 +260,7 @@ impl Asking<'_> {
         else {
             return Ok(None);
         };
-        let optional = Requirement {
-            auth: Auth::Optional,
-            roles: Vec::new(),
-        };
+        let optional = Requirement::of(Auth::Optional);
         let (keys, now) = (at_work.keys.load(), following.record.began_at().wall());
         let checked = at_work
             .gate

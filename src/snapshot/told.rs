@@ -117,7 +117,21 @@ fn write_gate(f: &mut fmt::Formatter<'_>, gate: &Gate) -> fmt::Result {
         .as_ref()
         .map(|user| format!(" as {user}"))
         .unwrap_or_default();
-    writeln!(f, "  gate      auth {}{roles}: {}{user}", gate.auth, gate.verdict)
+    let at = gate
+        .decided_at
+        .as_ref()
+        .filter(|_| gate.verdict != "passes")
+        .map(|place| format!("  ({place})"))
+        .unwrap_or_default();
+    writeln!(
+        f,
+        "  gate      auth {}{roles}: {}{user}{at}",
+        gate.auth, gate.verdict
+    )?;
+    for asked in &gate.asks {
+        writeln!(f, "              asks {asked}")?;
+    }
+    Ok(())
 }
 
 fn write_error_page(f: &mut fmt::Formatter<'_>, shown: &Shown) -> fmt::Result {

@@ -20,6 +20,8 @@ mod signer;
 mod websocket;
 mod world;
 
+mod asked;
+mod attacks;
 mod carried;
 mod chaos;
 mod check;

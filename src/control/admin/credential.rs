@@ -6,7 +6,7 @@ use super::{refusal::Refusal, session::Ground, tokens::PREFIX};
 use crate::{
     clock::UnixTime,
     fields::{Fields, Known},
-    gate::{Auth, BadToken, Denied, Requirement, TOKEN_BYTES_MAX, TokenMemory},
+    gate::{Accept, Auth, BadToken, Denied, Requirement, Source, TOKEN_BYTES_MAX, TokenMemory},
     snapshot::Snapshot,
 };
 
@@ -51,8 +51,8 @@ pub(super) fn by_gate(at: &Snapshot, token: &str, now: UnixTime) -> Result<Groun
     let mut fields = Fields::new();
     fields.append(Known::AUTHORIZATION, format!("Bearer {token}"));
     let somebody = Requirement {
-        auth: Auth::Required,
-        roles: Vec::new(),
+        accept: Accept::of(&[Source::Bearer]),
+        ..Requirement::of(Auth::Required)
     };
     match gate
         .gate

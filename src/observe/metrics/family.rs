@@ -89,6 +89,8 @@ families! {
         "Pins and overrides that browsers brought and that did not count, by cause.";
     GateChecks Counter "banyan_gate_checks_total" ["outcome"]
         "Requests by what the gate said.";
+    GateDecisions Counter "banyan_gate_decisions_total" ["http_route", "reason", "mode"]
+        "Requests of routes that ask who it is, by why they passed or not; mode `report` counts what a dry run let pass.";
     Aborted Counter "banyan_exchanges_aborted_total" ["side"]
         "Exchanges cut short, by who went away.";
     Received Counter "banyan_received_bytes_total" ["listener"]

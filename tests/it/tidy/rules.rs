@@ -120,9 +120,11 @@ pub(super) const KEPT_TO: [(&str, &[&str], &str); 21] = [
         &[
             "config",
             "control/admin",
+            "gate/source.rs", // named in files
             "snapshot/diff.rs",
             "snapshot/error_pages.rs",
             "snapshot/explain.rs",
+            "snapshot/gate.rs",
             "snapshot/goes.rs",
         ],
         "schemas are of files and of what the admin API answers",
@@ -196,7 +198,7 @@ pub(super) const KEPT_TO: [(&str, &[&str], &str); 21] = [
     ("UdpSocket", &[], "nothing speaks UDP yet"),
     (
         "arc_swap",
-        &["snapshot", "control", "tls/acceptor.rs"],
+        &["snapshot", "control", "gate/assertion.rs", "tls/acceptor.rs"],
         "only what is published whole is swapped",
     ),
 ];
@@ -265,7 +267,17 @@ pub(super) const ALLOWED_WORDS: [(&str, &str); 15] = [
 /// Files in which such a word is the right one.
 pub(super) const AT_HOME: [(&str, &[&str]); 1] = [
     // Fetch's name for where a script came from, which its `Origin` field says
-    ("origin", &["policy/cors.rs", "config/cors.rs"]),
+    (
+        "origin",
+        &[
+            "policy/cors.rs",
+            "config/cors.rs",
+            "config/who.rs",
+            "gate/csrf.rs",
+            "gate/requirement.rs",
+            "snapshot/admit.rs",
+        ],
+    ),
 ];
 
 /// Names that say nothing about what is inside.
