@@ -33,6 +33,7 @@ static GATE: LazyLock<Gate> = LazyLock::new(|| {
         roles_claim: "/roles".to_owned(),
         leeway: Duration::from_secs(30),
         default_auth: None,
+        session: None,
     })
 });
 

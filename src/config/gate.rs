@@ -9,6 +9,7 @@ use serde::{Deserialize, Serialize};
 use super::{
     operator::text,
     report::Report,
+    session::SessionFile,
     values::{DurationText, OneOrMany, SecretText, Spot},
 };
 use crate::gate::{Auth, GateSettings, KeySource};
@@ -31,10 +32,12 @@ pub(super) struct GateFile {
     leeway: Spot<DurationText>,
     /// What a route that says nothing about `auth` asks for. Without it each route must say.
     default_auth: Option<AuthFile>,
-    /// This edge's name at the identity provider.
-    client_id: Option<Spot<String>>,
+    /// This edge's name at the identity provider. With it people can sign in there: pages send them, and a sealed cookie knows them again.
+    pub(super) client_id: Option<Spot<String>>,
     /// This edge's secret at the identity provider, best as `"${NAME}"`.
-    client_secret: Option<SecretText>,
+    pub(super) client_secret: Option<SecretText>,
+    /// How long people stay signed in.
+    pub(super) session: Option<Spot<SessionFile>>,
 }
 
 impl Default for GateFile {
@@ -52,6 +55,7 @@ impl Default for GateFile {
             default_auth: None,
             client_id: None,
             client_secret: None,
+            session: None,
         }
     }
 }
@@ -103,6 +107,7 @@ impl GateFile {
                 )
                 .hint("set the machines' clocks (NTP); a token that has ended should not live on");
         }
+        let session = SessionFile::settle(file, report);
         let issuer = issuer?;
         Some(GateSettings {
             keys: file.keys(&issuer, folder, report)?,
@@ -111,6 +116,7 @@ impl GateFile {
             roles_claim: file.roles_claim.value.clone(),
             leeway: file.leeway.value.0,
             default_auth: file.default_auth.map(Auth::from),
+            session,
         })
     }
 

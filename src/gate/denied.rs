@@ -4,6 +4,8 @@ use std::fmt;
 
 use http::{HeaderValue, StatusCode};
 
+use super::session::NoSession;
+
 /// A request that the gate turned away.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Denied {
@@ -15,6 +17,8 @@ pub enum Denied {
     BadToken(BadToken),
     /// No key of the issuer has been read yet, so no token can be judged.
     NoKeys,
+    /// A session is brought, and does not count.
+    NoSession(NoSession),
     /// Someone known, but without any of the roles that the route asks for.
     MissingRole {
         /// The roles of which one would do.
@@ -55,6 +59,8 @@ pub enum BadToken {
     NotYetValid,
     /// It was issued in the future.
     IssuedInFuture,
+    /// `nonce` is not that of the sign-in.
+    Nonce,
     /// The claim with the roles is there but is no list of roles.
     Roles,
     /// It is bound to a key that its bearer must prove to hold (`cnf`; RFC 7800, RFC 9449), and nobody checks that here.
@@ -97,6 +103,7 @@ impl BadToken {
             Self::LivesTooLong => ("token_lives_too_long", "the token's lifetime is too long"),
             Self::NotYetValid => ("token_not_yet_valid", "the token is not valid yet"),
             Self::IssuedInFuture => ("token_issued_in_future", "the token was issued in the future"),
+            Self::Nonce => ("token_nonce", "the token is from another sign-in"),
             Self::Roles => ("token_roles", "the token's roles are malformed"),
             Self::Bound => (
                 "token_bound",
@@ -111,7 +118,8 @@ impl Denied {
     #[must_use]
     pub const fn status(&self) -> StatusCode {
         match self {
-            Self::Missing | Self::BadToken(_) => StatusCode::UNAUTHORIZED,
+            Self::NoSession(NoSession::Silent | NoSession::Unchecked) => StatusCode::SERVICE_UNAVAILABLE,
+            Self::Missing | Self::NoSession(_) | Self::BadToken(_) => StatusCode::UNAUTHORIZED,
             Self::SeveralCredentials => StatusCode::BAD_REQUEST,
             Self::NoKeys => StatusCode::SERVICE_UNAVAILABLE,
             Self::MissingRole { .. } => StatusCode::FORBIDDEN,
@@ -122,7 +130,7 @@ impl Denied {
     #[must_use]
     pub fn www_authenticate(&self) -> HeaderValue {
         let text = match self {
-            Self::Missing | Self::NoKeys => return HeaderValue::from_static("Bearer realm=\"banyan\""),
+            Self::Missing | Self::NoSession(_) | Self::NoKeys => return HeaderValue::from_static("Bearer realm=\"banyan\""),
             Self::SeveralCredentials => {
                 return HeaderValue::from_static(
                     "Bearer realm=\"banyan\", error=\"invalid_request\", error_description=\"more than one Authorization field\"",
@@ -150,6 +158,7 @@ impl Denied {
             Self::Missing => "credential_missing",
             Self::SeveralCredentials => "several_credentials",
             Self::BadToken(why) => why.as_str(),
+            Self::NoSession(why) => why.as_str(),
             Self::NoKeys => "keys_missing",
             Self::MissingRole { .. } => "role_missing",
         }
@@ -163,6 +172,7 @@ impl fmt::Display for Denied {
             Self::Missing => f.write_str("the route asks for a bearer token, and there is none"),
             Self::SeveralCredentials => f.write_str("the request has more than one Authorization field"),
             Self::BadToken(why) => f.write_str(why.describe()),
+            Self::NoSession(why) => f.write_str(why.describe()),
             Self::NoKeys => f.write_str("no key of the issuer has been read yet"),
             Self::MissingRole { wanted } => match wanted.as_slice() {
                 [one] => write!(f, "the role `{one}` is missing"),

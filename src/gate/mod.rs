@@ -10,6 +10,8 @@ mod token;
 mod identity;
 mod memory;
 
+pub mod session;
+
 pub mod assertion;
 
 #[cfg(test)]
@@ -35,6 +37,8 @@ pub use self::{
     keys::{Algorithm, BadKeys, KEYS_BYTES_MAX, KEYS_MAX, KeySet, SkippedKey},
     memory::{TOKENS_BYTES_MAX, TOKENS_MAX, TokenMemory},
 };
+pub(crate) use self::memory::Recent;
+use self::session::{NoSession, SessionSettings, Sessions};
 use crate::{clock::UnixTime, fields::Fields};
 
 /// Most bytes of a token. A longer one is denied unread.
@@ -58,6 +62,8 @@ pub struct GateSettings {
     pub leeway: Duration,
     /// What a route that says nothing asks for. `None`: each route must say.
     pub default_auth: Option<Auth>,
+    /// Sessions of people who sign in at the issuer, if they may.
+    pub session: Option<SessionSettings>,
 }
 
 /// Where a JWKS comes from.
@@ -95,6 +101,7 @@ pub struct Gate {
     settings: GateSettings,
     /// SHA-256 of the settings that a verdict depends on, so that no other settings reuse it.
     digest: [u8; 32],
+    sessions: Option<Arc<Sessions>>,
 }
 
 impl Gate {
@@ -110,7 +117,26 @@ impl Gate {
         Self {
             settings: settings.clone(),
             digest: keys::sha256(&[judged.to_string().as_bytes()]),
+            sessions: None,
         }
+    }
+
+    /// The same gate, which knows people by these sessions too.
+    #[must_use]
+    pub fn with_sessions(self, sessions: Option<Arc<Sessions>>) -> Self {
+        Self { sessions, ..self }
+    }
+
+    /// What the site expects.
+    #[must_use]
+    pub const fn settings(&self) -> &GateSettings {
+        &self.settings
+    }
+
+    /// The sessions by which it knows people, if it does.
+    #[must_use]
+    pub const fn sessions(&self) -> Option<&Arc<Sessions>> {
+        self.sessions.as_ref()
     }
 
     /// Whether a request may come in, and who it is if the route wants to know.
@@ -129,11 +155,30 @@ impl Gate {
             Auth::None => None,
             Auth::Optional | Auth::Required => match token::find(headers)? {
                 Some(token) => Some(self.identify(token, keys, now, memory)?),
-                None => None,
+                None => self.in_session(requirement.auth, headers, now, memory)?,
             },
         };
         permit(requirement, identity.as_deref())?;
         Ok(identity)
+    }
+
+    /// Who is known by a session. A browser sends its cookie always, so one that has ended bars nobody from where nobody must be known.
+    fn in_session(
+        &self,
+        auth: Auth,
+        headers: &Fields,
+        now: UnixTime,
+        memory: &TokenMemory,
+    ) -> Result<Option<Arc<Identity>>, Denied> {
+        let Some(sessions) = &self.sessions else {
+            return Ok(None);
+        };
+        match sessions.find(headers, now, memory) {
+            Ok(session) => Ok(Some(Arc::clone(&session.identity))),
+            Err(NoSession::Absent) => Ok(None),
+            Err(why) if auth == Auth::Required || why == NoSession::Unchecked => Err(why.into()),
+            Err(_) => Ok(None),
+        }
     }
 
     fn identify(

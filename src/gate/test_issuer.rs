@@ -137,6 +137,7 @@ pub(super) fn settings() -> GateSettings {
         roles_claim: "/roles".to_owned(),
         leeway: Duration::from_secs(30),
         default_auth: None,
+        session: None,
     }
 }
 

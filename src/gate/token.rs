@@ -51,13 +51,22 @@ const fn is_token_byte(byte: u8) -> bool {
 
 /// Checks header and signature, and gives the claims, which nobody has judged yet.
 pub(super) fn open(token: &str, keys: &KeySet) -> Result<Value, BadToken> {
+    open_as(token, keys, |typ| typ.is_none_or(is_access_token))
+}
+
+/// [`open`] for a token of another kind: `fits` says whether its `typ` is one of that.
+pub(super) fn open_as(
+    token: &str,
+    keys: &KeySet,
+    fits: impl Fn(Option<&str>) -> bool,
+) -> Result<Value, BadToken> {
     let mut parts = token.split('.');
     let (Some(header), Some(payload), Some(signature), None) =
         (parts.next(), parts.next(), parts.next(), parts.next())
     else {
         return Err(BadToken::Malformed);
     };
-    let (alg, kid) = read_header(&part(header)?)?;
+    let (alg, kid) = read_header(&part(header)?, fits)?;
     let signed = token
         .get(..header.len() + 1 + payload.len())
         .ok_or(BadToken::Malformed)?;
@@ -75,7 +84,10 @@ fn part(text: &str) -> Result<Value, BadToken> {
 }
 
 /// Algorithm and key name of a header. Keys inside the header (`jwk`, `jku`, `x5c`, `x5u`) are not even looked at.
-fn read_header(header: &Value) -> Result<(Algorithm, Option<String>), BadToken> {
+fn read_header(
+    header: &Value,
+    fits: impl Fn(Option<&str>) -> bool,
+) -> Result<(Algorithm, Option<String>), BadToken> {
     if header.get("crit").is_some() || header.get("b64").is_some() {
         return Err(BadToken::Critical);
     }
@@ -84,9 +96,9 @@ fn read_header(header: &Value) -> Result<(Algorithm, Option<String>), BadToken> 
         _ => return Err(BadToken::Algorithm),
     };
     match header.get("typ") {
-        None => {}
-        Some(Value::String(typ)) if is_access_token(typ) => {}
-        Some(_) => return Err(BadToken::Type),
+        None if fits(None) => {}
+        Some(Value::String(typ)) if fits(Some(typ)) => {}
+        _ => return Err(BadToken::Type),
     }
     match header.get("kid") {
         None => Ok((alg, None)),

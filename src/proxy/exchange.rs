@@ -22,7 +22,7 @@ use super::{
     recall::Side,
     redirect,
     refusal::Refusal,
-    respond,
+    respond, sign_in,
 };
 use crate::{
     body::Body,
@@ -100,6 +100,7 @@ pub async fn handle(request: Request, peer: &Peer, edge: &Rc<Edge>, interim: &mu
     }
     respond::shape(&mut response, &following, &snapshot);
     carried::keep_private(&mut response, &following.record);
+    sign_in::finish(&mut response, &mut following);
     compress::finish(&mut response, &head.method, &following, edge, &snapshot);
     if let Some(id) = &following.record.request_id {
         response.headers.insert(Known::X_REQUEST_ID, id);
@@ -139,7 +140,14 @@ pub(super) async fn pass_through(
     if let Some(own) = override_page::answer(head, &ask, at, edge, following) {
         return own.map(|response| (response, None));
     }
-    let decision = decide(&ask, following.record.began_at().wall(), at, &mut ());
+    if let Some(page) = sign_in::asked(&ask, at) {
+        return Box::pin(sign_in::pass(page, head, body, at, edge, following)).await;
+    }
+    let now = following.record.began_at().wall();
+    let mut decision = decide(&ask, now, at, &mut ());
+    if sign_in::is_due(&decision) {
+        decision = Box::pin(sign_in::decided_again(&ask, now, at, edge)).await;
+    }
     let decided = clock::steady();
     following.record.timings.decide = Some(decided.saturating_duration_since(following.record.began));
     let route = decision
@@ -156,6 +164,7 @@ pub(super) async fn pass_through(
         return Err(Refusal::no_route());
     };
     note_decision(&decision, rule, at, following);
+    sign_in::note(&decision, &ask, at, following);
     carried::note(&decision.carried, edge);
     let decision = decision.settle();
     let (over_http2, policy) = (matches!(head.upgrade, Some(Upgrade::Http2(_))), &*rule.policy);
@@ -346,7 +355,10 @@ fn stopped(
             {
                 gate.wanted.notify_one();
             }
-            return Err(denied.into());
+            match sign_in::instead(&denied, ask, head, at, edge) {
+                Some(redirect) => redirect,
+                None => return Err(denied.into()),
+            }
         }
     };
     following.record.outcome = Outcome::Answered;

@@ -89,6 +89,12 @@ families! {
         "Pins and overrides that browsers brought and that did not count, by cause.";
     GateChecks Counter "banyan_gate_checks_total" ["outcome"]
         "Requests by what the gate said.";
+    SignIns Counter "banyan_sign_ins_total" ["outcome"]
+        "Sign-ins at the identity provider: begun, done, declined, or why they failed.";
+    SessionChecks Counter "banyan_session_checks_total" ["outcome"]
+        "Sessions that were checked at the identity provider: renewed, or why they were not.";
+    SignOuts Counter "banyan_sign_outs_total" ["outcome"]
+        "Sign-outs: done (here), back_channel (by the identity provider), or why a logout token was refused.";
     Aborted Counter "banyan_exchanges_aborted_total" ["side"]
         "Exchanges cut short, by who went away.";
     Received Counter "banyan_received_bytes_total" ["listener"]
@@ -141,6 +147,8 @@ families! {
         "Whether a server takes traffic: 1 or 0.";
     AdminRequests Counter "banyan_admin_requests_total" ["who_kind", "outcome"]
         "Requests to the admin listener, by who asked (nobody, token, role, session, cli) and what the door said.";
+    SessionsRevoked Gauge "banyan_sessions_revoked" []
+        "Sessions and users that are remembered as signed out; beyond 16,384 everybody has to sign in again.";
     SnapshotAge Gauge "banyan_snapshot_age_seconds" []
         "Time since the snapshot that serves was published.";
     Cores Gauge "banyan_cores" []
