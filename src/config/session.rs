@@ -94,9 +94,7 @@ impl SessionFile {
 
     fn judge_times(&self, report: &mut Report) {
         let mut out_of_range = |at: &Spot<DurationText>, what: &str, hint: &str| {
-            report
-                .error("out-of-range", at.span.clone(), what)
-                .hint(hint);
+            report.error("out-of-range", at.span.clone(), what).hint(hint);
         };
         let (absolute, idle, check) = (self.absolute.value.0, self.idle.value.0, self.check.value.0);
         if absolute > ABSOLUTE_MAX {
@@ -104,10 +102,18 @@ impl SessionFile {
             out_of_range(&self.absolute, "`absolute` is longer than 30 days", hint);
         }
         if idle > absolute {
-            out_of_range(&self.idle, "`idle` is longer than `absolute`", "a session that is used ends after `absolute`, so `idle` is less or the same");
+            out_of_range(
+                &self.idle,
+                "`idle` is longer than `absolute`",
+                "a session that is used ends after `absolute`, so `idle` is less or the same",
+            );
         }
         if check > idle / 2 {
-            out_of_range(&self.check, "`check` is longer than half of `idle`", "that a session is used shows in its checks: with fewer of them it would end under way");
+            out_of_range(
+                &self.check,
+                "`check` is longer than half of `idle`",
+                "that a session is used shows in its checks: with fewer of them it would end under way",
+            );
         }
     }
 }

@@ -146,7 +146,8 @@ impl Publisher {
         let certs = certificate_folder(&settings).map_err(|error| unreadable(&error))?;
         let (store, problems) = CertStore::read(&certs, None);
         let server_tls = ServerTls::new(store).map_err(|error| unreadable(&error))?;
-        let snapshot = compiled(&settings, 1, None, (&visitors, &session_key)).map_err(StartProblem::Impossible)?;
+        let snapshot =
+            compiled(&settings, 1, None, (&visitors, &session_key)).map_err(StartProblem::Impossible)?;
         let revoked = read_revoked(&settings.edge.state, clock::wall());
         snapshot.revoked.store(Arc::new(revoked));
         let status = Status {
@@ -280,7 +281,12 @@ impl Publisher {
         };
         if let Some(settings) = isolated.settings {
             let before = self.live.current();
-            match compiled(&settings, before.version + 1, Some(&before), (&self.visitors, &self.session_key)) {
+            match compiled(
+                &settings,
+                before.version + 1,
+                Some(&before),
+                (&self.visitors, &self.session_key),
+            ) {
                 Ok(snapshot) => {
                     status.diff = Diff::between(&before, &snapshot);
                     status.outcome = if status.stale.is_empty() {

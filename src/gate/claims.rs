@@ -68,7 +68,11 @@ fn is_for_us(claims: &Value, ours: &[String]) -> bool {
 }
 
 /// Checks `exp`, `nbf` and `iat`; gives `exp`.
-pub(super) fn judge_times(claims: &Value, settings: &GateSettings, now: UnixTime) -> Result<UnixTime, BadToken> {
+pub(super) fn judge_times(
+    claims: &Value,
+    settings: &GateSettings,
+    now: UnixTime,
+) -> Result<UnixTime, BadToken> {
     let millis = |duration: std::time::Duration| u64::try_from(duration.as_millis()).unwrap_or(u64::MAX);
     let leeway = millis(settings.leeway);
     let latest = now.millis.saturating_add(leeway);

@@ -130,7 +130,9 @@ impl Denied {
     #[must_use]
     pub fn www_authenticate(&self) -> HeaderValue {
         let text = match self {
-            Self::Missing | Self::NoSession(_) | Self::NoKeys => return HeaderValue::from_static("Bearer realm=\"banyan\""),
+            Self::Missing | Self::NoSession(_) | Self::NoKeys => {
+                return HeaderValue::from_static("Bearer realm=\"banyan\"");
+            }
             Self::SeveralCredentials => {
                 return HeaderValue::from_static(
                     "Bearer realm=\"banyan\", error=\"invalid_request\", error_description=\"more than one Authorization field\"",

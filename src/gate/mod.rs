@@ -31,14 +31,14 @@ mod token_tests;
 
 use std::{path::PathBuf, sync::Arc, time::Duration};
 
+pub(crate) use self::memory::Recent;
+use self::session::{NoSession, SessionSettings, Sessions};
 pub use self::{
     denied::{BadToken, Denied},
     identity::{Identity, NAME_BYTES_MAX, ROLES_TOLD_BYTES_MAX, ROLES_TOLD_MAX, escape, is_reserved_header},
     keys::{Algorithm, BadKeys, KEYS_BYTES_MAX, KEYS_MAX, KeySet, SkippedKey},
     memory::{TOKENS_BYTES_MAX, TOKENS_MAX, TokenMemory},
 };
-pub(crate) use self::memory::Recent;
-use self::session::{NoSession, SessionSettings, Sessions};
 use crate::{clock::UnixTime, fields::Fields};
 
 /// Most bytes of a token. A longer one is denied unread.

@@ -89,11 +89,7 @@ pub fn compile(
         revoked: means
             .previous
             .map_or_else(Arc::default, |previous| Arc::clone(&previous.revoked)),
-        gate: settings
-            .edge
-            .gate
-            .as_ref()
-            .map(|gate| gate_at_work(gate, means)),
+        gate: settings.edge.gate.as_ref().map(|gate| gate_at_work(gate, means)),
         admin: Arc::clone(&settings.edge.admin),
         places: settings.edge.places.clone(),
         limits: Arc::new(settings.edge.limits.clone()),

@@ -6,11 +6,11 @@ use arc_swap::ArcSwapOption;
 use tokio::sync::{mpsc, oneshot};
 
 use crate::{
+    clock::UnixTime,
     gate::{
         BadToken, GateSettings,
         session::{About, Session},
     },
-    clock::UnixTime,
 };
 
 /// Questions that wait for the control plane at one time. One more is answered as if the provider were silent.
@@ -70,7 +70,9 @@ pub struct Vouched {
 
 impl std::fmt::Debug for Vouched {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Vouched").field("at", &self.at).finish_non_exhaustive()
+        f.debug_struct("Vouched")
+            .field("at", &self.at)
+            .finish_non_exhaustive()
     }
 }
 

@@ -7,11 +7,11 @@ use std::{
 };
 
 use aws_lc_rs::digest;
+use banyan::clock;
 use base64::{
     Engine as _,
     engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD},
 };
-use banyan::clock;
 use http::{Method, Request, Response};
 use http_body_util::BodyExt;
 use hyper::body::Incoming;
@@ -176,7 +176,11 @@ impl Provider {
 impl Shared {
     async fn answer(&self, request: Request<Incoming>) -> Response<Body> {
         let (head, body) = request.into_parts();
-        let body = body.collect().await.map(|body| body.to_bytes()).unwrap_or_default();
+        let body = body
+            .collect()
+            .await
+            .map(|body| body.to_bytes())
+            .unwrap_or_default();
         let url = self.address.get().unwrap();
         match head.uri.path() {
             "/.well-known/openid-configuration" => {
@@ -276,7 +280,9 @@ pub fn merge(target: &mut Value, change: &Value) {
 }
 
 fn answer(status: u16, value: &Value) -> Response<Body> {
-    let answer = Response::builder().status(status).header("content-type", "application/json");
+    let answer = Response::builder()
+        .status(status)
+        .header("content-type", "application/json");
     answer.body(full(value.to_string())).unwrap()
 }
 
@@ -297,7 +303,9 @@ pub fn form(text: &str) -> BTreeMap<String, String> {
         String::from_utf8(bytes).unwrap()
     };
     let pairs = text.split('&').filter_map(|pair| pair.split_once('='));
-    pairs.map(|(name, value)| (decoded(name), decoded(value))).collect()
+    pairs
+        .map(|(name, value)| (decoded(name), decoded(value)))
+        .collect()
 }
 
 fn encoded(text: &str) -> String {
@@ -365,7 +373,9 @@ impl Browser {
             request.headers_mut().append(name, value.parse().unwrap());
         }
         if !self.jar.is_empty() {
-            request.headers_mut().insert("cookie", self.cookies().parse().unwrap());
+            request
+                .headers_mut()
+                .insert("cookie", self.cookies().parse().unwrap());
         }
         let answer = self.client.ask(request).await;
         for cookie in answer.headers.get_all("set-cookie") {
@@ -374,7 +384,11 @@ impl Browser {
             if name.starts_with("__Host-banyan-") {
                 let right = ["; Path=/;", "; Secure", "; HttpOnly", "; SameSite=Lax"];
                 assert!(right.iter().all(|part| cookie.contains(part)), "{cookie}");
-                assert!(!cookie.contains("Domain") && cookie.len() < 3_800, "{}", cookie.len());
+                assert!(
+                    !cookie.contains("Domain") && cookie.len() < 3_800,
+                    "{}",
+                    cookie.len()
+                );
             }
             match rest.contains("Max-Age=0") {
                 true => self.jar.remove(name),

@@ -43,12 +43,18 @@ async fn many_requests_at_once_check_a_session_once() {
     let mut asking = Vec::new();
     for _ in 0..12 {
         let mut other = browser.again(&world).await;
-        asking.push(tokio::spawn(async move { (other.fetch("/account/x").await, other.jar) }));
+        asking.push(tokio::spawn(async move {
+            (other.fetch("/account/x").await, other.jar)
+        }));
     }
     for asked in asking {
         let (answer, jar) = asked.await.unwrap();
         assert_eq!(answer.status, 200, "{answer:?}");
-        assert_eq!(answer.header("cache-control"), "private, no-store", "a cookie is in it");
+        assert_eq!(
+            answer.header("cache-control"),
+            "private, no-store",
+            "a cookie is in it"
+        );
         assert_ne!(jar, old, "each answer brings the new cookie");
         browser.jar = jar;
     }
@@ -62,7 +68,12 @@ async fn many_requests_at_once_check_a_session_once() {
     pause().await;
     assert_eq!(browser.again(&world).await.fetch("/account/x").await.status, 200);
     assert_eq!(provider.asked("refresh_token"), 3);
-    assert!(world.metric("banyan_session_checks_total{outcome=\"renewed\"}").await >= 3.0);
+    assert!(
+        world
+            .metric("banyan_session_checks_total{outcome=\"renewed\"}")
+            .await
+            >= 3.0
+    );
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -112,7 +123,10 @@ async fn a_check_that_is_not_right_ends_the_session() {
     pause().await;
     assert_eq!(browser.fetch("/account/x").await.status, 401);
     let me = browser.fetch("/.banyan/me").await;
-    assert_eq!((me.status.as_u16(), me.header("content-type")), (401, "application/problem+json"));
+    assert_eq!(
+        (me.status.as_u16(), me.header("content-type")),
+        (401, "application/problem+json")
+    );
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -127,7 +141,10 @@ async fn while_the_provider_is_silent_only_who_must_be_known_waits() {
     assert!(!browser.open("/maybe").await.seen().has("banyan-user"));
     assert_eq!(browser.fetch("/.banyan/me").await.status, 503);
     provider.behave(|behaviour| behaviour.fails = None);
-    until("the session to go on", async || browser.fetch("/account/x").await.status == 200).await;
+    until("the session to go on", async || {
+        browser.fetch("/account/x").await.status == 200
+    })
+    .await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -139,7 +156,10 @@ async fn without_a_refresh_token_a_check_is_a_new_sign_in() {
     assert_eq!(browser.fetch("/account/x").await.status, 200);
     pause().await;
     assert_eq!(browser.fetch("/account/x").await.status, 401);
-    assert_eq!(browser.sign_in(&provider, "/account/x", "alice").await.status, 303);
+    assert_eq!(
+        browser.sign_in(&provider, "/account/x", "alice").await.status,
+        303
+    );
     assert_eq!(provider.asked("refresh_token"), 0);
 }
 
@@ -173,7 +193,11 @@ async fn who_signs_out_is_out_here_and_at_the_provider() {
         let refused = browser.ask(&Method::POST, "/.banyan/logout", fields, "").await;
         assert_eq!(refused.status, 403, "{fields:?}");
     }
-    assert_eq!(browser.open("/.banyan/logout").await.status, 200, "by GET nothing happens");
+    assert_eq!(
+        browser.open("/.banyan/logout").await.status,
+        200,
+        "by GET nothing happens"
+    );
     assert_eq!(browser.fetch("/account/x").await.status, 200);
 
     let fields = [("origin", own.as_str())];
@@ -185,16 +209,28 @@ async fn who_signs_out_is_out_here_and_at_the_provider() {
     let (end, query) = location.split_once('?').unwrap();
     assert_eq!(end, format!("{}/leave", provider.url()));
     let asked = form(query);
-    assert_eq!((&*asked["client_id"], &*asked["logout_hint"]), ("banyan", "alice"));
+    assert_eq!(
+        (&*asked["client_id"], &*asked["logout_hint"]),
+        ("banyan", "alice")
+    );
     assert_eq!(asked["post_logout_redirect_uri"], format!("{own}/.banyan/logout"));
     assert!(browser.jar.is_empty(), "{:?}", browser.jar.keys());
 
-    let back = browser.open(&format!("/.banyan/logout?state={}", asked["state"])).await;
-    assert_eq!((back.status.as_u16(), back.header("location")), (303, "/public/bye"));
+    let back = browser
+        .open(&format!("/.banyan/logout?state={}", asked["state"]))
+        .await;
+    assert_eq!(
+        (back.status.as_u16(), back.header("location")),
+        (303, "/public/bye")
+    );
     let forged = browser.open("/.banyan/logout?state=1.own.AAAA").await;
     assert_eq!((forged.status.as_u16(), forged.header("location")), (200, ""));
     browser.jar = session;
-    assert_eq!(browser.fetch("/account/x").await.status, 401, "a copy of the cookie is worth nothing");
+    assert_eq!(
+        browser.fetch("/account/x").await.status,
+        401,
+        "a copy of the cookie is worth nothing"
+    );
 }
 
 async fn sign_out(world: &World, token: &str) -> u16 {
@@ -214,22 +250,57 @@ async fn the_provider_signs_people_out_by_its_back_channel() {
     let now = banyan::clock::wall().secs();
     let event = "http://schemas.openid.net/event/backchannel-logout";
     let bad = [
-        ("another issuer", provider.logout_token(&json!({ "iss": "https://evil.test" }))),
-        ("another audience", provider.logout_token(&json!({ "aud": "evil" }))),
+        (
+            "another issuer",
+            provider.logout_token(&json!({ "iss": "https://evil.test" })),
+        ),
+        (
+            "another audience",
+            provider.logout_token(&json!({ "aud": "evil" })),
+        ),
         ("expired", provider.logout_token(&json!({ "exp": now - 3600 }))),
         ("no exp", provider.logout_token(&json!({ "exp": null }))),
         ("no iat", provider.logout_token(&json!({ "iat": null }))),
-        ("from the future", provider.logout_token(&json!({ "iat": now + 3600 }))),
+        (
+            "from the future",
+            provider.logout_token(&json!({ "iat": now + 3600 })),
+        ),
         ("no events", provider.logout_token(&json!({ "events": null }))),
-        ("another event", provider.logout_token(&json!({ "events": { "other": {} } }))),
-        ("an event that is no object", provider.logout_token(&json!({ "events": { event: true } }))),
+        (
+            "another event",
+            provider.logout_token(&json!({ "events": { "other": {} } })),
+        ),
+        (
+            "an event that is no object",
+            provider.logout_token(&json!({ "events": { event: true } })),
+        ),
         ("a nonce", provider.logout_token(&json!({ "nonce": "n" }))),
-        ("nobody", provider.logout_token(&json!({ "sub": null, "sid": null }))),
+        (
+            "nobody",
+            provider.logout_token(&json!({ "sub": null, "sid": null })),
+        ),
         ("no jti", provider.logout_token(&json!({ "jti": null }))),
-        ("alg none", provider.logout_token_of(&OTHER, "none", &json!({}), &json!({}))),
-        ("public key as secret", provider.logout_token_of(&OTHER, "HS256", &json!({ "kid": "good-EdDSA" }), &json!({}))),
-        ("another's key", provider.logout_token_of(&OTHER, "ES256", &json!({ "kid": "good-ES256" }), &json!({}))),
-        ("an ID token", provider.logout_token_of(&crate::issuer::GOOD, "ES256", &json!({ "typ": "at+jwt" }), &json!({}))),
+        (
+            "alg none",
+            provider.logout_token_of(&OTHER, "none", &json!({}), &json!({})),
+        ),
+        (
+            "public key as secret",
+            provider.logout_token_of(&OTHER, "HS256", &json!({ "kid": "good-EdDSA" }), &json!({})),
+        ),
+        (
+            "another's key",
+            provider.logout_token_of(&OTHER, "ES256", &json!({ "kid": "good-ES256" }), &json!({})),
+        ),
+        (
+            "an ID token",
+            provider.logout_token_of(
+                &crate::issuer::GOOD,
+                "ES256",
+                &json!({ "typ": "at+jwt" }),
+                &json!({}),
+            ),
+        ),
         ("rubbish", "x".to_owned()),
     ];
     for (what, token) in bad {
@@ -240,7 +311,11 @@ async fn the_provider_signs_people_out_by_its_back_channel() {
     assert_eq!(sign_out(&world, &other).await, 200);
     let elsewhere = provider.logout_token(&json!({ "sid": "sid-of-another-browser" }));
     assert_eq!(sign_out(&world, &elsewhere).await, 200);
-    assert_eq!(browser.fetch("/account/x").await.status, 200, "neither is this one's");
+    assert_eq!(
+        browser.fetch("/account/x").await.status,
+        200,
+        "neither is this one's"
+    );
 
     let this = provider.logout_token(&json!({ "sid": "sid-alice", "sub": null }));
     assert_eq!(sign_out(&world, &this).await, 200);
@@ -254,13 +329,19 @@ async fn the_provider_signs_people_out_by_its_back_channel() {
     world.reload().await;
     assert_eq!(browser.fetch("/account/x").await.status, 401);
     // who signs in again is in, until all of a user's sessions end
-    assert_eq!(browser.sign_in(&provider, "/account/x", "alice").await.status, 303);
+    assert_eq!(
+        browser.sign_in(&provider, "/account/x", "alice").await.status,
+        303
+    );
     assert_eq!(browser.fetch("/account/x").await.status, 200);
     assert_eq!(sign_out(&world, &provider.logout_token(&json!({}))).await, 200);
     assert_eq!(browser.fetch("/account/x").await.status, 401);
     let mut client = world.client(Http::Two).await;
     assert_eq!(client.get("/.banyan/backchannel-logout").await.status, 405);
-    until("a metric", async || world.metric("banyan_sessions_revoked").await >= 3.0).await;
+    until("a metric", async || {
+        world.metric("banyan_sessions_revoked").await >= 3.0
+    })
+    .await;
 }
 
 const STREAMS: &str = r#"

@@ -45,7 +45,9 @@ async fn ask(url: &str, call: Call<'_>, trust: &Trust) -> Result<(StatusCode, By
     let answer = pin!(async move {
         let response = sender.send_request(request).await?;
         let status = response.status();
-        let body = Limited::new(response.into_body(), ABOUT_BYTES_MAX).collect().await;
+        let body = Limited::new(response.into_body(), ABOUT_BYTES_MAX)
+            .collect()
+            .await;
         let body = body.map_err(|error| FetchError::Connect(io::Error::other(error)))?;
         Ok((status, body.to_bytes()))
     });

@@ -147,7 +147,10 @@ impl Work {
 async fn look(desk: Rc<Desk>) {
     let provider = &desk.provider;
     let issuer = &provider.settings.issuer;
-    let address = format!("{}/.well-known/openid-configuration", issuer.trim_end_matches('/'));
+    let address = format!(
+        "{}/.well-known/openid-configuration",
+        issuer.trim_end_matches('/')
+    );
     let mut wait = LOOK_SOON;
     loop {
         let read = match call(&address, Call::Get, &desk.trust).await {

@@ -145,7 +145,10 @@ impl Desk {
             judged => judged,
         };
         judged.map_err(|why| {
-            tracing::warn!(why = why.as_str(), "an ID token of the identity provider is refused");
+            tracing::warn!(
+                why = why.as_str(),
+                "an ID token of the identity provider is refused"
+            );
             Unvouched::Token(why)
         })
     }
@@ -204,7 +207,13 @@ fn judge_answer(status: StatusCode, bytes: &Bytes) -> Result<Answer, Unvouched> 
         return Err(Unvouched::Refused);
     }
     // The words of RFC 6749 section 5.2 alone are written down: the rest is whatever the other side likes.
-    let known = ["invalid_request", "invalid_client", "unauthorized_client", "unsupported_grant_type", "invalid_scope"];
+    let known = [
+        "invalid_request",
+        "invalid_client",
+        "unauthorized_client",
+        "unsupported_grant_type",
+        "invalid_scope",
+    ];
     let error = known.iter().find(|word| **word == error).unwrap_or(&"");
     tracing::error!(%status, error, "the identity provider's token endpoint is at fault, or refuses this edge");
     Err(Unvouched::Silent)

@@ -70,7 +70,9 @@ impl Renewals {
                     return None;
                 }
                 // its successor is what counts now
-                Some(Ok(Vouched { refresh: Some(next), .. })) if *next != token => token.clone_from(next),
+                Some(Ok(Vouched {
+                    refresh: Some(next), ..
+                })) if *next != token => token.clone_from(next),
                 Some(Err(why)) => {
                     let _ = answer.send(Err(*why));
                     return None;
@@ -106,10 +108,12 @@ impl Renewals {
         }
         match said {
             Ok(vouched) => {
-                let claims = vouched.claims.as_ref().map_or(0, |claims| claims.to_string().len());
+                let claims = vouched
+                    .claims
+                    .as_ref()
+                    .map_or(0, |claims| claims.to_string().len());
                 let refresh = vouched.refresh.as_ref().map_or(0, String::len);
-                self.outcomes
-                    .keep(key, said.clone(), 128 + 2 * claims + refresh);
+                self.outcomes.keep(key, said.clone(), 128 + 2 * claims + refresh);
             }
             Err(Unvouched::Refused) => self.outcomes.keep(key, said.clone(), 128),
             Err(_) => {}
@@ -125,4 +129,106 @@ fn is_fresh(at: UnixTime, check: Duration, now: UnixTime) -> bool {
 fn key(token: &str) -> Key {
     let sum = digest::digest(&digest::SHA256, token.as_bytes());
     sum.as_ref().first_chunk().copied().unwrap_or_default()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{sync::Arc, time::Duration};
+
+    use serde_json::json;
+    use tokio::sync::oneshot::{self, error::TryRecvError};
+
+    use super::{Renewals, Unvouched, Vouched};
+    use crate::{
+        clock::UnixTime,
+        gate::{
+            GateSettings, KeySource,
+            session::{Session, SessionSettings, Sessions},
+        },
+        visitor::SigningKey,
+    };
+
+    const CHECK: Duration = Duration::from_secs(10);
+
+    fn session(refresh: &str) -> Arc<Session> {
+        let settings = SessionSettings {
+            client_id: "banyan".to_owned(),
+            client_secret: None,
+            scopes: Vec::new(),
+            absolute: Duration::from_secs(1000),
+            idle: Duration::from_secs(100),
+            check: CHECK,
+            keys: vec![SigningKey {
+                id: "a".to_owned(),
+                secret: vec![7; 32],
+            }],
+        };
+        let gate = GateSettings {
+            issuer: "https://id.test".to_owned(),
+            audiences: vec!["banyan".to_owned()],
+            keys: KeySource::File("keys.json".into()),
+            roles_claim: "/roles".to_owned(),
+            leeway: Duration::ZERO,
+            default_auth: None,
+            session: None,
+        };
+        let sessions = Sessions::new(&gate, &settings, &[], Arc::default());
+        let (at, random) = ((UnixTime::default(), UnixTime::default()), ([1; 16], [2; 12]));
+        let claims = json!({ "sub": "alice" });
+        let begun = sessions.begin("host", &claims, Some(refresh.to_owned()), at, random);
+        begun.unwrap().session
+    }
+
+    fn said(at: u64, refresh: &str) -> Result<Vouched, Unvouched> {
+        Ok(Vouched {
+            claims: None,
+            refresh: Some(refresh.to_owned()),
+            at: UnixTime::from_secs(at),
+        })
+    }
+
+    #[test]
+    fn a_token_is_used_once_and_its_successor_after_it() {
+        let (mut renewals, old) = (Renewals::default(), session("one"));
+        let mut ask = |renewals: &mut Renewals, now: u64| {
+            let (answer, asked) = oneshot::channel();
+            (renewals.ask(&old, answer, CHECK, UnixTime::from_secs(now)), asked)
+        };
+        let (begins, mut first) = ask(&mut renewals, 10);
+        assert_eq!(begins.as_deref(), Some("one"));
+        let (waits, mut second) = ask(&mut renewals, 10);
+        assert_eq!(waits, None);
+        assert!(matches!(second.try_recv(), Err(TryRecvError::Empty)));
+        renewals.done("one", &said(10, "two"));
+        assert!(first.try_recv().unwrap().is_ok() && second.try_recv().unwrap().is_ok());
+        // an answer that got lost: the old cookie comes again, and again after the next check is due
+        let (known, mut third) = ask(&mut renewals, 19);
+        assert_eq!((known, third.try_recv().unwrap().is_ok()), (None, true));
+        let (begins, _fourth) = ask(&mut renewals, 20);
+        assert_eq!(begins.as_deref(), Some("two"));
+        renewals.done("two", &Err(Unvouched::Silent));
+        let (again, _fifth) = ask(&mut renewals, 21);
+        assert_eq!(again.as_deref(), Some("two"), "silence says nothing");
+        renewals.done("two", &Err(Unvouched::Refused));
+        let (over, mut sixth) = ask(&mut renewals, 22);
+        assert_eq!(
+            (over, sixth.try_recv().unwrap().err()),
+            (None, Some(Unvouched::Refused))
+        );
+    }
+
+    #[test]
+    fn what_nobody_waits_for_is_not_done() {
+        let (mut renewals, old) = (Renewals::default(), session("one"));
+        let (answer, asked) = oneshot::channel();
+        assert!(renewals.ask(&old, answer, CHECK, UnixTime::default()).is_some());
+        assert!(!renewals.is_forsaken("one"));
+        drop(asked);
+        assert!(renewals.is_forsaken("one"));
+        let (answer, _asked) = oneshot::channel();
+        assert!(
+            renewals.ask(&old, answer, CHECK, UnixTime::default()).is_some(),
+            "the next one begins anew"
+        );
+    }
 }

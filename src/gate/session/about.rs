@@ -110,11 +110,23 @@ mod tests {
         let token = || Err(BadAbout::Address("token_endpoint"));
         check(&json!({}), Ok(()));
         check(&json!({ "issuer": "https://evil.test" }), Err(BadAbout::Issuer));
-        check(&json!({ "issuer": "https://id.example.test/" }), Err(BadAbout::Issuer));
+        check(
+            &json!({ "issuer": "https://id.example.test/" }),
+            Err(BadAbout::Issuer),
+        );
         check(&json!({ "token_endpoint": null }), token());
-        check(&json!({ "token_endpoint": "http://id.example.test/token" }), token());
-        check(&json!({ "token_endpoint": "https://a@id.example.test/token" }), token());
-        check(&json!({ "token_endpoint": "https://id.example.test/#token" }), token());
+        check(
+            &json!({ "token_endpoint": "http://id.example.test/token" }),
+            token(),
+        );
+        check(
+            &json!({ "token_endpoint": "https://a@id.example.test/token" }),
+            token(),
+        );
+        check(
+            &json!({ "token_endpoint": "https://id.example.test/#token" }),
+            token(),
+        );
         check(&json!({ "token_endpoint": "/token" }), token());
         check(
             &json!({ "end_session_endpoint": 7 }),

@@ -176,7 +176,10 @@ impl Sessions {
             }
         };
         let session = self.read(written).ok_or(TooLarge)?;
-        let value = self.ring.seal(Purpose::Session, host, text, nonce).ok_or(TooLarge)?;
+        let value = self
+            .ring
+            .seal(Purpose::Session, host, text, nonce)
+            .ok_or(TooLarge)?;
         let lasts = self.settings.absolute.as_secs();
         Ok(Brought {
             session: Arc::new(session),
@@ -206,10 +209,7 @@ impl Sessions {
 
     fn read(&self, written: Written) -> Option<Session> {
         let id = URL_SAFE_NO_PAD.decode(&written.i).ok()?;
-        let (began, checked) = (
-            UnixTime { millis: written.b },
-            UnixTime { millis: written.c },
-        );
+        let (began, checked) = (UnixTime { millis: written.b }, UnixTime { millis: written.c });
         let claims = Value::Object(written.a);
         let subject = claims.get("sub")?.as_str().filter(|subject| is_name(subject))?;
         let provider_session = written.p;

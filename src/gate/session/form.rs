@@ -121,8 +121,17 @@ mod tests {
 
     #[test]
     fn a_query_is_added_behind_what_is_there() {
-        assert_eq!(with_query("https://id/auth", &[("a", "1")]), "https://id/auth?a=1");
-        assert_eq!(with_query("https://id/auth?p=x", &[("a", "1")]), "https://id/auth?p=x&a=1");
-        assert_eq!(with_query("https://id/auth?", &[("a", "/")]), "https://id/auth?a=%2F");
+        assert_eq!(
+            with_query("https://id/auth", &[("a", "1")]),
+            "https://id/auth?a=1"
+        );
+        assert_eq!(
+            with_query("https://id/auth?p=x", &[("a", "1")]),
+            "https://id/auth?p=x&a=1"
+        );
+        assert_eq!(
+            with_query("https://id/auth?", &[("a", "/")]),
+            "https://id/auth?a=%2F"
+        );
     }
 }

@@ -15,7 +15,7 @@ mod sign_in;
 mod tests;
 mod tokens;
 
-use std::{fmt, sync::Arc, time::Duration};
+use std::{borrow::Cow, fmt, sync::Arc, time::Duration};
 
 pub use self::{
     about::{ABOUT_BYTES_MAX, About, BadAbout},
@@ -182,7 +182,9 @@ impl Sessions {
         now: UnixTime,
         memory: &TokenMemory,
     ) -> Result<Arc<Session>, NoSession> {
-        self.brought(headers, now, memory).1.map(|brought| brought.session)
+        self.brought(headers, now, memory)
+            .1
+            .map(|brought| brought.session)
     }
 
     /// The session of a request and what is to be told to its browser, or why there is none, beside the cookie that was looked at.
@@ -299,7 +301,7 @@ impl Sessions {
 
 /// The host that a request names: lower case, without port and last dot. What is sealed is bound to it.
 #[must_use]
-pub fn host_of(headers: &Fields) -> String {
+pub fn host_of(headers: &Fields) -> Cow<'_, str> {
     let text = headers
         .get(Known::HOST)
         .and_then(|host| host.to_str().ok())
@@ -310,7 +312,11 @@ pub fn host_of(headers: &Fields) -> String {
         text.find(':')
     };
     let name = text.get(..end.unwrap_or(text.len())).unwrap_or_default();
-    name.strip_suffix('.').unwrap_or(name).to_ascii_lowercase()
+    let name = name.strip_suffix('.').unwrap_or(name);
+    match name.bytes().any(|byte| byte.is_ascii_uppercase()) {
+        true => Cow::Owned(name.to_ascii_lowercase()),
+        false => Cow::Borrowed(name),
+    }
 }
 
 pub(super) fn later(time: UnixTime, by: Duration) -> UnixTime {

@@ -125,9 +125,9 @@ impl Set {
             self.len.fetch_add(after - before.len(), Ordering::AcqRel);
         } else {
             let gone = before.len() - after;
-            let _ = self
-                .len
-                .fetch_update(Ordering::AcqRel, Ordering::Acquire, |len| Some(len.saturating_sub(gone)));
+            let _ = self.len.fetch_update(Ordering::AcqRel, Ordering::Acquire, |len| {
+                Some(len.saturating_sub(gone))
+            });
         }
         put
     }
@@ -226,7 +226,10 @@ mod tests {
         revoked.end(Mark::sid("s1"), at(20), at(100));
         assert!(revoked.has(&marks, at(10)) && revoked.has(&marks, at(20)));
         assert!(!revoked.has(&marks, at(21)), "who signs in again is in");
-        assert!(!revoked.has(&[Mark::subject("s1")], at(10)), "a user is no session");
+        assert!(
+            !revoked.has(&[Mark::subject("s1")], at(10)),
+            "a user is no session"
+        );
         revoked.end(Mark::subject("alice"), at(30), at(100));
         assert!(revoked.has(&marks, at(25)));
         assert_eq!(revoked.len(), 2);
@@ -237,7 +240,10 @@ mod tests {
         let revoked = Revocations::default();
         assert!(revoked.first_time("j", at(1), at(10)));
         assert!(!revoked.first_time("j", at(2), at(10)));
-        assert!(revoked.first_time("j", at(11), at(20)), "it has ended: it is refused for that");
+        assert!(
+            revoked.first_time("j", at(11), at(20)),
+            "it has ended: it is refused for that"
+        );
     }
 
     #[test]

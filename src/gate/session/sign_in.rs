@@ -105,7 +105,9 @@ impl SignIn {
     /// Begins one that leads on to `to`.
     #[must_use]
     pub fn begin(to: &str, now: UnixTime, entropy: &[u8; SIGN_IN_ENTROPY]) -> Self {
-        let mut parts = entropy.chunks(SIGN_IN_ENTROPY / 3).map(|part| URL_SAFE_NO_PAD.encode(part));
+        let mut parts = entropy
+            .chunks(SIGN_IN_ENTROPY / 3)
+            .map(|part| URL_SAFE_NO_PAD.encode(part));
         let mut next = || parts.next().unwrap_or_default();
         Self {
             s: next(),
@@ -249,7 +251,11 @@ pub fn under_way(
 pub fn free_place(sessions: &Sessions, headers: &Fields, host: &str, now: UnixTime) -> usize {
     let all = sessions.sign_ins(headers, host, now);
     let free = (0..SIGN_IN_COOKIES.len()).find(|place| !all.iter().any(|(taken, _)| taken == place));
-    let oldest = || all.iter().min_by_key(|(_, sign_in)| sign_in.b).map(|(place, _)| *place);
+    let oldest = || {
+        all.iter()
+            .min_by_key(|(_, sign_in)| sign_in.b)
+            .map(|(place, _)| *place)
+    };
     free.or_else(oldest).unwrap_or_default()
 }
 

@@ -112,7 +112,14 @@ impl Watch {
                 return Poll::Ready(());
             }
             let now = clock::wall().millis;
-            let left = self.lease.brought.session.identity.expires.millis.saturating_sub(now);
+            let left = self
+                .lease
+                .brought
+                .session
+                .identity
+                .expires
+                .millis
+                .saturating_sub(now);
             let wait = LOOK_EVERY.min(Duration::from_millis(left.saturating_add(1)));
             self.next = Some(Box::pin(sleep(wait)));
         }

@@ -20,7 +20,13 @@ impl Asked<'_> {
     pub(super) async fn me(&self) -> Result<Response, Refusal> {
         let brought = self.checked().await.map_err(Denied::from)?;
         let session = &brought.session;
-        let claim = |name: &str| session.identity.claims.get(name).filter(|value| value.is_string());
+        let claim = |name: &str| {
+            session
+                .identity
+                .claims
+                .get(name)
+                .filter(|value| value.is_string())
+        };
         let told = json!({
             "subject": session.identity.subject,
             "roles": session.identity.roles,
@@ -46,7 +52,14 @@ impl Asked<'_> {
         for _ in 0..ROUNDS_MAX {
             match find() {
                 Err(NoSession::Unchecked) => {
-                    check_of(&self.head.headers, self.sessions, self.provider, self.edge, self.now).await;
+                    check_of(
+                        &self.head.headers,
+                        self.sessions,
+                        self.provider,
+                        self.edge,
+                        self.now,
+                    )
+                    .await;
                 }
                 found => return found,
             }

@@ -5,25 +5,19 @@
 //! who is signed in, `lease` ends what is open when the session ends, `page` is what people see when it doesn't work.
 
 mod begin;
-mod leave;
 mod lease;
+mod leave;
 mod me;
 mod page;
 
-use std::{rc::Rc, sync::Arc, time::Duration};
+use std::{borrow::Cow, rc::Rc, sync::Arc, time::Duration};
 
 use http::{Method, StatusCode};
 
-use super::{
-    answer,
-    edge::Edge,
-    exchange::Passed,
-    follow::Following,
-    redirect,
-    refusal::Refusal,
-    seats::Seats,
-};
 pub use self::lease::Lease;
+use super::{
+    answer, edge::Edge, exchange::Passed, follow::Following, redirect, refusal::Refusal, seats::Seats,
+};
 use crate::{
     body::Body,
     clock::{self, UnixTime},
@@ -101,7 +95,7 @@ fn at_work(at: &Snapshot) -> Option<(&GateAtWork, &Arc<Sessions>, &Arc<Provider>
 struct Asked<'a> {
     head: &'a Head,
     /// Without port, as texts are sealed for it.
-    host: String,
+    host: Cow<'a, str>,
     query: &'a str,
     now: UnixTime,
     gate: &'a GateAtWork,
@@ -218,13 +212,7 @@ pub(super) async fn check(headers: &Fields, at: &Snapshot, edge: &Edge, now: Uni
     }
 }
 
-async fn check_of(
-    headers: &Fields,
-    sessions: &Sessions,
-    provider: &Provider,
-    edge: &Edge,
-    now: UnixTime,
-) {
+async fn check_of(headers: &Fields, sessions: &Sessions, provider: &Provider, edge: &Edge, now: UnixTime) {
     let Some((cookie, session)) = sessions.unchecked(headers, now, &edge.tokens) else {
         return;
     };
@@ -287,8 +275,7 @@ pub(super) fn instead(
     let address = form::with_query(LOGIN_PATH, &[("to", to)]);
     let mut response = redirect::to(StatusCode::FOUND, &address);
     response.headers.insert(Known::CACHE_CONTROL, "no-store");
-    edge.observe
-        .count(Family::SignIns, &[Label::Word("sent")], 1);
+    edge.observe.count(Family::SignIns, &[Label::Word("sent")], 1);
     Some(response)
 }
 

@@ -139,7 +139,13 @@ pub(super) const KEPT_TO: [(&str, &[&str], &str); 21] = [
     ("httparse", &["http1"], "HTTP/1's scanner is known to http1 alone"),
     (
         "hyper",
-        &["cli/flag", "demo", "control/jwks.rs", "control/provider", "control/admin/mod.rs"],
+        &[
+            "cli/flag",
+            "demo",
+            "control/jwks.rs",
+            "control/provider",
+            "control/admin/mod.rs",
+        ],
         "no request passes through hyper",
     ),
     (
@@ -160,9 +166,9 @@ pub(super) const KEPT_TO: [(&str, &[&str], &str); 21] = [
             "body.rs",
             "wire.rs",
             "tunnel",
-            "snapshot/mod.rs",  // the bell that asks for missing keys
+            "snapshot/mod.rs",      // the bell that asks for missing keys
             "snapshot/provider.rs", // the way to who speaks to the identity provider
-            "snapshot/live.rs", // those that tell of swaps and of changes
+            "snapshot/live.rs",     // those that tell of swaps and of changes
             "ofrep/events.rs",
             "http1",
             "http2",
@@ -197,7 +203,12 @@ pub(super) const KEPT_TO: [(&str, &[&str], &str); 21] = [
     ("UdpSocket", &[], "nothing speaks UDP yet"),
     (
         "arc_swap",
-        &["snapshot", "control", "tls/acceptor.rs", "gate/session/revoked.rs"],
+        &[
+            "snapshot",
+            "control",
+            "tls/acceptor.rs",
+            "gate/session/revoked.rs",
+        ],
         "only what is published whole is swapped",
     ),
 ];
