@@ -41,9 +41,9 @@ use crate::{
     policy::Policy,
     snapshot::{
         Rule, Snapshot,
-        decide::{Ask, Choices, Credential, Decision, Entrance, Settled, Stop, decide},
+        decide::{Ask, Choices, Credential, Decision, Entrance, Settled, Stop},
     },
-    wire::{Interim, Malformed, SendCause, Service, Upgrade},
+    wire::{Interim, Malformed, Service, Upgrade},
 };
 
 /// Answers the requests of one connection.
@@ -144,10 +144,7 @@ pub(super) async fn pass_through(
         return Box::pin(sign_in::pass(page, head, body, at, edge, following)).await;
     }
     let now = following.record.began_at().wall();
-    let mut decision = decide(&ask, now, at, &mut ());
-    if sign_in::is_due(&decision) {
-        decision = Box::pin(sign_in::decided_again(&ask, now, at, edge)).await;
-    }
+    let decision = sign_in::decided(&ask, now, at, edge).await;
     let decided = clock::steady();
     following.record.timings.decide = Some(decided.saturating_duration_since(following.record.began));
     let route = decision
@@ -180,18 +177,7 @@ pub(super) async fn pass_through(
     let mut interim = passing::Guarded { interim, policy };
     let sent = failover::send(outgoing, rule, edge, at, &mut following.record, &mut interim);
     let (mut response, under_way) = sent.await?;
-    following.record.outcome = match &response.body {
-        Body::Tunnel(_) => Outcome::Tunnelled,
-        _ => Outcome::Forwarded,
-    };
-    match (over_http2, following.record.outcome == Outcome::Tunnelled) {
-        (true, true) => response.status = StatusCode::OK, // RFC 8441 section 5: where HTTP/1.1 says 101
-        // any 2xx would tell the client that its WebSocket is open
-        (true, false) if response.status.is_success() => {
-            return Err(Refusal::from(SendCause::Unsupported("this upgrade")));
-        }
-        _ => {}
-    }
+    following.record.outcome = respond::outcome(&mut response, over_http2)?;
     headers::strip_hop_by_hop(&mut response.headers);
     passing::strip_cookies(&mut response.headers, policy);
     if peer.listener == Listener::Http {

@@ -190,7 +190,7 @@ mod tests {
     #[test]
     fn a_token_is_used_once_and_its_successor_after_it() {
         let (mut renewals, old) = (Renewals::default(), session("one"));
-        let mut ask = |renewals: &mut Renewals, now: u64| {
+        let ask = |renewals: &mut Renewals, now: u64| {
             let (answer, asked) = oneshot::channel();
             (renewals.ask(&old, answer, CHECK, UnixTime::from_secs(now)), asked)
         };

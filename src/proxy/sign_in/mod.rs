@@ -175,9 +175,22 @@ fn nonce(edge: &Edge) -> [u8; SEAL_NONCE_BYTES] {
     edge.random16().first_chunk().copied().unwrap_or_default()
 }
 
-/// Whether a decision waits for a check of the session.
+/// Decides what happens to a request; where that waits for a check of its session, once that is done.
 #[inline]
-pub(super) fn is_due(decided: &Result<Decision<'_>, Stop>) -> bool {
+pub(super) async fn decided<'t>(
+    ask: &Ask<'_, 't>,
+    now: UnixTime,
+    at: &Snapshot,
+    edge: &Edge,
+) -> Result<Decision<'t>, Stop> {
+    let decided = decide(ask, now, at, &mut ());
+    if is_due(&decided) {
+        return Box::pin(decided_again(ask, now, at, edge)).await;
+    }
+    decided
+}
+
+fn is_due(decided: &Result<Decision<'_>, Stop>) -> bool {
     matches!(
         decided,
         Err(Stop::Denied {
@@ -188,7 +201,7 @@ pub(super) fn is_due(decided: &Result<Decision<'_>, Stop>) -> bool {
 }
 
 /// Checks the session of a request at the provider, and decides again.
-pub(super) async fn decided_again<'t>(
+async fn decided_again<'t>(
     ask: &Ask<'_, 't>,
     now: UnixTime,
     at: &Snapshot,
