@@ -40,6 +40,7 @@ static GATE: LazyLock<Gate> = LazyLock::new(|| {
         max_lifetime: LIFETIME,
         demands: Vec::new(),
         strip: Vec::new(),
+        session: None,
     })
 });
 

@@ -9,6 +9,7 @@ use serde::{Deserialize, Serialize};
 use super::{
     operator::text,
     report::Report,
+    session::SessionFile,
     values::{DurationText, OneOrMany, SecretText, Spot},
     who::{self, DemandFile, GROUPS},
 };
@@ -46,10 +47,12 @@ pub(super) struct GateFile {
     /// Fields that no client may send, such as `X-Remote-User`: backends believe them to be said by whoever signed people in before.
     /// A last `*` stands for any end. Capitals make no difference, nor does another character for `-`.
     strip: Vec<Spot<String>>,
-    /// This edge's name at the identity provider.
-    client_id: Option<Spot<String>>,
+    /// This edge's name at the identity provider. With it people can sign in there: pages send them, and a sealed cookie knows them again.
+    pub(super) client_id: Option<Spot<String>>,
     /// This edge's secret at the identity provider, best as `"${NAME}"`.
-    client_secret: Option<SecretText>,
+    pub(super) client_secret: Option<SecretText>,
+    /// How long people stay signed in.
+    pub(super) session: Option<Spot<SessionFile>>,
 }
 
 impl Default for GateFile {
@@ -76,6 +79,7 @@ impl Default for GateFile {
             strip: Vec::new(),
             client_id: None,
             client_secret: None,
+            session: None,
         }
     }
 }
@@ -137,6 +141,7 @@ impl GateFile {
             .filter_map(|name| stripped(name, report))
             .collect();
         let default_accept = who::accept(file.default_accept.as_ref(), report);
+        let session = SessionFile::settle(file, report);
         let issuer = issuer?;
         Some(GateSettings {
             keys: file.keys(&issuer, folder, report)?,
@@ -151,6 +156,7 @@ impl GateFile {
             max_lifetime: file.max_lifetime.value.0,
             demands,
             strip,
+            session,
         })
     }
 

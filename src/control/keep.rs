@@ -40,6 +40,22 @@ pub fn visitor_settings(state: &Path) -> io::Result<VisitorSettings> {
     })
 }
 
+/// The key that seals sessions where `[gate.session]` names none: read from `<state>/session.key`, or made there.
+///
+/// # Errors
+/// The folder or file can't be read or written.
+pub fn session_key(state: &Path) -> io::Result<SigningKey> {
+    let secret = kept(&state.join("session.key"), || {
+        let mut secret = vec![0; 32];
+        rand::fill(&mut secret).map_err(io::Error::other)?;
+        Ok(secret)
+    })?;
+    Ok(SigningKey {
+        id: "own".to_owned(),
+        secret,
+    })
+}
+
 /// What signs `Banyan-Identity`, with the keys of [`rotation::keys`] and `<state>/subjects.key`, which are made where they are missing.
 ///
 /// # Errors

@@ -22,6 +22,7 @@ use super::{
     jwks,
     links::Links,
     live::Pulse,
+    provider::Providers,
     publish::{Publisher, Status},
     rotation,
     watch::Watch,
@@ -233,12 +234,14 @@ impl Plane {
         let _ = self.reload();
         let mut probes = Probes::default();
         let mut keys = Keys::default();
+        let mut providers = Providers::default();
         let mut housekeeping = tokio::time::interval(HOUSEKEEPING);
         let mut certificates = tokio::time::interval(CERTIFICATES);
         loop {
             let at = self.view.live.current();
             probes.follow(&at.backends, &at.limits);
             keys.follow(at.gate.as_ref());
+            providers.follow(at.gate.as_ref());
             drop(at);
             watch
                 .iter_mut()
@@ -329,6 +332,10 @@ impl Plane {
                 .map(move |server| (name, &*server.label, server.takes_traffic()))
         });
         self.facts.servers(servers);
+        let sessions = at.gate.as_ref().and_then(|gate| gate.gate.sessions());
+        if let Some(sessions) = sessions {
+            self.facts.revoked_sessions(sessions.revoked.len());
+        }
     }
 }
 

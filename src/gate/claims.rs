@@ -97,7 +97,11 @@ fn is_for_us(claims: &Value, ours: &[String]) -> bool {
 }
 
 /// Checks `exp`, `nbf` and `iat`; gives `exp`.
-fn judge_times(claims: &Value, settings: &GateSettings, now: UnixTime) -> Result<UnixTime, BadToken> {
+pub(super) fn judge_times(
+    claims: &Value,
+    settings: &GateSettings,
+    now: UnixTime,
+) -> Result<UnixTime, BadToken> {
     let millis = |duration: std::time::Duration| u64::try_from(duration.as_millis()).unwrap_or(u64::MAX);
     let leeway = millis(settings.leeway);
     let latest = now.millis.saturating_add(leeway);
@@ -123,7 +127,7 @@ fn judge_times(claims: &Value, settings: &GateSettings, now: UnixTime) -> Result
 }
 
 /// A `NumericDate`: seconds since 1970, perhaps with a fraction (RFC 7519 section 2). A text is none (CVE-2026-25537).
-fn time(claims: &Value, name: &str) -> Result<Option<UnixTime>, BadToken> {
+pub(super) fn time(claims: &Value, name: &str) -> Result<Option<UnixTime>, BadToken> {
     claims
         .get(name)
         .map(|value| seconds(value).ok_or(BadToken::Time))
@@ -146,7 +150,7 @@ pub(super) fn seconds(value: &Value) -> Option<UnixTime> {
 }
 
 /// The roles: a list of texts, or one text with spaces between them. A claim that is not there gives no roles.
-fn roles_of(claims: &Value, claim: &str) -> Result<Vec<String>, BadToken> {
+pub(super) fn roles_of(claims: &Value, claim: &str) -> Result<Vec<String>, BadToken> {
     let roles: Vec<String> = match find(claims, claim) {
         None | Some(Value::Null) => Vec::new(),
         Some(Value::String(text)) => text

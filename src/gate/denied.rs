@@ -6,6 +6,7 @@ use http::{HeaderValue, StatusCode};
 
 use super::{
     requirement::{Need, What},
+    session::NoSession,
     source::Source,
 };
 
@@ -26,6 +27,8 @@ pub enum Denied {
     Lacking(Box<Need>),
     /// Another site's page sent it with the visitor's cookies, or nobody says whose page did.
     CrossSite,
+    /// A session is brought, and does not count.
+    NoSession(NoSession),
 }
 
 /// What is wrong with a token. Names no part of its content.
@@ -61,6 +64,8 @@ pub enum BadToken {
     NotYetValid,
     /// It was issued in the future.
     IssuedInFuture,
+    /// `nonce` is not that of the sign-in.
+    Nonce,
     /// The claim with the roles is there but is no list of roles.
     Roles,
     /// `client_id` is missing or no name, or `azp` names another party.
@@ -107,6 +112,7 @@ impl BadToken {
             Self::LivesTooLong => ("token_lives_too_long", "the token's lifetime is too long"),
             Self::NotYetValid => ("token_not_yet_valid", "the token is not valid yet"),
             Self::IssuedInFuture => ("token_issued_in_future", "the token was issued in the future"),
+            Self::Nonce => ("token_nonce", "the token is from another sign-in"),
             Self::Roles => ("token_roles", "the token's roles are malformed"),
             Self::Client => ("token_client", "the token does not say which client asked for it"),
             Self::Number => ("token_number", "the token has no number of its own"),
@@ -123,7 +129,8 @@ impl Denied {
     #[must_use]
     pub const fn status(&self) -> StatusCode {
         match self {
-            Self::Missing | Self::NotAccepted(_) | Self::BadToken(_) => StatusCode::UNAUTHORIZED,
+            Self::NoSession(NoSession::Silent | NoSession::Unchecked) => StatusCode::SERVICE_UNAVAILABLE,
+            Self::Missing | Self::NoSession(_) | Self::NotAccepted(_) | Self::BadToken(_) => StatusCode::UNAUTHORIZED,
             Self::SeveralCredentials => StatusCode::BAD_REQUEST,
             Self::NoKeys => StatusCode::SERVICE_UNAVAILABLE,
             Self::Lacking(need) if need.is_of_sign_in() => StatusCode::UNAUTHORIZED, // RFC 9470 section 3
@@ -136,7 +143,7 @@ impl Denied {
     #[must_use]
     pub fn www_authenticate(&self) -> HeaderValue {
         let text = match self {
-            Self::Missing | Self::NoKeys | Self::CrossSite => {
+            Self::Missing | Self::NoSession(_) | Self::NoKeys | Self::CrossSite => {
                 return HeaderValue::from_static("Bearer realm=\"banyan\"");
             }
             Self::NotAccepted(_) => {
@@ -167,6 +174,7 @@ impl Denied {
             Self::Missing => "credential_missing",
             Self::SeveralCredentials => "several_credentials",
             Self::BadToken(why) => why.as_str(),
+            Self::NoSession(why) => why.as_str(),
             Self::NoKeys => "keys_missing",
             Self::NotAccepted(_) => "credential_not_accepted",
             Self::Lacking(need) => need.missing(),
@@ -187,6 +195,7 @@ impl fmt::Display for Denied {
             ),
             Self::SeveralCredentials => f.write_str("the request has more than one Authorization field"),
             Self::BadToken(why) => f.write_str(why.describe()),
+            Self::NoSession(why) => f.write_str(why.describe()),
             Self::NoKeys => f.write_str("no key of the issuer has been read yet"),
             Self::Lacking(need) => write!(f, "{need} is missing"),
             Self::CrossSite => {

@@ -2,7 +2,7 @@
 
 use std::{borrow::Borrow, cell::RefCell, collections::HashMap, fmt, hash::Hash, sync::Arc};
 
-use super::identity::Identity;
+use super::{identity::Identity, session::SessionMemory};
 use crate::clock::UnixTime;
 
 /// Most tokens remembered per core. The ones not seen for longest are forgotten.
@@ -12,19 +12,26 @@ pub const TOKENS_MAX: usize = 4096;
 pub const TOKENS_BYTES_MAX: usize = 8 * 1024 * 1024;
 
 /// Tokens that were verified on this core. Failures are never remembered.
-pub struct TokenMemory(RefCell<Recent<[u8; 32], Arc<Identity>>>);
+pub struct TokenMemory {
+    tokens: RefCell<Recent<[u8; 32], Arc<Identity>>>,
+    /// Sessions that were opened on this core.
+    pub(super) sessions: SessionMemory,
+}
 
 impl TokenMemory {
     /// An empty memory.
     #[must_use]
     pub fn new() -> Self {
-        Self(RefCell::new(Recent::new(TOKENS_MAX, TOKENS_BYTES_MAX)))
+        Self {
+            tokens: RefCell::new(Recent::new(TOKENS_MAX, TOKENS_BYTES_MAX)),
+            sessions: SessionMemory::new(),
+        }
     }
 
     /// How many tokens are remembered.
     #[must_use]
     pub fn len(&self) -> usize {
-        self.0.borrow().len()
+        self.tokens.borrow().len()
     }
 
     /// Whether none is.
@@ -35,14 +42,14 @@ impl TokenMemory {
 
     /// The identity found under `key`, unless its time is over.
     pub(super) fn recall(&self, key: &[u8; 32], now: UnixTime) -> Option<Arc<Identity>> {
-        let mut recent = self.0.borrow_mut();
+        let mut recent = self.tokens.borrow_mut();
         let identity = recent.recall(key)?;
         (now < identity.expires).then(|| Arc::clone(identity))
     }
 
     /// Remembers what was found. `bytes` is the token's size.
     pub(super) fn keep(&self, key: [u8; 32], identity: Arc<Identity>, bytes: usize) {
-        self.0.borrow_mut().keep(key, identity, bytes);
+        self.tokens.borrow_mut().keep(key, identity, bytes);
     }
 }
 
@@ -61,7 +68,7 @@ impl fmt::Debug for TokenMemory {
 /// A map with bounds: when its young half is full it becomes the old half, and the old half is forgotten.
 ///
 /// What is asked for moves to the young half, so what is used stays. Every step costs the same.
-pub(super) struct Recent<K, V> {
+pub(crate) struct Recent<K, V> {
     young: HashMap<K, (V, usize)>,
     old: HashMap<K, (V, usize)>,
     young_bytes: usize,
@@ -71,7 +78,7 @@ pub(super) struct Recent<K, V> {
 
 impl<K: Eq + Hash, V> Recent<K, V> {
     /// A map for at most `entries_max` entries, which together weigh at most about `bytes_max`.
-    pub(super) fn new(entries_max: usize, bytes_max: usize) -> Self {
+    pub(crate) fn new(entries_max: usize, bytes_max: usize) -> Self {
         Self {
             young: HashMap::new(),
             old: HashMap::new(),
@@ -81,7 +88,7 @@ impl<K: Eq + Hash, V> Recent<K, V> {
         }
     }
 
-    pub(super) fn len(&self) -> usize {
+    pub(crate) fn len(&self) -> usize {
         self.young.len() + self.old.len()
     }
 
@@ -95,7 +102,7 @@ impl<K: Eq + Hash, V> Recent<K, V> {
             .sum()
     }
 
-    pub(super) fn recall<Q>(&mut self, key: &Q) -> Option<&V>
+    pub(crate) fn recall<Q>(&mut self, key: &Q) -> Option<&V>
     where
         K: Borrow<Q>,
         Q: Eq + Hash + ?Sized,
@@ -106,7 +113,7 @@ impl<K: Eq + Hash, V> Recent<K, V> {
         self.young.get(key).map(|(value, _)| value)
     }
 
-    pub(super) fn keep(&mut self, key: K, value: V, bytes: usize) {
+    pub(crate) fn keep(&mut self, key: K, value: V, bytes: usize) {
         let full =
             self.young.len() >= self.half_len || self.young_bytes.saturating_add(bytes) > self.half_bytes;
         if full && !self.young.is_empty() {

@@ -15,6 +15,8 @@ mod source;
 pub mod csrf;
 mod demand;
 
+pub mod session;
+
 pub mod assertion;
 
 #[cfg(test)]
@@ -36,6 +38,8 @@ mod token_tests;
 
 use std::{path::PathBuf, sync::Arc, time::Duration};
 
+pub(crate) use self::memory::Recent;
+use self::session::{NoSession, SessionSettings, Sessions};
 pub use self::{
     demand::Demand,
     denied::{BadToken, Denied},
@@ -83,6 +87,8 @@ pub struct GateSettings {
     pub demands: Vec<Demand>,
     /// Names of fields, folded as [`fold_name`] does, that no client may send; a last `*` stands for any end.
     pub strip: Vec<Box<str>>,
+    /// Sessions of people who sign in at the issuer, if they may.
+    pub session: Option<SessionSettings>,
 }
 
 /// How strictly access tokens are read. Everything else is checked in the same way.
@@ -122,6 +128,7 @@ pub struct Gate {
     settings: GateSettings,
     /// SHA-256 of the settings that a verdict depends on, so that no other settings reuse it.
     digest: [u8; 32],
+    sessions: Option<Arc<Sessions>>,
 }
 
 impl Gate {
@@ -139,7 +146,26 @@ impl Gate {
         Self {
             settings: settings.clone(),
             digest: keys::sha256(&[judged.to_string().as_bytes()]),
+            sessions: None,
         }
+    }
+
+    /// The same gate, which knows people by these sessions too.
+    #[must_use]
+    pub fn with_sessions(self, sessions: Option<Arc<Sessions>>) -> Self {
+        Self { sessions, ..self }
+    }
+
+    /// What the site expects.
+    #[must_use]
+    pub const fn settings(&self) -> &GateSettings {
+        &self.settings
+    }
+
+    /// The sessions by which it knows people, if it does.
+    #[must_use]
+    pub const fn sessions(&self) -> Option<&Arc<Sessions>> {
+        self.sessions.as_ref()
     }
 
     /// Whether a request may come in, and who it is if the route wants to know.
@@ -161,6 +187,9 @@ impl Gate {
                     return Err(Denied::NotAccepted(Source::Bearer));
                 }
                 Some(token) => Some(self.identify(token, keys, now, memory)?),
+                None if requirement.accept.has(Source::Session) => {
+                    self.in_session(requirement.auth, headers, now, memory)?
+                }
                 None => None,
             },
         };
@@ -187,6 +216,25 @@ impl Gate {
             Some(start) => folded.starts_with(start),
             None => **own == *folded,
         })
+    }
+
+    /// Who is known by a session. A browser sends its cookie always, so one that has ended bars nobody from where nobody must be known.
+    fn in_session(
+        &self,
+        auth: Auth,
+        headers: &Fields,
+        now: UnixTime,
+        memory: &TokenMemory,
+    ) -> Result<Option<Arc<Identity>>, Denied> {
+        let Some(sessions) = &self.sessions else {
+            return Ok(None);
+        };
+        match sessions.find(headers, now, memory) {
+            Ok(session) => Ok(Some(Arc::clone(&session.identity))),
+            Err(NoSession::Absent) => Ok(None),
+            Err(why) if auth == Auth::Required || why == NoSession::Unchecked => Err(why.into()),
+            Err(_) => Ok(None),
+        }
     }
 
     fn identify(

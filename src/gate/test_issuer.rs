@@ -144,6 +144,7 @@ pub(super) fn settings() -> GateSettings {
         max_lifetime: super::LIFETIME,
         demands: Vec::new(),
         strip: Vec::new(),
+        session: None,
     }
 }
 

@@ -55,13 +55,25 @@ const fn is_token_byte(byte: u8) -> bool {
 
 /// Checks header and signature, and gives the claims, which nobody has judged yet.
 pub(super) fn open(token: &str, keys: &KeySet, profile: TokenProfile) -> Result<Value, BadToken> {
+    open_as(token, keys, |typ| match typ {
+        None => profile == TokenProfile::Jwt,
+        Some(typ) => is_access_token(typ, profile),
+    })
+}
+
+/// [`open`] for a token of another kind: `fits` says whether its `typ` is one of that.
+pub(super) fn open_as(
+    token: &str,
+    keys: &KeySet,
+    fits: impl Fn(Option<&str>) -> bool,
+) -> Result<Value, BadToken> {
     let mut parts = token.split('.');
     let (Some(header), Some(payload), Some(signature), None) =
         (parts.next(), parts.next(), parts.next(), parts.next())
     else {
         return Err(BadToken::Malformed);
     };
-    let (alg, kid) = read_header(&part(header)?, profile)?;
+    let (alg, kid) = read_header(&part(header)?, fits)?;
     let signed = token
         .get(..header.len() + 1 + payload.len())
         .ok_or(BadToken::Malformed)?;
@@ -79,7 +91,10 @@ fn part(text: &str) -> Result<Value, BadToken> {
 }
 
 /// Algorithm and key name of a header. Keys inside the header (`jwk`, `jku`, `x5c`, `x5u`) are not even looked at.
-fn read_header(header: &Value, profile: TokenProfile) -> Result<(Algorithm, Option<String>), BadToken> {
+fn read_header(
+    header: &Value,
+    fits: impl Fn(Option<&str>) -> bool,
+) -> Result<(Algorithm, Option<String>), BadToken> {
     if header.get("crit").is_some() || header.get("b64").is_some() {
         return Err(BadToken::Critical);
     }
@@ -88,9 +103,9 @@ fn read_header(header: &Value, profile: TokenProfile) -> Result<(Algorithm, Opti
         _ => return Err(BadToken::Algorithm),
     };
     match header.get("typ") {
-        None if profile == TokenProfile::Jwt => {}
-        Some(Value::String(typ)) if is_access_token(typ, profile) => {}
-        None | Some(_) => return Err(BadToken::Type),
+        None if fits(None) => {}
+        Some(Value::String(typ)) if fits(Some(typ)) => {}
+        _ => return Err(BadToken::Type),
     }
     match header.get("kid") {
         None => Ok((alg, None)),

@@ -8,7 +8,7 @@ use std::{
     sync::Arc,
 };
 
-use super::{compress::Places, error_page::Asking, ofrep::Desk, recall::Recalls};
+use super::{compress::Places, error_page::Asking, ofrep::Desk, recall::Recalls, sign_in::Desks};
 use crate::{
     backend::{Backend, pool::Pools},
     clock,
@@ -49,6 +49,8 @@ pub struct Edge {
     pub recalls: Recalls,
     /// Who asks for flags just now.
     pub desk: Desk,
+    /// Who signs in or out just now.
+    pub desks: Desks,
     /// The snapshot whose servers and labels are all that is kept.
     tidied: Cell<u64>,
 }
@@ -106,6 +108,7 @@ impl Edge {
             asking: Asking::default(),
             recalls: Recalls::default(),
             desk: Desk::default(),
+            desks: Desks::default(),
             tidied: Cell::new(0),
         }
     }

@@ -17,6 +17,7 @@ use super::{
     follow::Following,
     refusal::Refusal,
     seats::{Full, Seat, Seats},
+    sign_in,
 };
 use crate::{
     body::{Body, BodyError},
@@ -191,8 +192,12 @@ impl Asking<'_> {
         at: &Snapshot,
         following: &mut Following,
     ) -> Result<Reply, Refusal> {
-        let identity = self.identify(edge, at, following)?;
         let now = following.record.began_at().wall();
+        let looks = at.serving.public.iter().any(|served| served.sees_person);
+        if looks && self.audience == Audience::Browsers {
+            Box::pin(sign_in::check(&self.head.headers, at, edge, now)).await;
+        }
+        let identity = self.identify(edge, at, following)?;
         let known = match self.audience {
             Audience::Browsers => recognise(&self.head.headers, self.host, identity.as_deref(), now, at),
             Audience::Programs => visit::Known::default(),

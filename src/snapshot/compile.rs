@@ -4,16 +4,16 @@ use std::{collections::HashMap, path::Path, sync::Arc};
 
 use arc_swap::ArcSwap;
 
-use super::{BackendId, GateAtWork, Rule, Snapshot, Target, serving::Serving};
+use super::{BackendId, GateAtWork, Rule, Snapshot, Target, provider::Provider, serving::Serving};
 use crate::{
     backend::{Backend, BackendSettings, Scheme, Server, ServerAddress, server::TlsClient},
     config::settings::{RouteSettings, Settings, TargetSettings},
     courtesy::give_way,
     flag::{Flag, FlagId, Flags},
-    gate::{Gate, GateSettings, KeySet},
+    gate::{Gate, GateSettings, KeySet, session::Sessions},
     name::{BackendName, FlagKey, Place, VariantName},
     route::{Claim, Table},
-    visitor::{self, VisitorSettings},
+    visitor::{self, SigningKey, VisitorSettings},
 };
 
 /// Makes the TLS side of an https backend from the file of its certificate authorities; `None`: the system's.
@@ -25,6 +25,8 @@ pub struct Means<'a> {
     pub previous: Option<&'a Snapshot>,
     /// Signs visitor cookies when the settings name no key.
     pub visitors: &'a VisitorSettings,
+    /// Seals sessions when the settings name no key.
+    pub sessions: &'a [SigningKey],
     /// Makes the TLS side of https backends: certificate authorities come from files.
     pub tls: &'a MakeTls<'a>,
 }
@@ -87,11 +89,7 @@ pub fn compile(
         revoked: means
             .previous
             .map_or_else(Arc::default, |previous| Arc::clone(&previous.revoked)),
-        gate: settings
-            .edge
-            .gate
-            .as_ref()
-            .map(|gate| gate_at_work(gate, means.previous)),
+        gate: settings.edge.gate.as_ref().map(|gate| gate_at_work(gate, means)),
         admin: Arc::clone(&settings.edge.admin),
         places: settings.edge.places.clone(),
         limits: Arc::new(settings.edge.limits.clone()),
@@ -291,14 +289,25 @@ fn rule(route: &RouteSettings, names: &Names<'_>, problems: &mut Vec<CompileProb
 }
 
 /// Keys that were fetched for the same source stay; a new source starts with none, so nobody passes until they are there.
-fn gate_at_work(settings: &GateSettings, previous: Option<&Snapshot>) -> GateAtWork {
-    let known = previous.and_then(|previous| previous.gate.as_ref());
+fn gate_at_work(settings: &GateSettings, means: &Means<'_>) -> GateAtWork {
+    let known = means.previous.and_then(|previous| previous.gate.as_ref());
     let (keys, wanted) = match known.filter(|known| known.source == settings.keys) {
         Some(known) => (Arc::clone(&known.keys), Arc::clone(&known.wanted)),
         None => (Arc::new(ArcSwap::from_pointee(KeySet::none())), Arc::default()),
     };
+    let sessions = settings.session.as_ref().map(|session| {
+        let before = known.and_then(|known| known.gate.sessions());
+        let revoked = before.map_or_else(Arc::default, |before| Arc::clone(&before.revoked));
+        Arc::new(Sessions::new(settings, session, means.sessions, revoked))
+    });
+    let provider = settings.session.as_ref().map(|_| {
+        let before = known.and_then(|known| known.provider.as_ref());
+        let same = before.filter(|before| before.settings == *settings);
+        same.map_or_else(|| Arc::new(Provider::new(settings.clone())), Arc::clone)
+    });
     GateAtWork {
-        gate: Arc::new(Gate::new(settings)),
+        gate: Arc::new(Gate::new(settings).with_sessions(sessions)),
+        provider,
         keys,
         source: settings.keys.clone(),
         wanted,

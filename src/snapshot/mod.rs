@@ -3,7 +3,7 @@
 //! [`compile`] makes a snapshot from settings, [`decide`] answers what happens to a request (live traffic, `banyan explain`, the
 //! squads' tests and the admin API all ask it; `admit` is its part at the gate (`gate` tells of it), [`preflight`] that for browsers that ask first), [`explain`] (with `goes` and `told`) writes down
 //! why, [`visit`] finds out what the browser carries, [`live`] publishes and [`changes`] wakes who waits for that, [`serving`] says
-//! which flags programs and browsers may ask for, [`diff`] tells two apart.
+//! which flags programs and browsers may ask for, [`provider`] is where the identity provider is asked, [`diff`] tells two apart.
 //! A snapshot has no setter. State that changes (connections, breakers, health, the gate's keys) lives beside it and is
 //! carried over by name.
 
@@ -22,6 +22,7 @@ pub mod live;
 mod notes;
 pub mod preflight;
 pub mod prove;
+pub mod provider;
 pub mod serving;
 mod told;
 mod tried;
@@ -95,6 +96,8 @@ pub struct GateAtWork {
     pub keys: Arc<ArcSwap<KeySet>>,
     /// Where they come from.
     pub source: KeySource,
+    /// Whom people sign in at, if they may.
+    pub provider: Option<Arc<provider::Provider>>,
     /// Told when a token names a key that is not there: the control plane looks for newer ones.
     pub wanted: Arc<Notify>,
 }

@@ -53,7 +53,8 @@ impl Issuer {
         }
     }
 
-    fn kid(&self, algorithm: &str) -> String {
+    /// The name of its key of this kind.
+    pub fn kid(&self, algorithm: &str) -> String {
         format!("{}-{algorithm}", self.name)
     }
 

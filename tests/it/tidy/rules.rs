@@ -45,7 +45,7 @@ pub(super) const LAYERS: [(&str, &[&str]); 29] = [
     ("visitor", &["clock", "fields"]),
     ("route", &["courtesy", "fields", "name"]),
     ("policy", &["clock", "fields", "message", "name", "route"]),
-    ("gate", &["clock", "fields", "name"]),
+    ("gate", &["clock", "fields", "name", "visitor"]),
     ("flag", &["clock", "fields", "name", "visitor"]),
     (
         "backend",
@@ -141,7 +141,13 @@ pub(super) const KEPT_TO: [(&str, &[&str], &str); 21] = [
     ("httparse", &["http1"], "HTTP/1's scanner is known to http1 alone"),
     (
         "hyper",
-        &["cli/flag", "demo", "control/jwks.rs", "control/admin/mod.rs"],
+        &[
+            "cli/flag",
+            "demo",
+            "control/jwks.rs",
+            "control/provider",
+            "control/admin/mod.rs",
+        ],
         "no request passes through hyper",
     ),
     (
@@ -162,8 +168,9 @@ pub(super) const KEPT_TO: [(&str, &[&str], &str); 21] = [
             "body.rs",
             "wire.rs",
             "tunnel",
-            "snapshot/mod.rs",  // the bell that asks for missing keys
-            "snapshot/live.rs", // those that tell of swaps and of changes
+            "snapshot/mod.rs",      // the bell that asks for missing keys
+            "snapshot/provider.rs", // the way to who speaks to the identity provider
+            "snapshot/live.rs",     // those that tell of swaps and of changes
             "ofrep/events.rs",
             "http1",
             "http2",
@@ -198,7 +205,13 @@ pub(super) const KEPT_TO: [(&str, &[&str], &str); 21] = [
     ("UdpSocket", &[], "nothing speaks UDP yet"),
     (
         "arc_swap",
-        &["snapshot", "control", "gate/assertion.rs", "tls/acceptor.rs"],
+        &[
+            "snapshot",
+            "control",
+            "gate/assertion.rs",
+            "tls/acceptor.rs",
+            "gate/session/revoked.rs",
+        ],
         "only what is published whole is swapped",
     ),
 ];
