@@ -12,10 +12,9 @@ use http::{Method, StatusCode, Version};
 use smallvec::SmallVec;
 
 use super::{
-    access, answer, carried, compress,
+    access, answer, caching, carried, compress,
     edge::{Edge, Peer},
     error_page::{self, Plea},
-    failover,
     follow::Following,
     forward::Outgoing,
     headers, ofrep, override_page, passing,
@@ -157,6 +156,7 @@ pub(super) async fn pass_through(
     };
     note_decision(&decision, rule, at, following);
     carried::note(&decision.carried, edge);
+    let noted = caching::key::Noted::of(&decision, head, &host, at);
     let decision = decision.settle();
     let (over_http2, policy) = (matches!(head.upgrade, Some(Upgrade::Http2(_))), &*rule.policy);
     rewrite(head, &decision, policy, peer, at, following)?;
@@ -169,8 +169,8 @@ pub(super) async fn pass_through(
         ready: decided,
     };
     let mut interim = passing::Guarded { interim, policy };
-    let sent = failover::send(outgoing, rule, edge, at, &mut following.record, &mut interim);
-    let (mut response, under_way) = sent.await?;
+    let way = caching::Way::new(rule, edge, at, &mut following.record, &mut interim);
+    let (mut response, under_way) = caching::send(noted, outgoing, way).await?;
     following.record.outcome = match &response.body {
         Body::Tunnel(_) => Outcome::Tunnelled,
         _ => Outcome::Forwarded,
@@ -189,7 +189,7 @@ pub(super) async fn pass_through(
         headers::strip_secure_cookies(&mut response.headers);
     }
     carried::set_cookies(&mut response.headers, &decision, at);
-    Ok((response, Some(under_way)))
+    Ok((response, under_way))
 }
 
 /// Begins the record of a request.

@@ -74,14 +74,16 @@ pub(super) const LAYERS: [(&str, &[&str]); 30] = [
     ("observe", &["clock", "fields", "message", "name"]),
     (
         "cache",
-        &["body", "clock", "courtesy", "fields", "observe", "route"],
+        &[
+            "body", "clock", "courtesy", "fields", "observe", "policy", "route",
+        ],
     ),
     (
         "proxy",
         &[
             "backend", "body", "cache", "clock", "fields", "flag", "gate", "http1", "http2", "limits",
-            "message", "name", "observe", "ofrep", "policy", "route", "snapshot", "stream", "tls", "tunnel", "visitor",
-            "wire",
+            "message", "name", "observe", "ofrep", "policy", "route", "snapshot", "stream", "tls", "tunnel",
+            "visitor", "wire",
         ],
     ),
     (
