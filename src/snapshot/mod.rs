@@ -8,6 +8,7 @@
 //! carried over by name.
 
 mod access;
+pub mod cached;
 pub mod changes;
 pub mod compile;
 pub mod decide;

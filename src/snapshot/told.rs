@@ -60,6 +60,9 @@ impl fmt::Display for Explanation {
         for line in &self.answers {
             writeln!(f, "  answer    {line}")?;
         }
+        for line in &self.cache {
+            writeln!(f, "  cache     {line}")?;
+        }
         if let Some(told) = &self.compress {
             writeln!(f, "  compress  {told}")?;
         }

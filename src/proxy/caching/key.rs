@@ -14,7 +14,7 @@ use crate::{
     message::Head,
     policy::caching::Caching,
     route::RouteId,
-    snapshot::{Rule, Snapshot, decide::Decision},
+    snapshot::{Rule, Snapshot, cached, decide::Decision},
 };
 
 /// What is kept of a decision for the cache, before the request becomes the backend's.
@@ -46,64 +46,23 @@ impl Noted {
         if caching.is_none() && (!at.caches || head.method.is_safe()) {
             return None;
         }
-        let query = decision.query.unwrap_or_default();
-        let kept = caching.map_or_else(|| Some(query.into()), |caching| caching.query(query));
-        let kept = kept.filter(|kept| !kept.is_empty());
-        let target = match &kept {
-            Some(query) => format!("{}?{query}", decision.path),
-            None => decision.path.to_string(),
-        };
+        let target = cached::target(caching, &decision.path, decision.query);
+        let kept = target.split_once('?').map(|(_, query)| query);
+        let narrowed = kept != decision.query;
         let backend = at.backend(decision.backend)?;
+        let upgrade = head.upgrade.is_some().then_some("upgrade");
         let authorized = decision.identity.is_some() || head.headers.contains_key(Known::AUTHORIZATION);
         Some(Box::new(Self {
             route: decision.route,
             host: host.into(),
             target: target.into(),
-            narrowed: kept.as_deref() != decision.query,
-            flags: variants(decision, at),
+            narrowed,
+            flags: cached::variants(&decision.choices, at),
             backend: backend.settings.name.shared(),
-            bypass: bypass(caching, decision, head, authorized),
+            bypass: cached::bypass(caching, decision, &head.headers).or(upgrade),
             authorized,
         }))
     }
-}
-
-/// Why a request is none for the cache.
-fn bypass(
-    caching: Option<&Caching>,
-    decision: &Decision<'_>,
-    head: &Head,
-    authorized: bool,
-) -> Option<&'static str> {
-    let caching = caching?;
-    if decision.is_forced() {
-        return Some("override");
-    }
-    if authorized && !caching.shares_authorized {
-        return Some("authorization");
-    }
-    if caching.is_personal(&head.headers) {
-        return Some("personal-cookie");
-    }
-    if head.upgrade.is_some() {
-        return Some("upgrade");
-    }
-    let unless = [Known::IF_MATCH, Known::IF_UNMODIFIED_SINCE];
-    if unless.iter().any(|name| head.headers.contains_key(*name)) {
-        return Some("precondition");
-    }
-    None
-}
-
-/// What each flag of the route says, by name.
-fn variants(decision: &Decision<'_>, at: &Snapshot) -> SmallVec<[(Arc<str>, Arc<str>); 2]> {
-    let told = decision.choices.iter().filter_map(|(id, choice)| {
-        let flag = at.flags.get(*id)?;
-        let variant = choice.variant.and_then(|place| flag.variant(place));
-        let variant = variant.map_or_else(|| Arc::from("none"), crate::name::VariantName::shared);
-        Some((flag.key().shared(), variant))
-    });
-    told.collect()
 }
 
 /// A request's key.
