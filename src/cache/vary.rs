@@ -42,7 +42,7 @@ pub fn selected(fields: &Fields, request: &Fields) -> Selected {
 
 /// Whether `request` has what another had.
 #[must_use]
-pub fn matches(selected: &[(Box<str>, Option<Box<[u8]>>)], request: &Fields) -> bool {
+pub fn matches(selected: &Selected, request: &Fields) -> bool {
     selected
         .iter()
         .all(|(name, wanted)| value(request, name).as_deref() == wanted.as_deref())
@@ -50,7 +50,7 @@ pub fn matches(selected: &[(Box<str>, Option<Box<[u8]>>)], request: &Fields) -> 
 
 /// What `request` has for the fields that another answer depends on, as parts of a key.
 #[must_use]
-pub fn parts(selected: &[(Box<str>, Option<Box<[u8]>>)], request: &Fields) -> Vec<Vec<u8>> {
+pub fn parts(selected: &Selected, request: &Fields) -> Vec<Vec<u8>> {
     let mut parts = Vec::with_capacity(selected.len() * 2);
     for (name, _) in selected {
         parts.push(name.as_bytes().to_vec());

@@ -38,6 +38,7 @@ use crate::{
         trace::{self, Trace},
     },
     policy::Policy,
+    route::RouteId,
     snapshot::{
         Rule, Snapshot,
         decide::{Ask, Choices, Credential, Decision, Entrance, Settled, Stop, decide},
@@ -141,9 +142,7 @@ pub(super) async fn pass_through(
     let decision = decide(&ask, following.record.began_at().wall(), at, &mut ());
     let decided = clock::steady();
     following.record.timings.decide = Some(decided.saturating_duration_since(following.record.began));
-    let route = decision
-        .as_ref()
-        .map_or_else(Stop::route, |decision| Some(decision.route));
+    let route = taken(&decision);
     respond::note(route, head, at, following);
     compress::note(route, head, at, following);
     following.plea = Plea::of(&decision, &head.headers, at);
@@ -190,6 +189,13 @@ pub(super) async fn pass_through(
     }
     carried::set_cookies(&mut response.headers, &decision, at);
     Ok((response, under_way))
+}
+
+/// The route that took a request.
+fn taken(decided: &Result<Decision<'_>, Stop>) -> Option<RouteId> {
+    decided
+        .as_ref()
+        .map_or_else(Stop::route, |decision| Some(decision.route))
 }
 
 /// Begins the record of a request.

@@ -7,7 +7,7 @@ use smallvec::SmallVec;
 
 use crate::{
     cache::{
-        store::{Key, KeyHash, Labels},
+        store::{Key, KeyHash, Labels, Selected},
         vary,
     },
     fields::{Fields, Known, Value},
@@ -131,7 +131,7 @@ impl Keyed {
 
     /// The key of a flight that is only for those who have the same as this request where another answer varies.
     #[must_use]
-    pub fn among(&self, selected: &[(Box<str>, Option<Box<[u8]>>)], fields: &Fields) -> KeyHash {
+    pub fn among(&self, selected: &Selected, fields: &Fields) -> KeyHash {
         let own = self.hash.0.to_le_bytes().to_vec();
         let parts = vary::parts(selected, fields);
         KeyHash::of(std::iter::once(own).chain(parts))

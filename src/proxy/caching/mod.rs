@@ -127,8 +127,12 @@ async fn through(noted: &Noted, outgoing: Outgoing<'_>, mut way: Way<'_>) -> Res
     }
     let wishes = Wishes::of(&outgoing.head.headers);
     let bodiless = http_body::Body::is_end_stream(&outgoing.body);
-    let bypass = noted.bypass.or((!bodiless).then_some("request-body"));
-    if let Some(why) = bypass.or(wishes.no_store.then_some("request-no-store")) {
+    let bypass = match noted.bypass {
+        Some(why) => Some(why),
+        None if !bodiless => Some("request-body"),
+        None => wishes.no_store.then_some("request-no-store"),
+    };
+    if let Some(why) = bypass {
         way.count(Tally::Bypass);
         let (mut response, under_way) = way.ask(outgoing).await?;
         serving::tell(&mut response.headers, past(Forwarded::Bypass, Some(why)));
