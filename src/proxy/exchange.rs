@@ -38,7 +38,6 @@ use crate::{
         trace::{self, Trace},
     },
     policy::Policy,
-    route::RouteId,
     snapshot::{
         Rule, Snapshot,
         decide::{Ask, Choices, Credential, Decision, Entrance, Settled, Stop, decide},
@@ -142,7 +141,7 @@ pub(super) async fn pass_through(
     let decision = decide(&ask, following.record.began_at().wall(), at, &mut ());
     let decided = clock::steady();
     following.record.timings.decide = Some(decided.saturating_duration_since(following.record.began));
-    let route = taken(&decision);
+    let route = respond::taken(&decision);
     respond::note(route, head, at, following);
     compress::note(route, head, at, following);
     following.plea = Plea::of(&decision, &head.headers, at);
@@ -189,13 +188,6 @@ pub(super) async fn pass_through(
     }
     carried::set_cookies(&mut response.headers, &decision, at);
     Ok((response, under_way))
-}
-
-/// The route that took a request.
-fn taken(decided: &Result<Decision<'_>, Stop>) -> Option<RouteId> {
-    decided
-        .as_ref()
-        .map_or_else(Stop::route, |decision| Some(decision.route))
 }
 
 /// Begins the record of a request.

@@ -20,7 +20,7 @@ mod signer;
 mod websocket;
 mod world;
 
-mod cache;
+mod caching;
 mod carried;
 mod chaos;
 mod check;

@@ -479,6 +479,7 @@ fn explanation_of(text: &str) -> explain::Explanation {
             user: None,
             verdict: own(),
         }),
+        cache: vec![own()],
         carried: vec![own()],
         visitor: Some(explain::Cookie {
             state: own(),
