@@ -13,6 +13,7 @@ use aws_lc_rs::{rand::SystemRandom, signature::Ed25519KeyPair};
 use banyan::{
     backend::connect::Connected,
     body::Body,
+    cache::store::{Store, StoreSettings},
     fields::Fields,
     gate::assertion::Signer,
     http1, http2,
@@ -193,6 +194,7 @@ pub(super) async fn router(back: Line, drain: Drain) -> (Exchanges, Observer) {
     let key = Ed25519KeyPair::generate_pkcs8(&SystemRandom::new()).expect("a key");
     let parts = Parts {
         view: View::new(Arc::new(Live::new(Arc::new(snapshot)))),
+        cache: Store::new(&StoreSettings::default()).reader(),
         observe: Rc::new(core),
         signer: Arc::new(Signer::from_pkcs8(key.as_ref()).expect("a key")),
         drain,

@@ -15,6 +15,7 @@ use socket2::{Domain, Protocol, Socket, Type};
 use tokio::sync::{Semaphore, mpsc};
 
 use crate::{
+    cache::store::Store,
     config::settings::{EdgeSettings, ListenSettings, LogFormat, LogSettings, LogTarget},
     control::{
         self,
@@ -178,6 +179,7 @@ pub fn start(path: &Path) -> Result<Running, StartError> {
             scrapes,
             orders,
             live: publisher.live(),
+            cache: Arc::clone(publisher.cache().store()),
             tls: publisher.server_tls(),
             signer: Arc::clone(&signer),
             https_port,
@@ -333,6 +335,7 @@ struct Seed {
     scrapes: mpsc::Receiver<TallyRequest>,
     orders: mpsc::Receiver<Phase>,
     live: Arc<Live>,
+    cache: Arc<Store>,
     tls: Arc<ServerTls>,
     signer: Arc<Signer>,
     https_port: Option<u16>,
@@ -355,6 +358,7 @@ impl Seed {
         let observe = Rc::new(self.core);
         let parts = Parts {
             view: View::new(self.live),
+            cache: self.cache.reader(),
             observe: Rc::clone(&observe),
             signer: self.signer,
             drain,

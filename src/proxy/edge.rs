@@ -11,6 +11,7 @@ use std::{
 use super::{compress::Places, error_page::Asking, ofrep::Desk, recall::Recalls};
 use crate::{
     backend::{Backend, pool::Pools},
+    cache::store::Reader,
     clock,
     gate::{TokenMemory, assertion},
     observe::{
@@ -27,6 +28,8 @@ use crate::{
 pub struct Edge {
     /// The snapshot in force.
     pub view: View,
+    /// Answers that are kept for everyone.
+    pub cache: Reader,
     /// Connections to servers.
     pub pools: Pools,
     /// Tokens that were verified before.
@@ -58,6 +61,8 @@ pub struct Edge {
 pub struct Parts {
     /// The snapshot in force.
     pub view: View,
+    /// Where answers are kept for everyone.
+    pub cache: Reader,
     /// Counters and log lines.
     pub observe: Rc<observe::Core>,
     /// Signs identities for backends.
@@ -95,6 +100,7 @@ impl Edge {
     pub fn new(parts: Parts) -> Self {
         Self {
             view: parts.view,
+            cache: parts.cache,
             pools: Pools::default(),
             tokens: TokenMemory::default(),
             observe: parts.observe,
@@ -131,6 +137,7 @@ impl Edge {
             self.pools.keep_only(&live);
             self.observe.keep(&snapshot.labels());
         }
+        self.cache.sweep();
         self.pools.sweep(clock::steady());
         for backend in &snapshot.backends {
             self.count_connections(backend);

@@ -17,6 +17,7 @@ use crate::{
     clock::UnixTime,
     config::{self, Sources, admin::hex},
     control::{
+        cache::Cache,
         admin::{Door, endpoints, tokens::hash},
         edit::Editor,
         history::History,
@@ -194,6 +195,7 @@ fn of(new: &Sources, last_good: &Sources) -> View {
         signer: Arc::new(Signer::from_pkcs8(key.as_ref()).unwrap()),
         links: Arc::default(),
         door: Arc::new(Door::new(state.path(), Some(address), Arc::default())),
+        cache: Arc::new(Cache::new(&settings)),
         pulse: Arc::default(),
         folder: Path::new("/site").into(),
     }
