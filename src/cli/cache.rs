@@ -175,7 +175,10 @@ fn stats(told: &Value) -> String {
         let (bytes, max) = (&told[part]["bytes"], &told[part]["max"]);
         text.push_str(&format!("{name:<14}{bytes:>14} of {max} bytes\n"));
     }
-    text.push_str(&format!("kept {}, gone to make room {}\n", told["kept"], told["evicted"]));
+    text.push_str(&format!(
+        "kept {}, gone to make room {}\n",
+        told["kept"], told["evicted"]
+    ));
     let refused = &told["refused"];
     text.push_str(&format!(
         "not kept: {} too large, {} with too many tags, {} purged on their way, {} without room on their way\n",
@@ -185,7 +188,12 @@ fn stats(told: &Value) -> String {
         let how = if purge["hard"] == true { "hard" } else { "soft" };
         let word = |name: &str| purge[name].as_str().unwrap_or_default().to_owned();
         let what = list(&purge["what"]);
-        text.push_str(&format!("{} {how} {what} by {} {}\n", word("at"), word("who"), word("reason")));
+        text.push_str(&format!(
+            "{} {how} {what} by {} {}\n",
+            word("at"),
+            word("who"),
+            word("reason")
+        ));
     }
     text
 }

@@ -57,9 +57,17 @@ impl CacheFile {
             let what = format!("an `entry` of {} finds no room", size_text(entry.value.0));
             report
                 .error("out-of-range", entry.span.clone(), what)
-                .hint(format!("`{}` is {}: raise it, or lower `entry`", most.0, text(most.1)));
+                .hint(format!(
+                    "`{}` is {}: raise it, or lower `entry`",
+                    most.0,
+                    text(most.1)
+                ));
         }
-        if let Some(collecting) = file.collecting.as_ref().filter(|_| settings.collecting < settings.entry) {
+        if let Some(collecting) = file
+            .collecting
+            .as_ref()
+            .filter(|_| settings.collecting < settings.entry)
+        {
             let what = format!(
                 "`collecting` is {}, so that no `entry` of {} is ever kept",
                 size_text(collecting.value.0),

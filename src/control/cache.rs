@@ -66,12 +66,22 @@ impl Cache {
         for what in whats {
             match squads {
                 [] => self.store.purge(what, how),
-                squads => squads.iter().for_each(|squad| self.store.purge_of(squad, what, how)),
+                squads => squads
+                    .iter()
+                    .for_each(|squad| self.store.purge_of(squad, what, how)),
             }
         }
         let shown: Vec<String> = whats.iter().take(NAMES_SHOWN_MAX).map(told).collect();
         let (count, what) = (whats.len(), shown.join(", "));
-        tracing::info!(who, how = how.as_str(), count, what, ?squads, reason, "cache purged");
+        tracing::info!(
+            who,
+            how = how.as_str(),
+            count,
+            what,
+            ?squads,
+            reason,
+            "cache purged"
+        );
         let mut recent = self.recent.lock().unwrap_or_else(PoisonError::into_inner);
         if recent.len() == REMEMBERED {
             recent.pop_back();
@@ -118,7 +128,11 @@ impl Cache {
     /// Tells metrics, and frees what was purged.
     pub(super) fn housekeep(&self, facts: &Facts) {
         let stats = self.store.stats();
-        facts.set(numbers(&stats).iter().map(|(family, labels, number)| (*family, &labels[..], *number)));
+        facts.set(
+            numbers(&stats)
+                .iter()
+                .map(|(family, labels, number)| (*family, &labels[..], *number)),
+        );
         if self.store.has_purged() {
             let store = Arc::clone(&self.store);
             tokio::task::spawn_blocking(move || store.free_purged());
@@ -179,3 +193,7 @@ fn numbers(stats: &Stats) -> [Number; 16] {
         of(Family::CacheRefused, "full", stats.refused_full),
     ]
 }
+
+#[cfg(test)]
+#[path = "cache_tests.rs"]
+mod tests;

@@ -30,6 +30,14 @@ use std::{
     },
 };
 
+use self::{
+    chunks::Room,
+    policy::{AsItIs, Policy, Ticket},
+    purge::Generations,
+    shelf::{Shelf, Slot},
+    stats::Counts,
+    unstorable::Unstorable,
+};
 pub use self::{
     chunks::{Chunks, Collecting},
     entry::{Entry, LABELS_MAX, Labels, New, Selected, Terms, Times},
@@ -39,14 +47,6 @@ pub use self::{
     settings::StoreSettings,
     shelf::VARIANTS_MAX,
     stats::Stats,
-};
-use self::{
-    chunks::Room,
-    policy::{AsItIs, Policy, Ticket},
-    purge::Generations,
-    shelf::{Shelf, Slot},
-    stats::Counts,
-    unstorable::Unstorable,
 };
 use crate::{clock::UnixTime, courtesy::give_way, fields::Fields};
 
@@ -223,9 +223,8 @@ impl Store {
         let (slot, shelf) = self.slot(key.hash);
         let before = shelf.same(entry.selected());
         let main = before.is_some_and(|before| entry.ticket.succeed(&before.ticket));
-        let goes = |other: &Entry| {
-            other.selected() == entry.selected() || self.verdict(other) == Some(How::Hard)
-        };
+        let goes =
+            |other: &Entry| other.selected() == entry.selected() || self.verdict(other) == Some(How::Hard);
         let mut next = shelf.without(goes).unwrap_or_default();
         next.entries.truncate(VARIANTS_MAX - 1);
         next.entries.insert(0, Arc::clone(&entry));
@@ -359,11 +358,16 @@ impl Store {
     pub fn find(&self, host: Option<&str>, target: &str, most: usize) -> Vec<(Arc<Entry>, Option<How>)> {
         let mut found = Vec::new();
         self.each(|_, shelf| {
-            let wanted = shelf.entries.iter().filter(|entry| {
-                entry.target() == target && host.is_none_or(|host| host == entry.host())
-            });
+            let wanted = shelf
+                .entries
+                .iter()
+                .filter(|entry| entry.target() == target && host.is_none_or(|host| host == entry.host()));
             let room = most.saturating_sub(found.len());
-            found.extend(wanted.take(room).map(|entry| (Arc::clone(entry), self.verdict(entry))));
+            found.extend(
+                wanted
+                    .take(room)
+                    .map(|entry| (Arc::clone(entry), self.verdict(entry))),
+            );
         });
         found
     }

@@ -65,7 +65,10 @@ impl Cache {
         let here: HashSet<u128> = self.here.keys().map(|number| u128::from(*number)).collect();
         assert_eq!(lined, here, "each has its place in line");
         for line in [&self.policy.short, &self.policy.main] {
-            let gone = line.tickets.iter().filter(|ticket| ticket.gone.load(Ordering::Relaxed));
+            let gone = line
+                .tickets
+                .iter()
+                .filter(|ticket| ticket.gone.load(Ordering::Relaxed));
             assert_eq!(gone.count(), line.gone);
             assert!(line.gone <= GONE_MAX.max(line.tickets.len() / 2 + 1));
         }
@@ -169,7 +172,11 @@ fn more_is_found_than_by_forgetting_what_was_used_longest_ago() {
         }
         used.push(*number);
     }
-    assert!(found > found_by_age, "{found} of {}, {found_by_age} by age", asked.len());
+    assert!(
+        found > found_by_age,
+        "{found} of {}, {found_by_age} by age",
+        asked.len()
+    );
     cache.check();
 }
 

@@ -296,8 +296,12 @@ impl Prefixes {
         }
         let after = since.max(seen);
         let newer = self.list.iter().rev().take_while(|prefix| prefix.at > after);
-        let matching = newer.filter(|prefix| prefix.holds(entry)).map(|prefix| prefix.how);
-        matching.max().max((since < self.soft_before).then_some(How::Soft))
+        let matching = newer
+            .filter(|prefix| prefix.holds(entry))
+            .map(|prefix| prefix.how);
+        matching
+            .max()
+            .max((since < self.soft_before).then_some(How::Soft))
     }
 }
 

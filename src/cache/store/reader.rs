@@ -63,7 +63,12 @@ impl Reader {
             Some(found) => found,
             None => self.fetch(key)?,
         };
-        found.0.shelf.entries.iter().for_each(|entry| entry.ticket.touch());
+        found
+            .0
+            .shelf
+            .entries
+            .iter()
+            .for_each(|entry| entry.ticket.touch());
         Some(found)
     }
 
@@ -115,13 +120,16 @@ impl Found {
     /// Newest first, without what was purged hard.
     pub fn variants(&self) -> impl Iterator<Item = Variant<'_>> {
         let Held { store, shelf } = &*self.0;
-        shelf.entries.iter().filter_map(|entry| match store.verdict(entry) {
-            Some(How::Hard) => None,
-            verdict => Some(Variant {
-                entry,
-                purged: verdict.is_some(),
-            }),
-        })
+        shelf
+            .entries
+            .iter()
+            .filter_map(|entry| match store.verdict(entry) {
+                Some(How::Hard) => None,
+                verdict => Some(Variant {
+                    entry,
+                    purged: verdict.is_some(),
+                }),
+            })
     }
 }
 

@@ -53,7 +53,12 @@ impl Shelf {
 
     /// The same without some; `None`: nothing is left.
     pub(super) fn without(&self, goes: impl Fn(&Entry) -> bool) -> Option<Self> {
-        let entries: SmallVec<_> = self.entries.iter().filter(|entry| !goes(entry)).cloned().collect();
+        let entries: SmallVec<_> = self
+            .entries
+            .iter()
+            .filter(|entry| !goes(entry))
+            .cloned()
+            .collect();
         (!entries.is_empty()).then_some(Self { entries })
     }
 }

@@ -80,8 +80,8 @@ pub(super) const LAYERS: [(&str, &[&str]); 30] = [
         "proxy",
         &[
             "backend", "body", "cache", "clock", "fields", "flag", "gate", "http1", "http2", "limits",
-            "message", "name", "observe", "ofrep", "policy", "route", "snapshot", "stream", "tls", "tunnel", "visitor",
-            "wire",
+            "message", "name", "observe", "ofrep", "policy", "route", "snapshot", "stream", "tls", "tunnel",
+            "visitor", "wire",
         ],
     ),
     (

@@ -27,18 +27,38 @@ fn memory_is_bounded_for_small_ones_and_for_large_ones() {
     let store = Store::new(&settings);
     let size = usize::try_from(LARGE_FROM).unwrap();
     for number in 0..200 {
-        store.keep(&key(&format!("a.example/small/{number}")), of_size(&store, 40_000)).unwrap();
+        store
+            .keep(
+                &key(&format!("a.example/small/{number}")),
+                of_size(&store, 40_000),
+            )
+            .unwrap();
     }
     let before = store.stats();
     for number in 0..20 {
-        store.keep(&key(&format!("a.example/large/{number}")), of_size(&store, 2 * size)).unwrap();
+        store
+            .keep(
+                &key(&format!("a.example/large/{number}")),
+                of_size(&store, 2 * size),
+            )
+            .unwrap();
         let stats = store.stats();
-        assert!(stats.small <= stats.small_max && stats.large <= stats.large_max, "{stats:?}");
+        assert!(
+            stats.small <= stats.small_max && stats.large <= stats.large_max,
+            "{stats:?}"
+        );
     }
     let stats = store.stats();
-    assert_eq!((stats.small_max, stats.large_max), (settings.small(), settings.large));
+    assert_eq!(
+        (stats.small_max, stats.large_max),
+        (settings.small(), settings.large)
+    );
     assert_eq!(stats.small, before.small, "large ones drive no small one out");
-    assert_eq!((stats.large, stats.evicted_large), (3 * stats.large / 3, 17), "{stats:?}");
+    assert_eq!(
+        (stats.large, stats.evicted_large),
+        (3 * stats.large / 3, 17),
+        "{stats:?}"
+    );
     assert_eq!(stats.entries, 220 - stats.evicted_small - stats.evicted_large);
     let refused = store.keep(&key("a.example/film"), of_size(&store, 4 * size));
     assert_eq!(refused.unwrap_err(), NotKept::Large);
@@ -52,7 +72,11 @@ fn memory_is_bounded_for_small_ones_and_for_large_ones() {
     assert_eq!((stats.large, stats.small_max), (0, 1024 * 1024));
     assert!(stats.small <= stats.small_max && stats.small > 0, "{stats:?}");
     let refused = store.keep(&key("a.example/film"), of_size(&store, 2 * size));
-    assert_eq!(refused.unwrap_err(), NotKept::Large, "there is no memory for large ones");
+    assert_eq!(
+        refused.unwrap_err(),
+        NotKept::Large,
+        "there is no memory for large ones"
+    );
     assert_eq!(store.stats().refused_large, 2);
 }
 
@@ -125,10 +149,22 @@ fn who_could_not_be_purged_by_all_its_labels_is_not_kept() {
         tags: (0..count).map(|number| number.to_string().into()).collect(),
         ..Labels::default()
     };
-    assert!(store.keep(&key("a.example/x"), labelled(&store, tags(LABELS_MAX))).is_ok());
+    assert!(
+        store
+            .keep(&key("a.example/x"), labelled(&store, tags(LABELS_MAX)))
+            .is_ok()
+    );
     let more = store.keep(&key("a.example/x"), labelled(&store, tags(LABELS_MAX + 1)));
     assert_eq!(more.unwrap_err(), NotKept::Labels);
     assert_eq!(store.stats().refused_labels, 1);
     store.purge(&What::Tag(&(LABELS_MAX - 1).to_string()), How::Hard);
-    assert!(store.reader().look(key("a.example/x").hash).unwrap().variants().next().is_none());
+    assert!(
+        store
+            .reader()
+            .look(key("a.example/x").hash)
+            .unwrap()
+            .variants()
+            .next()
+            .is_none()
+    );
 }

@@ -68,7 +68,12 @@ pub(super) fn text(entry: &Entry) -> String {
 pub(super) fn texts(found: Option<Found>) -> Vec<(String, bool)> {
     let found = found.iter();
     found
-        .flat_map(|found| found.variants().map(|variant| (text(variant.entry), variant.purged)).collect::<Vec<_>>())
+        .flat_map(|found| {
+            found
+                .variants()
+                .map(|variant| (text(variant.entry), variant.purged))
+                .collect::<Vec<_>>()
+        })
         .collect()
 }
 
@@ -88,7 +93,11 @@ fn what_is_kept_is_found_on_every_core_until_another_takes_its_place() {
     for reader in [&one, &other] {
         assert_eq!(texts(reader.look(key.hash)), [("second".to_owned(), false)]);
     }
-    assert_eq!(texts(Some(held)), [("first".to_owned(), false)], "who has it keeps it");
+    assert_eq!(
+        texts(Some(held)),
+        [("first".to_owned(), false)],
+        "who has it keeps it"
+    );
     store.drop_all(key.hash);
     assert!(one.look(key.hash).is_none());
     assert!(other.look(key.hash).is_none());
@@ -115,7 +124,9 @@ fn variants_lie_side_by_side_newest_first() {
     store.drop_one(key.hash, &english); // it is gone already
     assert_eq!(store.stats().entries, 1);
     for number in 0..2 * super::VARIANTS_MAX {
-        store.keep(&key, variant(&number.to_string(), &number.to_string())).unwrap();
+        store
+            .keep(&key, variant(&number.to_string(), &number.to_string()))
+            .unwrap();
     }
     let left = texts(reader.look(key.hash));
     assert_eq!(left.len(), super::VARIANTS_MAX);
@@ -134,14 +145,19 @@ fn a_refresh_shares_the_body() {
         answered: UnixTime { millis: 9_000_000 },
         ..TIMES
     };
-    let new = store.refresh(&key, &old, fields, later, Terms::default(), store.stamp()).unwrap();
+    let new = store
+        .refresh(&key, &old, fields, later, Terms::default(), store.stamp())
+        .unwrap();
     assert_eq!(old.body().pieces()[0].as_ptr(), new.body().pieces()[0].as_ptr());
     let found = reader.look(key.hash).unwrap();
     let only: Vec<_> = found.variants().collect();
     assert_eq!(only.len(), 1);
     assert!(Arc::ptr_eq(only[0].entry, &new));
     assert_eq!(new.fields().get("etag").unwrap(), "\"2\"");
-    assert_eq!(new.times().age(UnixTime { millis: 9_010_000 }), Duration::from_secs(15));
+    assert_eq!(
+        new.times().age(UnixTime { millis: 9_010_000 }),
+        Duration::from_secs(15)
+    );
     assert!(new.times().is_fresh(UnixTime { millis: 9_054_000 }));
     assert!(!new.times().is_fresh(UnixTime { millis: 9_055_000 }));
 }
@@ -168,11 +184,16 @@ async fn bodies_are_sent_whole_and_in_part_without_a_copy() {
             let mut body = chunks.range(from, to);
             let (begin, end) = (from.min(10) as usize, to.min(10) as usize);
             let wanted = "0123456789".get(begin..end).unwrap_or_default();
-            assert_eq!(http_body::Body::size_hint(&body).exact(), Some(wanted.len() as u64));
+            assert_eq!(
+                http_body::Body::size_hint(&body).exact(),
+                Some(wanted.len() as u64)
+            );
             let mut got = Vec::new();
             while let Some(frame) = body.frame().await {
                 let piece = frame.unwrap().into_data().unwrap();
-                let from_one = pieces.iter().any(|own| own.as_ptr_range().contains(&piece.as_ptr()));
+                let from_one = pieces
+                    .iter()
+                    .any(|own| own.as_ptr_range().contains(&piece.as_ptr()));
                 assert!(from_one, "it lies where it lay");
                 got.extend_from_slice(&piece);
             }
@@ -180,13 +201,24 @@ async fn bodies_are_sent_whole_and_in_part_without_a_copy() {
         }
     }
     assert!(matches!(Chunks::default().body(), crate::body::Body::Empty));
-    assert!(matches!(Chunks::new(vec![Bytes::from_static(b"a")]).body(), crate::body::Body::Full(_)));
+    assert!(matches!(
+        Chunks::new(vec![Bytes::from_static(b"a")]).body(),
+        crate::body::Body::Full(_)
+    ));
 }
 
 #[test]
 fn what_was_purged_hard_is_freed_without_being_asked_for() {
     let store = store();
-    let tagged = |tag: &str| labelled(&store, Labels { tags: [tag.into()].into_iter().collect(), ..Labels::default() });
+    let tagged = |tag: &str| {
+        labelled(
+            &store,
+            Labels {
+                tags: [tag.into()].into_iter().collect(),
+                ..Labels::default()
+            },
+        )
+    };
     store.keep(&key("a.example/x"), tagged("red")).unwrap();
     store.keep(&key("a.example/y"), tagged("blue")).unwrap();
     assert_eq!(store.free_purged(), 0);

@@ -37,7 +37,11 @@ fn after(what: &What<'_>, how: How, squad: Option<&str>) -> Option<bool> {
     }
     let found = texts(reader.look(key.hash));
     store.keep(&key, labelled(&store, labels())).unwrap();
-    assert_eq!(texts(reader.look(key.hash)), [("labelled".to_owned(), false)], "what came later is whole");
+    assert_eq!(
+        texts(reader.look(key.hash)),
+        [("labelled".to_owned(), false)],
+        "what came later is whole"
+    );
     found.first().map(|(_, purged)| *purged)
 }
 
@@ -48,11 +52,20 @@ fn each_purge_takes_what_it_names_and_nothing_else() {
     let own = [
         What::Url { host: None, target },
         What::Url { host, target },
-        What::Prefix { host: None, prefix: "/shop/" },
-        What::Prefix { host, prefix: "/shop/x?si" },
+        What::Prefix {
+            host: None,
+            prefix: "/shop/",
+        },
+        What::Prefix {
+            host,
+            prefix: "/shop/x?si",
+        },
         What::Tag("red"),
         What::Tag("sku-1"),
-        What::Group { host: "a.example", name: "prices" },
+        What::Group {
+            host: "a.example",
+            name: "prices",
+        },
         What::Host("a.example"),
         What::All,
     ];
@@ -60,7 +73,10 @@ fn each_purge_takes_what_it_names_and_nothing_else() {
         What::Route("/shop/*"),
         What::Squad("shop"),
         What::Flag("cart"),
-        What::Variant { flag: "cart", variant: "new" },
+        What::Variant {
+            flag: "cart",
+            variant: "new",
+        },
     ];
     for what in own.iter().chain(&whole) {
         assert_eq!(after(what, How::Soft, None), Some(true), "{what:?}");
@@ -68,23 +84,51 @@ fn each_purge_takes_what_it_names_and_nothing_else() {
     }
     for what in own {
         assert_eq!(after(&what, How::Soft, Some("shop")), Some(true), "{what:?}");
-        assert_eq!(after(&what, How::Hard, Some("learn")), Some(false), "{what:?}: a squad purges its own");
+        assert_eq!(
+            after(&what, How::Hard, Some("learn")),
+            Some(false),
+            "{what:?}: a squad purges its own"
+        );
     }
     let others = [
-        What::Url { host: None, target: "/shop/x" },
-        What::Url { host: None, target: "/shop/X?size=1" },
-        What::Url { host: Some("b.example"), target },
-        What::Prefix { host: None, prefix: "/shop/y" },
-        What::Prefix { host: Some("b.example"), prefix: "/shop/" },
+        What::Url {
+            host: None,
+            target: "/shop/x",
+        },
+        What::Url {
+            host: None,
+            target: "/shop/X?size=1",
+        },
+        What::Url {
+            host: Some("b.example"),
+            target,
+        },
+        What::Prefix {
+            host: None,
+            prefix: "/shop/y",
+        },
+        What::Prefix {
+            host: Some("b.example"),
+            prefix: "/shop/",
+        },
         What::Tag("blue"),
         What::Tag("prices"),
-        What::Group { host: "b.example", name: "prices" },
-        What::Group { host: "a.example", name: "red" },
+        What::Group {
+            host: "b.example",
+            name: "prices",
+        },
+        What::Group {
+            host: "a.example",
+            name: "red",
+        },
         What::Host("b.example"),
         What::Route("/shop"),
         What::Squad("cart"),
         What::Flag("shop"),
-        What::Variant { flag: "cart", variant: "old" },
+        What::Variant {
+            flag: "cart",
+            variant: "old",
+        },
     ];
     for what in others {
         // where names lead is drawn by lot: two may meet once, but not twice in a row
@@ -98,13 +142,23 @@ fn an_answer_that_was_under_way_is_purged_too() {
     let store = store();
     let (reader, key) = (store.reader(), key("a.example/x"));
     let under_way = answer(&store, "old");
-    store.purge(&What::Url { host: None, target: "/x" }, How::Hard);
+    store.purge(
+        &What::Url {
+            host: None,
+            target: "/x",
+        },
+        How::Hard,
+    );
     assert_eq!(store.keep(&key, under_way).unwrap_err(), NotKept::Purged);
     assert_eq!(store.stats().refused_purged, 1);
     let under_way = answer(&store, "old");
     store.purge(&What::All, How::Soft);
     store.keep(&key, under_way).unwrap();
-    assert_eq!(texts(reader.look(key.hash)), [("old".to_owned(), true)], "stale from the start");
+    assert_eq!(
+        texts(reader.look(key.hash)),
+        [("old".to_owned(), true)],
+        "stale from the start"
+    );
     let fresh = answer(&store, "new");
     store.keep(&key, fresh).unwrap();
     assert_eq!(texts(reader.look(key.hash)), [("new".to_owned(), false)]);
@@ -125,10 +179,22 @@ fn more_prefixes_than_are_remembered_purge_more_and_never_less() {
     let store = store();
     let (reader, key) = (store.reader(), key("a.example/x"));
     store.keep(&key, answer(&store, "old")).unwrap();
-    store.purge(&What::Prefix { host: None, prefix: "/x" }, How::Soft);
+    store.purge(
+        &What::Prefix {
+            host: None,
+            prefix: "/x",
+        },
+        How::Soft,
+    );
     for number in 0..PREFIXES_MAX {
         let prefix = format!("/other/{number}");
-        store.purge(&What::Prefix { host: None, prefix: &prefix }, How::Soft);
+        store.purge(
+            &What::Prefix {
+                host: None,
+                prefix: &prefix,
+            },
+            How::Soft,
+        );
     }
     assert_eq!(texts(reader.look(key.hash)), [("old".to_owned(), true)]);
     store.keep(&key, answer(&store, "new")).unwrap();
@@ -141,24 +207,36 @@ fn a_hundred_thousand_entries_of_a_tag_are_gone_for_the_next_request_within_50_m
     let store = store();
     let readers = [store.reader(), store.reader()];
     let addresses: Vec<String> = (0..ENTRIES).map(|number| format!("a.example/{number}")).collect();
-    let labels = Labels { tags: ["catalogue".into()].into_iter().collect(), ..Labels::default() };
+    let labels = Labels {
+        tags: ["catalogue".into()].into_iter().collect(),
+        ..Labels::default()
+    };
     for address in &addresses {
-        store.keep(&key(address), labelled(&store, labels.clone())).unwrap();
+        store
+            .keep(&key(address), labelled(&store, labels.clone()))
+            .unwrap();
     }
     assert_eq!(store.stats().entries, ENTRIES as u64);
     let hashes: Vec<KeyHash> = addresses.iter().map(|address| key(address).hash).collect();
     for how in [How::Soft, How::Hard] {
         let began = clock::steady();
         store.purge(&What::Tag("catalogue"), how);
-        let first = readers.each_ref().map(|reader| texts(reader.look(hashes[ENTRIES / 2])));
+        let first = readers
+            .each_ref()
+            .map(|reader| texts(reader.look(hashes[ENTRIES / 2])));
         let took = clock::steady().saturating_duration_since(began);
         assert!(took < Duration::from_millis(50), "{took:?}");
         for found in first {
-            assert!(found.iter().all(|(_, purged)| *purged && how == How::Soft), "{found:?}");
+            assert!(
+                found.iter().all(|(_, purged)| *purged && how == How::Soft),
+                "{found:?}"
+            );
         }
         for hash in &hashes {
             let found = readers[0].look(*hash);
-            let mut variants = found.iter().flat_map(|found| found.variants().collect::<Vec<_>>());
+            let mut variants = found
+                .iter()
+                .flat_map(|found| found.variants().collect::<Vec<_>>());
             assert!(variants.all(|variant| variant.purged && how == How::Soft));
         }
     }
@@ -196,13 +274,13 @@ struct Naive {
 impl Naive {
     fn holds(kind: u8, at: u8, address: u8, tag: u8) -> bool {
         match kind {
-            0 => address == at,                // this address
-            1 => address / 4 == at / 4,        // all below `/0/`, `/1/` or `/2/`
-            2 => tag == at % 4,                // a tag
-            3 => address % 2 == at % 2,        // a host
-            4 => tag % 2 == at % 2,            // a squad
+            0 => address == at,                      // this address
+            1 => address / 4 == at / 4,              // all below `/0/`, `/1/` or `/2/`
+            2 => tag == at % 4,                      // a tag
+            3 => address % 2 == at % 2,              // a host
+            4 => tag % 2 == at % 2,                  // a squad
             5 => tag % 2 == at % 2 && address == at, // an address, for a squad
-            _ => at == 11,                     // everything, now and then
+            _ => at == 11,                           // everything, now and then
         }
     }
 
@@ -230,11 +308,20 @@ fn tagged(store: &Store, tag: u8) -> New {
 fn purge(store: &Store, kind: u8, at: u8, how: How) {
     let own = address(at);
     let own = key(&own);
-    let url = What::Url { host: None, target: own.target };
+    let url = What::Url {
+        host: None,
+        target: own.target,
+    };
     let (tag, squad) = ((at % 4).to_string(), (at % 2).to_string());
     match kind {
         0 => store.purge(&url, how),
-        1 => store.purge(&What::Prefix { host: None, prefix: &format!("/{}/", at / 4) }, how),
+        1 => store.purge(
+            &What::Prefix {
+                host: None,
+                prefix: &format!("/{}/", at / 4),
+            },
+            how,
+        ),
         2 => store.purge(&What::Tag(&tag), how),
         3 => store.purge(&What::Host(own.host), how),
         4 => store.purge(&What::Squad(&squad), how),

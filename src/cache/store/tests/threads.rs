@@ -35,8 +35,20 @@ fn threads_keep_look_drop_and_purge_and_the_books_balance() {
             let key = key(&address);
             match state % 16 {
                 0 => store.drop_all(key.hash),
-                1 => store.purge(&What::Url { host: None, target: key.target }, How::Soft),
-                2 if turn % 7 == 0 => store.purge(&What::Url { host: None, target: key.target }, How::Hard),
+                1 => store.purge(
+                    &What::Url {
+                        host: None,
+                        target: key.target,
+                    },
+                    How::Soft,
+                ),
+                2 if turn % 7 == 0 => store.purge(
+                    &What::Url {
+                        host: None,
+                        target: key.target,
+                    },
+                    How::Hard,
+                ),
                 3..=7 => drop(store.keep(&key, answer(&store, &address))),
                 8 if turn % 50 == 0 => drop(store.free_purged()),
                 9 if turn % 50 == 0 => reader.sweep(),
@@ -61,8 +73,14 @@ fn threads_keep_look_drop_and_purge_and_the_books_balance() {
         .flat_map(|number| store.find(None, key(&address(number)).target, 10))
         .collect();
     assert_eq!(stats.entries, here.len() as u64);
-    assert_eq!(stats.small, here.iter().map(|(entry, _)| entry.size()).sum::<u64>());
-    assert!(stats.small <= stats.small_max && stats.evicted_small > 0, "{stats:?}");
+    assert_eq!(
+        stats.small,
+        here.iter().map(|(entry, _)| entry.size()).sum::<u64>()
+    );
+    assert!(
+        stats.small <= stats.small_max && stats.evicted_small > 0,
+        "{stats:?}"
+    );
     for number in 0..ADDRESSES {
         store.drop_all(key(&address(number)).hash);
     }
@@ -83,7 +101,10 @@ fn no_look_that_begins_after_a_purge_finds_what_was_there_before() {
                 while !over.load(Ordering::Relaxed) {
                     let least = told.load(Ordering::SeqCst);
                     let shown = reader.look(key.hash).and_then(|found| {
-                        found.variants().next().map(|variant| text(variant.entry).parse::<u64>().unwrap())
+                        found
+                            .variants()
+                            .next()
+                            .map(|variant| text(variant.entry).parse::<u64>().unwrap())
                     });
                     match shown {
                         Some(shown) => assert!(shown >= least, "{shown} was purged before {least} was told"),

@@ -101,23 +101,31 @@ pub(in super::super) struct Purge {
 #[serde(deny_unknown_fields, default)]
 pub(in super::super) struct PurgeOrder {
     /// Paths as CloudFront's invalidations have them: `/a.html`, `/a.html?size=1`, `/images/*`, `/*`; at most 3,000.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
     paths: Vec<String>,
     /// The host of `paths` and `groups`. By itself `paths` are of all hosts.
     #[serde(skip_serializing_if = "Option::is_none")]
     host: Option<String>,
     /// Tags, as `Surrogate-Key` and `Cache-Tag` gave them.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
     tags: Vec<String>,
     /// Groups, as `Cache-Groups` gave them on `host` (RFC 9875).
+    #[serde(skip_serializing_if = "Vec::is_empty")]
     groups: Vec<String>,
     /// Routes, by path or pattern as written.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
     routes: Vec<String>,
     /// Squads: all of their routes.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
     squads: Vec<String>,
     /// Flags: whatever they chose.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
     flags: Vec<String>,
     /// Never serve it again. By itself what is purged may be served stale while it is fetched anew.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
     hard: bool,
     /// Why; kept in the log.
+    #[serde(skip_serializing_if = "String::is_empty")]
     reason: String,
     /// For whom it is done, where a program does it.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -404,7 +412,11 @@ impl KeptAnswer {
         Self {
             host: entry.host().to_owned(),
             key: entry.rest().to_owned(),
-            vary: entry.selected().iter().map(|(name, _)| name.to_string()).collect(),
+            vary: entry
+                .selected()
+                .iter()
+                .map(|(name, _)| name.to_string())
+                .collect(),
             status: entry.status().as_u16(),
             media: media.and_then(|media| media.to_str().ok().map(str::to_owned)),
             bytes: entry.body().len(),
@@ -419,7 +431,11 @@ impl KeptAnswer {
             },
             route: labels.route.as_deref().map(str::to_owned),
             squad: labels.squad.as_deref().map(str::to_owned),
-            flags: labels.flags.iter().map(|(flag, variant)| format!("{flag}={variant}")).collect(),
+            flags: labels
+                .flags
+                .iter()
+                .map(|(flag, variant)| format!("{flag}={variant}"))
+                .collect(),
             groups: owned(&labels.groups),
             tags: owned(&labels.tags),
         }

@@ -51,7 +51,11 @@ fn memory(html: &mut Html, cache: &Cache) {
             .element("<td class=\"number\">", percent(*bytes, *max), " %</td></tr>");
     });
     html.raw("</tbody></table></div>");
-    html.element("<p class=\"note\">Bodies above ", size(cache.entry_max), " are passed on and not kept.</p>");
+    html.element(
+        "<p class=\"note\">Bodies above ",
+        size(cache.entry_max),
+        " are passed on and not kept.</p>",
+    );
 }
 
 fn purges(html: &mut Html, cache: &Cache) {
@@ -59,8 +63,12 @@ fn purges(html: &mut Html, cache: &Cache) {
         html.raw("<p class=\"empty\">None since the start. <code>banyan cache purge /path</code> or <code>POST /api/cache/purge</code> orders one.</p>");
         return;
     }
-    html.raw("<div class=\"scroll\"><table><thead><tr><th scope=\"col\">When</th><th scope=\"col\">What</th>");
-    html.raw("<th scope=\"col\">How</th><th scope=\"col\">Who</th><th scope=\"col\">Why</th></tr></thead><tbody>");
+    html.raw(
+        "<div class=\"scroll\"><table><thead><tr><th scope=\"col\">When</th><th scope=\"col\">What</th>",
+    );
+    html.raw(
+        "<th scope=\"col\">How</th><th scope=\"col\">Who</th><th scope=\"col\">Why</th></tr></thead><tbody>",
+    );
     for purge in &cache.recent {
         one(html, purge);
     }

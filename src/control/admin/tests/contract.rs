@@ -29,7 +29,10 @@ const PROMISED: [(&str, &str); 27] = [
     ("/api/me", "/api/me"),
     ("/cache", "/cache"),
     ("/api/cache", "/api/cache"),
-    ("/api/cache/explain", "/api/cache/explain?url=https://www.example.com/a?b=1"),
+    (
+        "/api/cache/explain",
+        "/api/cache/explain?url=https://www.example.com/a?b=1",
+    ),
     ("/api/backends", "/api/backends"),
     ("/api/squads", "/api/squads"),
     (

@@ -17,8 +17,8 @@ use crate::{
     clock::UnixTime,
     config::{self, Sources, admin::hex},
     control::{
-        cache::Cache,
         admin::{Door, endpoints, tokens::hash},
+        cache::Cache,
         edit::Editor,
         history::History,
         plane::{Handle, View},
