@@ -13,7 +13,6 @@ use aws_lc_rs::{rand::SystemRandom, signature::Ed25519KeyPair};
 use banyan::{
     backend::connect::Connected,
     body::Body,
-    cache::store::{Store, StoreSettings},
     fields::Fields,
     gate::assertion::Signer,
     http1, http2,
@@ -194,9 +193,9 @@ pub(super) async fn router(back: Line, drain: Drain) -> (Exchanges, Observer) {
     let key = Ed25519KeyPair::generate_pkcs8(&SystemRandom::new()).expect("a key");
     let parts = Parts {
         view: View::new(Arc::new(Live::new(Arc::new(snapshot)))),
-        cache: Store::new(&StoreSettings::default()).reader(),
         observe: Rc::new(core),
         signer: Arc::new(Signer::from_pkcs8(key.as_ref()).expect("a key")),
+        cache: banyan::cache::store::Store::new(&banyan::cache::store::StoreSettings::default()),
         drain,
         https_port: None,
     };

@@ -15,7 +15,7 @@ use socket2::{Domain, Protocol, Socket, Type};
 use tokio::sync::{Semaphore, mpsc};
 
 use crate::{
-    cache::store::Store,
+    cache,
     config::settings::{EdgeSettings, ListenSettings, LogFormat, LogSettings, LogTarget},
     control::{
         self,
@@ -159,6 +159,7 @@ pub fn start(path: &Path) -> Result<Running, StartError> {
         source,
     })?;
     let signer = Arc::new(signer);
+    let cache = Arc::clone(publisher.cache().store());
     let cores = core_count(edge.cores);
     let (addresses, sockets) = bind_all(&edge.listen, cores)?;
     let admin = edge.listen.admin.map(bind_admin).transpose()?;
@@ -179,9 +180,9 @@ pub fn start(path: &Path) -> Result<Running, StartError> {
             scrapes,
             orders,
             live: publisher.live(),
-            cache: Arc::clone(publisher.cache().store()),
             tls: publisher.server_tls(),
             signer: Arc::clone(&signer),
+            cache: Arc::clone(&cache),
             https_port,
             seats: (edge.limits.connections_max / cores).max(1),
             limits: edge.limits.clone(),
@@ -335,9 +336,9 @@ struct Seed {
     scrapes: mpsc::Receiver<TallyRequest>,
     orders: mpsc::Receiver<Phase>,
     live: Arc<Live>,
-    cache: Arc<Store>,
     tls: Arc<ServerTls>,
     signer: Arc<Signer>,
+    cache: Arc<cache::store::Store>,
     https_port: Option<u16>,
     seats: usize,
     limits: Limits,
@@ -358,9 +359,9 @@ impl Seed {
         let observe = Rc::new(self.core);
         let parts = Parts {
             view: View::new(self.live),
-            cache: self.cache.reader(),
             observe: Rc::clone(&observe),
             signer: self.signer,
+            cache: self.cache,
             drain,
             https_port: self.https_port,
         };

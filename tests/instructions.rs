@@ -23,7 +23,8 @@ use std::{collections::BTreeMap, fs, path::Path, process::Command};
 
 use banyan::{
     cache::store::{
-        Chunks, Key, KeyHash, Labels, New, Reader, Selected, Store, StoreSettings, Terms, Times, What as Purged, How,
+        Chunks, How, Key, KeyHash, Labels, New, Reader, Selected, Store, StoreSettings, Terms, Times,
+        What as Purged,
     },
     clock::UnixTime,
     fields::Fields,
@@ -75,7 +76,11 @@ const KEPT: usize = 4_000;
 /// Looks in one count.
 const LOOKS: usize = 1_000;
 /// What a look may cost, unoptimised: at what lies at hand, at what doesn't, and at the first after a purge of something else.
-const LOOK_BUDGETS: [(&str, u64); 3] = [("at hand", 6_000), ("in the table", 20_000), ("after a purge", 30_000)];
+const LOOK_BUDGETS: [(&str, u64); 3] = [
+    ("at hand", 6_000),
+    ("in the table", 20_000),
+    ("after a purge", 30_000),
+];
 /// What a decision may cost at all, unoptimised.
 const INSTRUCTIONS_MAX: u64 = 400_000;
 /// What a decision with twenty rollouts in it may cost, unoptimised.
@@ -242,7 +247,10 @@ fn a_look_into_the_cache_keeps_its_budget() {
     for ((what, budget), total) in LOOK_BUDGETS.into_iter().zip(totals) {
         let one = total / LOOKS as u64;
         println!("{what}: {one} instructions, budget {budget}");
-        assert!(one <= budget, "a look {what} takes {one} instructions; its budget is {budget}");
+        assert!(
+            one <= budget,
+            "a look {what} takes {one} instructions; its budget is {budget}"
+        );
     }
 }
 

@@ -2,7 +2,10 @@
 
 use std::{
     collections::VecDeque,
-    sync::{Arc, Mutex, PoisonError},
+    sync::{
+        Arc, Mutex, PoisonError,
+        atomic::{AtomicU64, Ordering},
+    },
 };
 
 use crate::{
@@ -16,6 +19,8 @@ use crate::{
 
 /// Orders that are remembered for who looks.
 const REMEMBERED: usize = 100;
+/// Seconds between two searches for what was purged hard: each reads all keys, and every POST to a cached address purges.
+const FREE_EACH: u64 = 30;
 /// Names that a remembered order shows.
 const NAMES_SHOWN_MAX: usize = 10;
 
@@ -43,6 +48,8 @@ pub struct Purged {
 pub struct Cache {
     store: Arc<Store>,
     recent: Mutex<VecDeque<Purged>>,
+    /// When what was purged hard was freed last, in seconds since 1970.
+    freed: AtomicU64,
 }
 
 impl Cache {
@@ -52,6 +59,7 @@ impl Cache {
         Self {
             store: Store::new(&settings.edge.cache),
             recent: Mutex::default(),
+            freed: AtomicU64::new(0),
         }
     }
 
@@ -133,7 +141,9 @@ impl Cache {
                 .iter()
                 .map(|(family, labels, number)| (*family, &labels[..], *number)),
         );
-        if self.store.has_purged() {
+        let (now, freed) = (clock::wall().secs(), self.freed.load(Ordering::Relaxed));
+        if self.store.has_purged() && now.abs_diff(freed) >= FREE_EACH {
+            self.freed.store(now, Ordering::Relaxed);
             let store = Arc::clone(&self.store);
             tokio::task::spawn_blocking(move || store.free_purged());
         }

@@ -11,7 +11,7 @@ use std::{
 use super::{compress::Places, error_page::Asking, ofrep::Desk, recall::Recalls};
 use crate::{
     backend::{Backend, pool::Pools},
-    cache::store::Reader,
+    cache::store::{Reader, Store},
     clock,
     gate::{TokenMemory, assertion},
     observe::{
@@ -28,8 +28,6 @@ use crate::{
 pub struct Edge {
     /// The snapshot in force.
     pub view: View,
-    /// Answers that are kept for everyone.
-    pub cache: Reader,
     /// Connections to servers.
     pub pools: Pools,
     /// Tokens that were verified before.
@@ -40,6 +38,8 @@ pub struct Edge {
     pub signer: Arc<assertion::Signer>,
     /// Identities that were signed lately.
     pub signed: assertion::AssertionMemory,
+    /// What is kept of answers.
+    pub cache: Reader,
     /// Answers that are being compressed.
     pub compressing: Places,
     /// When to stop.
@@ -61,12 +61,12 @@ pub struct Edge {
 pub struct Parts {
     /// The snapshot in force.
     pub view: View,
-    /// Where answers are kept for everyone.
-    pub cache: Reader,
     /// Counters and log lines.
     pub observe: Rc<observe::Core>,
     /// Signs identities for backends.
     pub signer: Arc<assertion::Signer>,
+    /// What is kept of answers, by all cores.
+    pub cache: Arc<Store>,
     /// When to stop.
     pub drain: Drain,
     /// The port that redirects name.
@@ -100,12 +100,12 @@ impl Edge {
     pub fn new(parts: Parts) -> Self {
         Self {
             view: parts.view,
-            cache: parts.cache,
             pools: Pools::default(),
             tokens: TokenMemory::default(),
             observe: parts.observe,
             signer: parts.signer,
             signed: assertion::AssertionMemory::new(),
+            cache: parts.cache.reader(),
             compressing: Places::default(),
             drain: parts.drain,
             https_port: parts.https_port,
@@ -137,8 +137,8 @@ impl Edge {
             self.pools.keep_only(&live);
             self.observe.keep(&snapshot.labels());
         }
-        self.cache.sweep();
         self.pools.sweep(clock::steady());
+        self.cache.sweep();
         for backend in &snapshot.backends {
             self.count_connections(backend);
         }

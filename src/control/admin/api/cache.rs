@@ -16,7 +16,7 @@ use super::super::{
 use crate::{
     cache::store::{
         Entry, How, What,
-        path::{PATHS_MAX, Path},
+        path::{PATHS_MAX, Path, WILDCARDS_MAX},
     },
     clock::{self, UnixTime},
     config::admin::{May, Reach},
@@ -100,7 +100,8 @@ pub(in super::super) struct Purge {
 #[derive(Debug, Default, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub(in super::super) struct PurgeOrder {
-    /// Paths as CloudFront's invalidations have them: `/a.html`, `/a.html?size=1`, `/images/*`, `/*`; at most 3,000.
+    /// Paths as CloudFront's invalidations have them: `/a.html`, `/a.html?size=1`, `/images/*`, `/*`; at most 3,000, and
+    /// 500 with a `*`.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     paths: Vec<String>,
     /// The host of `paths` and `groups`. By itself `paths` are of all hosts.
@@ -312,7 +313,16 @@ fn paths(wanted: &PurgeOrder) -> Result<Vec<Path<'_>>, Refusal> {
         return Err(Refusal::Parameter(what));
     }
     let read = |path| Path::read(path).map_err(|why| Refusal::Parameter(format!("{path:?}: {why}")));
-    wanted.paths.iter().map(|path| read(path)).collect()
+    let paths: Vec<Path<'_>> = wanted
+        .paths
+        .iter()
+        .map(|path| read(path))
+        .collect::<Result<_, _>>()?;
+    if paths.iter().filter(|path| path.is_wildcard()).count() > WILDCARDS_MAX {
+        let what = format!("an order has {WILDCARDS_MAX} paths that end in `*` at most");
+        return Err(Refusal::Parameter(what));
+    }
+    Ok(paths)
 }
 
 fn whats<'w>(

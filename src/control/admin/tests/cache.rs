@@ -125,6 +125,7 @@ async fn orders_that_say_nothing_or_nonsense_are_refused() {
         (json!({ "paths": ["/a*b"] }), "last character"),
         (json!({ "paths": ["/ä"] }), "escaped"),
         (json!({ "paths": vec!["/a"; 3_001] }), "3000 paths"),
+        (json!({ "paths": vec!["/a*"; 501] }), "500 paths"),
         (json!({ "groups": ["a"] }), "`host`"),
         (json!({ "paths": ["/a"], "reason": "x".repeat(501) }), "500 bytes"),
         (json!({ "pahts": ["/a"] }), "unknown field"),
