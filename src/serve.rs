@@ -159,7 +159,7 @@ pub fn start(path: &Path) -> Result<Running, StartError> {
         source,
     })?;
     let signer = Arc::new(signer);
-    let cache = cache::store::Store::new(&cache::store::StoreSettings::default());
+    let cache = Arc::clone(publisher.cache().store());
     let cores = core_count(edge.cores);
     let (addresses, sockets) = bind_all(&edge.listen, cores)?;
     let admin = edge.listen.admin.map(bind_admin).transpose()?;

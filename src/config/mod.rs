@@ -16,6 +16,7 @@ mod access;
 pub mod admin;
 mod attached;
 mod backends;
+mod cache;
 mod caching;
 mod claims;
 mod compress;

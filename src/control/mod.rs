@@ -6,6 +6,7 @@
 //! It never names `proxy`: the two planes meet in the published snapshot.
 
 pub mod admin;
+pub mod cache;
 pub mod edit;
 pub mod history;
 pub mod jwks;

@@ -18,6 +18,7 @@ use tokio::{
 
 use super::{
     admin,
+    cache::Cache,
     edit::Editor,
     jwks,
     links::Links,
@@ -127,6 +128,8 @@ pub struct View {
     pub editor: Arc<Editor>,
     /// Puts changes in force.
     pub plane: Handle,
+    /// The cache.
+    pub cache: Arc<Cache>,
     /// The last minutes.
     pub pulse: Arc<Pulse>,
     /// The folder of `banyan.toml`, to which places are relative.
@@ -177,6 +180,7 @@ impl Plane {
             door: Arc::new(door),
             editor: Arc::new(publisher.editor()),
             plane: handle.clone(),
+            cache: publisher.cache(),
             pulse: Arc::default(),
             folder: publisher.folder().into(),
         };
@@ -318,6 +322,7 @@ impl Plane {
                 .map(move |server| (name, &*server.label, server.takes_traffic()))
         });
         self.facts.servers(servers);
+        self.view.cache.housekeep(&self.facts);
     }
 }
 

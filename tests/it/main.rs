@@ -20,6 +20,7 @@ mod signer;
 mod websocket;
 mod world;
 
+mod cache;
 mod caching;
 mod carried;
 mod chaos;

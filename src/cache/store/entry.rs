@@ -20,8 +20,8 @@ use crate::{clock::UnixTime, fields::Fields};
 /// Groups and tags of one answer. One with more is not kept: it could not be purged by all of them.
 pub const LABELS_MAX: usize = 128;
 
-/// What an entry takes beside its texts and its body.
-const ENTRY_BYTES: u64 = 1024;
+/// What an entry takes beside its texts and its body: itself, room in its fields, its places in lines and tables.
+const ENTRY_BYTES: u64 = 1536;
 
 /// What an entry can be purged by beside its address.
 #[derive(Debug, Clone, Default)]

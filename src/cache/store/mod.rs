@@ -325,6 +325,13 @@ impl Store {
         self.generations.verdict(entry)
     }
 
+    /// Whether something was purged hard since [`Store::free_purged`].
+    #[must_use]
+    pub fn has_purged(&self) -> bool {
+        let hard = self.counts.purged_hard.load(Ordering::Relaxed);
+        hard != self.counts.freed_at.load(Ordering::Relaxed)
+    }
+
     /// Frees what was purged hard, and says how many entries that were. It reads all keys, giving way all the time; nothing waits
     /// for it, since no look finds these entries any longer.
     pub fn free_purged(&self) -> usize {

@@ -13,6 +13,8 @@ use crate::route::target::{Ambiguous, EncodedSlash, canonical, split_target};
 pub const PATH_CHARS_MAX: usize = 4_000;
 /// Paths of one order.
 pub const PATHS_MAX: usize = 3_000;
+/// Paths of one order that end in `*`: CloudFront has fifteen under way at a time, and here each is remembered for a while.
+pub const WILDCARDS_MAX: usize = 500;
 
 /// Why it is none.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -72,6 +74,12 @@ impl<'p> Path<'p> {
             (Cow::Owned(path), Some(query)) => Cow::Owned(format!("{path}?{query}")),
         };
         Ok(Self { text, open })
+    }
+
+    /// Whether it ends in `*`.
+    #[must_use]
+    pub const fn is_wildcard(&self) -> bool {
+        self.open
     }
 
     /// What it purges, on one host or on all.

@@ -131,9 +131,13 @@ fn numbers() -> impl FnMut(u64) -> u64 {
 fn a_crawler_drives_nothing_out_that_is_used() {
     let mut cache = Cache::new(1_000);
     for _ in 0..5 {
-        (0..500).for_each(|number| drop(cache.ask(number, 1)));
+        for number in 0..500 {
+            cache.ask(number, 1);
+        }
     }
-    (10_000..60_000).for_each(|number| drop(cache.ask(number, 1)));
+    for number in 10_000..60_000 {
+        cache.ask(number, 1);
+    }
     let left = (0..500).filter(|number| cache.here.contains_key(number)).count();
     assert!(left > 450, "{left} of 500 are left");
     cache.check();
@@ -179,7 +183,9 @@ fn more_is_found_than_by_forgetting_what_was_used_longest_ago() {
 #[test]
 fn what_comes_back_soon_gets_into_the_main_line() {
     let mut cache = Cache::new(100);
-    (0..100).for_each(|number| drop(cache.ask(number, 1)));
+    for number in 0..100 {
+        cache.ask(number, 1);
+    }
     cache.ask(1_000, 1); // the first goes for it
     assert!(!cache.here.contains_key(&0));
     cache.ask(0, 1);

@@ -11,7 +11,7 @@
 use std::{
     hash::{BuildHasher, Hash, RandomState},
     sync::{
-        Mutex, PoisonError,
+        Arc, Mutex, PoisonError,
         atomic::{AtomicU64, Ordering},
     },
 };
@@ -117,13 +117,13 @@ pub(super) struct Generations {
 #[derive(Debug, Clone, Default)]
 struct Prefixes {
     /// By time.
-    list: Vec<Prefix>,
+    list: Vec<Arc<Prefix>>,
     /// All that is older is purged.
     soft_before: u64,
     hard_before: u64,
 }
 
-#[derive(Debug, Clone)]
+#[derive(Debug)]
 struct Prefix {
     at: u64,
     how: How,
@@ -166,7 +166,7 @@ impl Generations {
             None => {
                 let mut prefixes = Prefixes::clone(&self.prefixes.load());
                 prefixes.add(what, squad, how, at);
-                self.prefixes.store(std::sync::Arc::new(prefixes));
+                self.prefixes.store(Arc::new(prefixes));
             }
         }
         self.clock.store(at, Ordering::Release); // who reads the new time finds the tables written
@@ -266,13 +266,13 @@ const VERDICT_MASK: u64 = (1 << VERDICT_BITS) - 1;
 impl Prefixes {
     fn add(&mut self, what: &What<'_>, squad: Option<&str>, how: How, at: u64) {
         match *what {
-            What::Prefix { host, prefix } => self.list.push(Prefix {
+            What::Prefix { host, prefix } => self.list.push(Arc::new(Prefix {
                 at,
                 how,
                 host: host.map(Into::into),
                 begins: prefix.into(),
                 squad: squad.map(Into::into),
-            }),
+            })),
             _ => self.all_before(how, at),
         }
         if self.list.len() > PREFIXES_MAX {

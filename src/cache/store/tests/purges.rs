@@ -1,6 +1,10 @@
 //! Purges: what each names, when it is in force, and that none is missed.
 
-use std::{collections::BTreeMap, sync::Arc, time::Duration};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+    time::Duration,
+};
 
 use proptest::prelude::*;
 
@@ -262,7 +266,7 @@ fn step() -> impl Strategy<Value = Step> {
 /// A plain map that does at once what purges say.
 #[derive(Debug, Default)]
 struct Naive {
-    entries: BTreeMap<u8, (u8, u64, Option<How>)>,
+    entries: BTreeMap<u8, (u8, u64)>,
     purges: Vec<(u64, u8, u8, How)>,
     time: u64,
 }
@@ -281,7 +285,7 @@ impl Naive {
     }
 
     fn verdict(&self, address: u8) -> Option<Option<How>> {
-        let (tag, since, _) = self.entries.get(&address)?;
+        let (tag, since) = self.entries.get(&address)?;
         let purges = self.purges.iter().filter(|(at, ..)| at > since);
         let how = purges.filter(|(_, kind, at, _)| Self::holds(*kind, *at, address, *tag));
         Some(how.map(|(.., how)| *how).max())
@@ -327,57 +331,76 @@ fn purge(store: &Store, kind: u8, at: u8, how: How) {
     }
 }
 
+/// Takes the steps; tells which addresses were purged although the map says nothing of it.
+fn walk(steps: &[Step]) -> Result<BTreeSet<u8>, TestCaseError> {
+    let (store, mut naive) = (store(), Naive::default());
+    let readers = [store.reader(), store.reader()];
+    let mut begun = BTreeMap::new();
+    let mut beyond = BTreeSet::new();
+    for (turn, step) in steps.iter().enumerate() {
+        naive.time += 1;
+        match *step {
+            Step::Begin(at) => drop(begun.insert(at, (store.stamp(), naive.time))),
+            Step::Keep(at, tag) => {
+                let (stamp, since) = begun.remove(&at).unwrap_or((store.stamp(), naive.time));
+                let new = New {
+                    stamp,
+                    ..tagged(&store, tag)
+                };
+                let kept = store.keep(&key(&address(at)), new);
+                let before = naive.entries.insert(at, (tag, since));
+                if naive.verdict(at) == Some(Some(How::Hard)) {
+                    prop_assert_eq!(kept.unwrap_err(), NotKept::Purged);
+                    match before {
+                        Some(before) => drop(naive.entries.insert(at, before)),
+                        None => drop(naive.entries.remove(&at)),
+                    }
+                } else if kept.is_err() {
+                    beyond.insert(at);
+                    naive.entries.remove(&at);
+                    store.drop_all(key(&address(at)).hash);
+                }
+            }
+            Step::Purge(kind, at, hard) => {
+                let how = if hard { How::Hard } else { How::Soft };
+                naive.purges.push((naive.time, kind, at, how));
+                purge(&store, kind, at, how);
+            }
+            Step::Look(at) => {
+                let reader = readers.get(turn % 2).unwrap();
+                let found = texts(reader.look(key(&address(at)).hash));
+                let found = found.first().map(|(_, purged)| *purged);
+                let wanted = match naive.verdict(at) {
+                    None | Some(Some(How::Hard)) => None,
+                    Some(verdict) => Some(verdict.is_some()),
+                };
+                if found != wanted {
+                    let more = matches!(
+                        (wanted, found),
+                        (Some(false), Some(true) | None) | (Some(true), None)
+                    );
+                    prop_assert!(more, "{at}: {found:?}, not {wanted:?}");
+                    beyond.insert(at);
+                }
+            }
+            Step::Free => drop(store.free_purged()),
+        }
+    }
+    Ok(beyond)
+}
+
 proptest! {
-    /// Names may meet where they lead (one pair in 32,768 places): then more is purged, never less. With fifty names that happens
-    /// in one run of thirty, so what is purged beyond the model is allowed for one address of a run, and no more.
+    /// Where names lead is drawn by lot in each store, and two may meet: then more is purged, never less. With the fifty names here
+    /// that happens once in a hundred stores, and so not in three in a row.
     #[test]
     fn generations_do_what_a_plain_map_does(steps in prop::collection::vec(step(), 1..200)) {
-        let (store, mut naive) = (store(), Naive::default());
-        let readers = [store.reader(), store.reader()];
-        let mut begun = BTreeMap::new();
-        let mut beyond = std::collections::BTreeSet::new();
-        for (turn, step) in steps.into_iter().enumerate() {
-            naive.time += 1;
-            match step {
-                Step::Begin(at) => drop(begun.insert(at, (store.stamp(), naive.time))),
-                Step::Keep(at, tag) => {
-                    let (stamp, since) = begun.remove(&at).unwrap_or((store.stamp(), naive.time));
-                    let new = New { stamp, ..tagged(&store, tag) };
-                    let kept = store.keep(&key(&address(at)), new);
-                    let before = naive.entries.insert(at, (tag, since, None));
-                    if naive.verdict(at) == Some(Some(How::Hard)) {
-                        prop_assert_eq!(kept.unwrap_err(), NotKept::Purged);
-                        match before {
-                            Some(before) => drop(naive.entries.insert(at, before)),
-                            None => drop(naive.entries.remove(&at)),
-                        }
-                    } else if kept.is_err() {
-                        beyond.insert(at);
-                        naive.entries.remove(&at);
-                        store.drop_all(key(&address(at)).hash);
-                    }
-                }
-                Step::Purge(kind, at, hard) => {
-                    let how = if hard { How::Hard } else { How::Soft };
-                    naive.purges.push((naive.time, kind, at, how));
-                    purge(&store, kind, at, how);
-                }
-                Step::Look(at) => {
-                    let found = texts(readers[turn % 2].look(key(&address(at)).hash));
-                    let found = found.first().map(|(_, purged)| *purged);
-                    let wanted = match naive.verdict(at) {
-                        None | Some(Some(How::Hard)) => None,
-                        Some(verdict) => Some(verdict.is_some()),
-                    };
-                    if found != wanted {
-                        let less = matches!((wanted, found), (Some(false), Some(true) | None) | (Some(true), None));
-                        prop_assert!(less, "{at}: {found:?}, not {wanted:?}");
-                        beyond.insert(at);
-                    }
-                }
-                Step::Free => drop(store.free_purged()),
+        let mut beyond = BTreeSet::new();
+        for _ in 0..3 {
+            beyond = walk(&steps)?;
+            if beyond.is_empty() {
+                break;
             }
         }
-        prop_assert!(beyond.len() <= 1, "{beyond:?}");
+        prop_assert!(beyond.is_empty(), "{beyond:?}");
     }
 }
