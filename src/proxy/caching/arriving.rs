@@ -253,7 +253,9 @@ impl http_body::Body for Reading {
             }
             Some(false) => Poll::Ready(Some(Err(BodyError::Incomplete))),
             None => {
-                flow.waiting.push(cx.waker().clone());
+                if !flow.waiting.iter().any(|waker| waker.will_wake(cx.waker())) {
+                    flow.waiting.push(cx.waker().clone());
+                }
                 Poll::Pending
             }
         }

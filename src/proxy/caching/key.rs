@@ -183,7 +183,12 @@ pub fn narrow(head: &mut Head, noted: &Noted, caching: &Caching, compresses: boo
         true => "identity".to_owned(), // one answer, compressed for each client
         false => vary::accept_encoding(fields),
     };
+    let credentials = fields.get(Known::AUTHORIZATION).filter(|_| noted.authorized);
+    let credentials = credentials.map(|value| value.as_bytes().to_vec());
     caching.narrow(fields);
+    if let Some(credentials) = credentials {
+        fields.insert(Known::AUTHORIZATION, credentials); // its answer is kept only if it says that it is for everybody
+    }
     fields.remove_all(crate::cache::conditional::CONDITIONS);
     fields.remove(Known::RANGE);
     if let Some(host) = host {
