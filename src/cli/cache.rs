@@ -172,7 +172,8 @@ fn stats(told: &Value) -> String {
         ("larger", "large"),
         ("on their way", "collecting"),
     ] {
-        let (bytes, max) = (&told[part]["bytes"], &told[part]["max"]);
+        let part = told.get(part).unwrap_or(&Value::Null);
+        let (bytes, max) = (&part["bytes"], &part["max"]);
         text.push_str(&format!("{name:<14}{bytes:>14} of {max} bytes\n"));
     }
     text.push_str(&format!(

@@ -37,7 +37,6 @@ impl Unstorable {
 }
 
 /// The hash's upper 32 bits, in the upper 32 of 64.
-#[expect(clippy::cast_possible_truncation, reason = "128 - 96 bits are left")]
 const fn print(key: KeyHash) -> u64 {
     ((key.0 >> 96) as u64) << 32
 }

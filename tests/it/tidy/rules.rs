@@ -108,7 +108,7 @@ pub(super) const LAYERS: [(&str, &[&str]); 30] = [
 pub(super) const RIM: [&str; 3] = ["cli", "lib", "main"];
 
 /// What only some places may name, and why.
-pub(super) const KEPT_TO: [(&str, &[&str], &str); 21] = [
+pub(super) const KEPT_TO: [(&str, &[&str], &str); 22] = [
     ("toml", &["config"], "only config knows TOML"),
     ("toml_edit", &["control/edit"], "files are edited in one place"),
     (
@@ -116,6 +116,7 @@ pub(super) const KEPT_TO: [(&str, &[&str], &str); 21] = [
         &["control/history"],
         "what was changed is kept in one place",
     ),
+    ("papaya", &["cache/store"], "one table is shared by all cores"),
     ("miette", &["config/render.rs"], "problems are drawn in one place"),
     (
         "maxminddb",

@@ -65,16 +65,16 @@ pub(super) fn text(entry: &Entry) -> String {
     String::from_utf8(bytes).unwrap()
 }
 
-pub(super) fn texts(found: Option<Found>) -> Vec<(String, bool)> {
-    let found = found.iter();
-    found
-        .flat_map(|found| {
+pub(super) fn texts(found: impl IntoIterator<Item = Found>) -> Vec<(String, bool)> {
+    let mut texts = Vec::new();
+    for found in found {
+        texts.extend(
             found
                 .variants()
-                .map(|variant| (text(variant.entry), variant.purged))
-                .collect::<Vec<_>>()
-        })
-        .collect()
+                .map(|variant| (text(variant.entry), variant.purged)),
+        );
+    }
+    texts
 }
 
 #[test]

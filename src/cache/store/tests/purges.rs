@@ -342,7 +342,7 @@ fn walk(steps: &[Step]) -> Result<BTreeSet<u8>, TestCaseError> {
         match *step {
             Step::Begin(at) => drop(begun.insert(at, (store.stamp(), naive.time))),
             Step::Keep(at, tag) => {
-                let (stamp, since) = begun.remove(&at).unwrap_or((store.stamp(), naive.time));
+                let (stamp, since) = begun.remove(&at).unwrap_or_else(|| (store.stamp(), naive.time));
                 let new = New {
                     stamp,
                     ..tagged(&store, tag)
