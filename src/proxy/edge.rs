@@ -8,9 +8,10 @@ use std::{
     sync::Arc,
 };
 
-use super::{compress::Places, error_page::Asking, ofrep::Desk, recall::Recalls, sign_in::Desks};
+use super::{caching::flights::Flights, compress::Places, error_page::Asking, ofrep::Desk, recall::Recalls, sign_in::Desks};
 use crate::{
     backend::{Backend, pool::Pools},
+    cache::store::{Reader, Store},
     clock,
     gate::{TokenMemory, assertion},
     observe::{
@@ -37,6 +38,10 @@ pub struct Edge {
     pub signer: Arc<assertion::Signer>,
     /// Identities that were signed lately.
     pub signed: assertion::AssertionMemory,
+    /// What is kept of answers.
+    pub cache: Reader,
+    /// Answers that are asked for, to be kept.
+    pub flights: Flights,
     /// Answers that are being compressed.
     pub compressing: Places,
     /// When to stop.
@@ -64,6 +69,8 @@ pub struct Parts {
     pub observe: Rc<observe::Core>,
     /// Signs identities for backends.
     pub signer: Arc<assertion::Signer>,
+    /// What is kept of answers, by all cores.
+    pub cache: Arc<Store>,
     /// When to stop.
     pub drain: Drain,
     /// The port that redirects name.
@@ -102,6 +109,8 @@ impl Edge {
             observe: parts.observe,
             signer: parts.signer,
             signed: assertion::AssertionMemory::new(),
+            cache: parts.cache.reader(),
+            flights: Flights::default(),
             compressing: Places::default(),
             drain: parts.drain,
             https_port: parts.https_port,
@@ -135,6 +144,7 @@ impl Edge {
             self.observe.keep(&snapshot.labels());
         }
         self.pools.sweep(clock::steady());
+        self.cache.sweep();
         for backend in &snapshot.backends {
             self.count_connections(backend);
         }
