@@ -77,9 +77,9 @@ const KEPT: usize = 4_000;
 const LOOKS: usize = 1_000;
 /// What a look may cost, unoptimised: at what lies at hand, at what doesn't, and at the first after a purge of something else.
 const LOOK_BUDGETS: [(&str, u64); 3] = [
-    ("at hand", 6_000),
-    ("in the table", 20_000),
-    ("after a purge", 30_000),
+    ("at hand", 4_000),
+    ("in the table", 32_000),
+    ("after a purge", 60_000),
 ];
 /// What a decision may cost at all, unoptimised.
 const INSTRUCTIONS_MAX: u64 = 400_000;
