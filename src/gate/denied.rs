@@ -130,7 +130,9 @@ impl Denied {
     pub const fn status(&self) -> StatusCode {
         match self {
             Self::NoSession(NoSession::Silent | NoSession::Unchecked) => StatusCode::SERVICE_UNAVAILABLE,
-            Self::Missing | Self::NoSession(_) | Self::NotAccepted(_) | Self::BadToken(_) => StatusCode::UNAUTHORIZED,
+            Self::Missing | Self::NoSession(_) | Self::NotAccepted(_) | Self::BadToken(_) => {
+                StatusCode::UNAUTHORIZED
+            }
             Self::SeveralCredentials => StatusCode::BAD_REQUEST,
             Self::NoKeys => StatusCode::SERVICE_UNAVAILABLE,
             Self::Lacking(need) if need.is_of_sign_in() => StatusCode::UNAUTHORIZED, // RFC 9470 section 3

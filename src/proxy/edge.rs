@@ -8,7 +8,10 @@ use std::{
     sync::Arc,
 };
 
-use super::{caching::flights::Flights, compress::Places, error_page::Asking, ofrep::Desk, recall::Recalls, sign_in::Desks};
+use super::{
+    caching::flights::Flights, compress::Places, error_page::Asking, ofrep::Desk, recall::Recalls,
+    sign_in::Desks,
+};
 use crate::{
     backend::{Backend, pool::Pools},
     cache::store::{Reader, Store},

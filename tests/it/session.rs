@@ -53,6 +53,11 @@ pub async fn ready(world: &World) {
     .await;
 }
 
+/// Fields that are sent.
+type Sent<'f> = &'f [(&'f str, &'f str)];
+/// What is made of the address that the provider sends a browser back to.
+type Change<'c> = &'c dyn Fn(&str) -> String;
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_page_sends_people_to_sign_in_and_has_them_back() {
     let provider = Provider::start();
@@ -125,7 +130,7 @@ async fn only_pages_are_sent_and_everything_else_is_told() {
     let world = world(&provider, "").await;
     let mut browser = Browser::new(&world).await;
     let page = ("sec-fetch-mode", "navigate");
-    let cases: [(&Method, &[(&str, &str)], u16); 11] = [
+    let cases: [(&Method, Sent<'_>, u16); 11] = [
         (&Method::GET, &[page, ("sec-fetch-dest", "document")], 302),
         (&Method::HEAD, &[page, ("sec-fetch-dest", "document")], 302),
         (&Method::GET, &[page, ("sec-fetch-dest", "iframe")], 401),
@@ -308,7 +313,7 @@ async fn what_comes_back_must_be_the_answer_to_what_was_asked() {
             .filter(|pair| !pair.starts_with(&format!("{name}=")));
         format!("{path}?{}", kept.collect::<Vec<_>>().join("&"))
     };
-    let cases: [(&str, u16, &dyn Fn(&str) -> String); 10] = [
+    let cases: [(&str, u16, Change<'_>); 10] = [
         ("no state", 400, &|back| cut(back, "state")),
         ("another state", 400, &|back| cut(back, "state") + "&state=AAAA"),
         ("two states", 400, &|back| format!("{back}&state=AAAA")),
