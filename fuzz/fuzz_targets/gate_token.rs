@@ -8,7 +8,8 @@ use banyan::{
     clock::UnixTime,
     fields::{Fields, Known},
     gate::{
-        Auth, Gate, GateSettings, KeySet, KeySource, ROLES_TOLD_BYTES_MAX, Requirement, TokenMemory, escape,
+        Auth, Gate, GateSettings, KeySet, KeySource, ROLES_TOLD_BYTES_MAX, Requirement, Source, TokenMemory,
+        escape,
     },
 };
 use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
@@ -33,6 +34,9 @@ static GATE: LazyLock<Gate> = LazyLock::new(|| {
         roles_claim: "/roles".to_owned(),
         leeway: Duration::from_secs(30),
         default_auth: None,
+        ca: None,
+        legacy: None,
+        introspection: None,
     })
 });
 
@@ -45,6 +49,7 @@ fn judge(field: &[u8]) {
     let requirement = Requirement {
         auth: Auth::Required,
         roles: Vec::new(),
+        accept: vec![Source::Bearer, Source::Key],
     };
     let memory = TokenMemory::new();
     let verdict = GATE.check(&requirement, &headers, &KEYS, NOW, &memory);

@@ -1,24 +1,34 @@
 //! `[gate]` as the operator writes it, and what it means.
 
-use std::{ops::Range, path::Path, time::Duration};
+use std::{
+    ops::Range,
+    path::{Path, PathBuf},
+    time::Duration,
+};
 
 use http::Uri;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::{
+    lookup::{Asked, Believed, IntrospectionFile, LegacyFile},
+    machines::KEYS_FILE,
     operator::text,
     report::Report,
+    sources::Sources,
     values::{DurationText, OneOrMany, SecretText, Spot},
 };
-use crate::gate::{Auth, GateSettings, KeySource};
+use crate::{
+    backend::BackendSettings,
+    gate::{Auth, GateSettings, KeySource},
+};
 
 /// `[gate]`: whose tokens are believed.
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub(super) struct GateFile {
-    /// The identity provider's issuer identifier: the `iss` that a token must bear.
-    #[schemars(required, extend("x-required" = true))]
+    /// The identity provider's issuer identifier: the `iss` that a token must bear. Only a gate with `legacy`, `introspection` or a
+    /// `keys.toml` may lack one; then no signed token counts.
     issuer: Option<Spot<String>>,
     /// The `aud` values of which a token must bear one. Without it: `client_id`.
     audience: Option<Spot<OneOrMany>>,
@@ -35,6 +45,12 @@ pub(super) struct GateFile {
     client_id: Option<Spot<String>>,
     /// This edge's secret at the identity provider, best as `"${NAME}"`.
     client_secret: Option<SecretText>,
+    /// A PEM file of certificate authorities for the issuer and the introspection endpoint, beside the system's.
+    ca: Option<Spot<String>>,
+    /// The legacy application is asked who its cookie belongs to.
+    legacy: Option<Spot<LegacyFile>>,
+    /// The authorization server is asked what an opaque token is worth.
+    introspection: Option<Spot<IntrospectionFile>>,
 }
 
 impl Default for GateFile {
@@ -52,6 +68,9 @@ impl Default for GateFile {
             default_auth: None,
             client_id: None,
             client_secret: None,
+            ca: None,
+            legacy: None,
+            introspection: None,
         }
     }
 }
@@ -80,10 +99,13 @@ impl From<AuthFile> for Auth {
 
 impl GateFile {
     /// Judges the table. `None` when something needed is missing; then the report says so.
-    pub(super) fn settle(gate: &Spot<Self>, folder: &Path, report: &mut Report) -> Option<GateSettings> {
+    pub(super) fn settle(gate: &Spot<Self>, sources: &Sources, report: &mut Report) -> Option<GateSettings> {
         let (file, table) = (&gate.value, &gate.span);
-        let issuer = file.issuer(table, report);
-        let audiences = file.audiences(table, report);
+        let folder = sources.folder.as_path();
+        let others = file.legacy.is_some() || file.introspection.is_some() || sources.get(KEYS_FILE).is_some();
+        let issuer = file.issuer(table, others, report);
+        let needs_audience = file.issuer.is_some() || !others;
+        let audiences = file.audiences(table, needs_audience, report);
         if !file.roles_claim.value.starts_with('/') {
             let pointer = format!("/{}", file.roles_claim.value.replace('.', "/"));
             report
@@ -103,19 +125,53 @@ impl GateFile {
                 )
                 .hint("set the machines' clocks (NTP); a token that has ended should not live on");
         }
+        let legacy = file
+            .legacy
+            .as_ref()
+            .map(|legacy| LegacyFile::settle(legacy, report));
+        let introspection = file.introspection.as_ref().map(|introspection| {
+            let believed = Believed {
+                client_id: file.client_id.as_ref().map(|id| id.value.as_str()),
+                client_secret: file.client_secret.as_ref().map(|secret| secret.0.as_str()),
+                issuer: file.issuer.as_ref().map(|issuer| issuer.value.as_str()),
+                audiences: audiences.as_deref().unwrap_or_default(),
+                roles_claim: &file.roles_claim.value,
+                leeway: file.leeway.value.0,
+            };
+            IntrospectionFile::settle(introspection, &believed, report)
+        });
         let issuer = issuer?;
         Some(GateSettings {
             keys: file.keys(&issuer, folder, report)?,
             issuer,
             audiences: audiences?,
+            ca: file.ca.as_ref().map(|ca| folder.join(&ca.value)),
+            // what is written and can't be used takes the whole gate with it
+            legacy: legacy.map_or(Some(None), |legacy| legacy.map(Some))?,
+            introspection: introspection.map_or(Some(None), |introspection| introspection.map(Some))?,
             roles_claim: file.roles_claim.value.clone(),
             leeway: file.leeway.value.0,
             default_auth: file.default_auth.map(Auth::from),
         })
     }
 
-    fn issuer(&self, table: &Range<usize>, report: &mut Report) -> Option<String> {
+    /// Where the backend is named that knows whose cookies are, and the backend that stands for introspection.
+    pub(super) fn asked(
+        &self,
+        ca: Option<PathBuf>,
+        report: &Report,
+    ) -> (Option<Asked>, Option<BackendSettings>) {
+        let legacy = self.legacy.as_ref().and_then(|legacy| legacy.value.backend());
+        let introspection = self.introspection.as_ref();
+        let own = introspection.and_then(|file| IntrospectionFile::backend(file, ca, report));
+        (legacy.cloned(), own)
+    }
+
+    fn issuer(&self, table: &Range<usize>, others: bool, report: &mut Report) -> Option<String> {
         let Some(issuer) = &self.issuer else {
+            if others {
+                return Some(String::new());
+            }
             report.missing(
                 table,
                 "issuer",
@@ -126,10 +182,11 @@ impl GateFile {
         address(issuer, "issuer", report)
     }
 
-    fn audiences(&self, table: &Range<usize>, report: &mut Report) -> Option<Vec<String>> {
+    fn audiences(&self, table: &Range<usize>, is_needed: bool, report: &mut Report) -> Option<Vec<String>> {
         let written: Vec<String> = match (&self.audience, &self.client_id) {
             (Some(audience), _) => audience.value.0.iter().map(|text| text.value.clone()).collect(),
             (None, Some(client)) => vec![client.value.clone()],
+            (None, None) if !is_needed => return Some(Vec::new()),
             (None, None) => {
                 report.missing(
                     table,
@@ -155,6 +212,9 @@ impl GateFile {
     }
 
     fn keys(&self, issuer: &str, folder: &Path, report: &mut Report) -> Option<KeySource> {
+        if issuer.is_empty() {
+            return Some(KeySource::Nowhere);
+        }
         let Some(jwks) = &self.jwks else {
             return Some(KeySource::Url(format!(
                 "{}{DISCOVERY}",

@@ -7,6 +7,7 @@ use schemars::JsonSchema;
 use serde::Deserialize;
 
 use super::{
+    accept,
     access::{self, CountriesFile, Offered, SignedFile, ViewerFile},
     backends::{self, BackendFile},
     claims,
@@ -29,7 +30,7 @@ use super::{
 use crate::{
     backend::BackendSettings,
     courtesy::give_way,
-    gate::{Auth, Requirement},
+    gate::{Auth, Requirement, Source},
     name::SquadName,
     policy::Policy,
     route::{Claim, Conditions, PathRule, ValueTest},
@@ -84,6 +85,8 @@ pub(super) struct RouteFile {
     auth: Option<Spot<AuthFile>>,
     /// Any of these roles lets someone in. Only with `auth = "required"`.
     roles: Option<Spot<Vec<String>>>,
+    /// By what somebody may show who they are: `bearer` (a token), `legacy` (the legacy application's cookie), `key` (a machine's).
+    accept: Option<Vec<Spot<Source>>>,
     /// Lets paths with `%2F` or `%5C` through as they are, instead of answering 400.
     allow_encoded_slash: bool,
     /// What of the visitor's headers, cookies and query strings reaches the backend. All of it, unless said.
@@ -492,6 +495,7 @@ impl RouteFile {
         Requirement {
             auth,
             roles: self.roles(table, auth, report),
+            accept: accept::settle(self.accept.as_deref(), auth, report),
         }
     }
 

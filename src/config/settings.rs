@@ -13,7 +13,7 @@ use super::admin::AdminSettings;
 use crate::{
     backend::BackendSettings,
     flag::{FlagSettings, LayerSettings},
-    gate::{GateSettings, Requirement},
+    gate::{GateSettings, Requirement, machine::MachineSettings},
     limits::Limits,
     name::{BackendName, FlagKey, Place, SquadName, VariantName},
     policy::{Policy, Redirect, errors::ErrorPages, geo, signed::KeyGroup},
@@ -36,6 +36,8 @@ pub struct Settings {
     pub flags: Vec<FlagSettings>,
     /// The squads' `[[tests]]`.
     pub tests: Vec<RouteTest>,
+    /// Machines that may come in.
+    pub machines: Vec<MachineSettings>,
 }
 
 /// `banyan.toml`.

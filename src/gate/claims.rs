@@ -6,6 +6,7 @@ use super::{
     GateSettings, LIFETIME_MAX,
     denied::BadToken,
     identity::{Identity, is_name},
+    source::Source,
 };
 use crate::clock::UnixTime;
 
@@ -14,7 +15,7 @@ pub(super) fn judge(settings: &GateSettings, claims: Value, now: UnixTime) -> Re
     if claims.get("iss").and_then(Value::as_str) != Some(settings.issuer.as_str()) {
         return Err(BadToken::Issuer);
     }
-    if !is_for_us(&claims, &settings.audiences) {
+    if !is_for(&claims, &settings.audiences) {
         return Err(BadToken::Audience);
     }
     let expires = judge_times(&claims, settings, now)?;
@@ -35,17 +36,18 @@ pub(super) fn judge(settings: &GateSettings, claims: Value, now: UnixTime) -> Re
         .filter(|subject| is_name(subject))
         .ok_or(BadToken::Subject)?
         .to_owned();
-    let roles = roles_of(&claims, &settings.roles_claim)?;
+    let roles = roles_at(&claims, &settings.roles_claim)?;
     Ok(Identity {
         subject,
         roles,
         claims,
         expires,
+        source: Source::Bearer,
     })
 }
 
 /// `aud` is one text or a list of texts with one of ours. A list of several needs `azp` (OpenID Connect Core section 3.1.3.7).
-fn is_for_us(claims: &Value, ours: &[String]) -> bool {
+pub(super) fn is_for(claims: &Value, ours: &[String]) -> bool {
     let is_ours = |audience: &Value| {
         audience
             .as_str()
@@ -72,9 +74,9 @@ fn judge_times(claims: &Value, settings: &GateSettings, now: UnixTime) -> Result
     let millis = |duration: std::time::Duration| u64::try_from(duration.as_millis()).unwrap_or(u64::MAX);
     let leeway = millis(settings.leeway);
     let latest = now.millis.saturating_add(leeway);
-    let expires = time(claims, "exp")?.ok_or(BadToken::Time)?;
-    let not_before = time(claims, "nbf")?;
-    let issued = time(claims, "iat")?;
+    let expires = time_of(claims, "exp")?.ok_or(BadToken::Time)?;
+    let not_before = time_of(claims, "nbf")?;
+    let issued = time_of(claims, "iat")?;
     if expires.millis.saturating_add(leeway) <= now.millis {
         return Err(BadToken::Expired);
     }
@@ -91,7 +93,7 @@ fn judge_times(claims: &Value, settings: &GateSettings, now: UnixTime) -> Result
 }
 
 /// A `NumericDate`: seconds since 1970, perhaps with a fraction (RFC 7519 section 2). A text is none (CVE-2026-25537).
-fn time(claims: &Value, name: &str) -> Result<Option<UnixTime>, BadToken> {
+pub(super) fn time_of(claims: &Value, name: &str) -> Result<Option<UnixTime>, BadToken> {
     /// Seconds above which a number is no time at all (the year 33658), and below which its milliseconds are exact.
     const SECONDS_MAX: f64 = 1e12;
     let Some(value) = claims.get(name) else {
@@ -109,7 +111,7 @@ fn time(claims: &Value, name: &str) -> Result<Option<UnixTime>, BadToken> {
 }
 
 /// The roles: a list of texts, or one text with spaces between them. A claim that is not there gives no roles.
-fn roles_of(claims: &Value, claim: &str) -> Result<Vec<String>, BadToken> {
+pub(super) fn roles_at(claims: &Value, claim: &str) -> Result<Vec<String>, BadToken> {
     let roles: Vec<String> = match find(claims, claim) {
         None | Some(Value::Null) => Vec::new(),
         Some(Value::String(text)) => text

@@ -4,6 +4,8 @@ use std::fmt;
 
 use http::{HeaderValue, StatusCode};
 
+use super::lookup::{Question, Whom};
+
 /// A request that the gate turned away.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Denied {
@@ -15,6 +17,12 @@ pub enum Denied {
     BadToken(BadToken),
     /// No key of the issuer has been read yet, so no token can be judged.
     NoKeys,
+    /// Somebody else has to be asked first who this is.
+    Ask(Box<Question>),
+    /// They were asked, and nobody knows: no answer in time, or none that says anything.
+    Unanswered(Whom),
+    /// A machine's key that is for other squads' routes.
+    OtherSquad,
     /// Someone known, but without any of the roles that the route asks for.
     MissingRole {
         /// The roles of which one would do.
@@ -59,6 +67,12 @@ pub enum BadToken {
     Roles,
     /// It is bound to a key that its bearer must prove to hold (`cnf`; RFC 7800, RFC 9449), and nobody checks that here.
     Bound,
+    /// Who issued it says that it is not, or no longer, worth anything.
+    Inactive,
+    /// It has the form of a machine's key, and is none of this site.
+    UnknownMachine,
+    /// The route accepts no credential of this kind.
+    NotAccepted,
 }
 
 impl BadToken {
@@ -102,6 +116,12 @@ impl BadToken {
                 "token_bound",
                 "the token is bound to a key, which is not supported",
             ),
+            Self::Inactive => ("token_inactive", "the token is not active"),
+            Self::UnknownMachine => ("key_unknown", "the key is not known"),
+            Self::NotAccepted => (
+                "token_not_accepted",
+                "this kind of credential is not accepted here",
+            ),
         }
     }
 }
@@ -113,8 +133,8 @@ impl Denied {
         match self {
             Self::Missing | Self::BadToken(_) => StatusCode::UNAUTHORIZED,
             Self::SeveralCredentials => StatusCode::BAD_REQUEST,
-            Self::NoKeys => StatusCode::SERVICE_UNAVAILABLE,
-            Self::MissingRole { .. } => StatusCode::FORBIDDEN,
+            Self::NoKeys | Self::Ask(_) | Self::Unanswered(_) => StatusCode::SERVICE_UNAVAILABLE,
+            Self::OtherSquad | Self::MissingRole { .. } => StatusCode::FORBIDDEN,
         }
     }
 
@@ -122,7 +142,14 @@ impl Denied {
     #[must_use]
     pub fn www_authenticate(&self) -> HeaderValue {
         let text = match self {
-            Self::Missing | Self::NoKeys => return HeaderValue::from_static("Bearer realm=\"banyan\""),
+            Self::Missing | Self::NoKeys | Self::Ask(_) | Self::Unanswered(_) => {
+                return HeaderValue::from_static("Bearer realm=\"banyan\"");
+            }
+            Self::OtherSquad => {
+                return HeaderValue::from_static(
+                    "Bearer realm=\"banyan\", error=\"insufficient_scope\", error_description=\"the key is for other routes\"",
+                );
+            }
             Self::SeveralCredentials => {
                 return HeaderValue::from_static(
                     "Bearer realm=\"banyan\", error=\"invalid_request\", error_description=\"more than one Authorization field\"",
@@ -151,6 +178,10 @@ impl Denied {
             Self::SeveralCredentials => "several_credentials",
             Self::BadToken(why) => why.as_str(),
             Self::NoKeys => "keys_missing",
+            Self::Ask(_) => "not_asked",
+            Self::Unanswered(Whom::Legacy) => "legacy_unanswered",
+            Self::Unanswered(Whom::Introspection) => "introspection_unanswered",
+            Self::OtherSquad => "key_squad",
             Self::MissingRole { .. } => "role_missing",
         }
     }
@@ -164,6 +195,14 @@ impl fmt::Display for Denied {
             Self::SeveralCredentials => f.write_str("the request has more than one Authorization field"),
             Self::BadToken(why) => f.write_str(why.describe()),
             Self::NoKeys => f.write_str("no key of the issuer has been read yet"),
+            Self::Ask(question) => write!(f, "it would be asked first: {question}"),
+            Self::Unanswered(Whom::Legacy) => {
+                f.write_str("the legacy application does not say who the cookie belongs to")
+            }
+            Self::Unanswered(Whom::Introspection) => {
+                f.write_str("the authorization server does not say what the token is worth")
+            }
+            Self::OtherSquad => f.write_str("the key is for routes of other squads"),
             Self::MissingRole { wanted } => match wanted.as_slice() {
                 [one] => write!(f, "the role `{one}` is missing"),
                 several => write!(f, "one of the roles `{}` is missing", several.join("`, `")),

@@ -2,6 +2,7 @@
 
 use http::HeaderValue;
 
+use super::source::Source;
 use crate::clock::UnixTime;
 
 /// Most bytes of a subject or a role. OpenID Connect Core section 2 allows 255 for a subject.
@@ -24,6 +25,8 @@ pub struct Identity {
     pub claims: serde_json::Value,
     /// When the token's time is over.
     pub expires: UnixTime,
+    /// What it was learnt from.
+    pub source: Source,
 }
 
 impl Identity {
@@ -35,6 +38,7 @@ impl Identity {
             roles: roles.to_vec(),
             claims: serde_json::json!({ "sub": subject, "roles": roles }),
             expires: UnixTime { millis: u64::MAX },
+            source: Source::Bearer,
         }
     }
 

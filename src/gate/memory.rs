@@ -2,7 +2,7 @@
 
 use std::{borrow::Borrow, cell::RefCell, collections::HashMap, fmt, hash::Hash, sync::Arc};
 
-use super::identity::Identity;
+use super::{identity::Identity, lookup::Answers};
 use crate::clock::UnixTime;
 
 /// Most tokens remembered per core. The ones not seen for longest are forgotten.
@@ -11,20 +11,32 @@ pub const TOKENS_MAX: usize = 4096;
 /// Most bytes of remembered tokens per core; what is kept of a token takes a few times its size.
 pub const TOKENS_BYTES_MAX: usize = 8 * 1024 * 1024;
 
-/// Tokens that were verified on this core. Failures are never remembered.
-pub struct TokenMemory(RefCell<Recent<[u8; 32], Arc<Identity>>>);
+/// Tokens that were verified on this core, failures never; and what others answered of cookies and tokens.
+pub struct TokenMemory {
+    tokens: RefCell<Recent<[u8; 32], Arc<Identity>>>,
+    answers: Answers,
+}
 
 impl TokenMemory {
     /// An empty memory.
     #[must_use]
     pub fn new() -> Self {
-        Self(RefCell::new(Recent::new(TOKENS_MAX, TOKENS_BYTES_MAX)))
+        Self {
+            tokens: RefCell::new(Recent::new(TOKENS_MAX, TOKENS_BYTES_MAX)),
+            answers: Answers::new(),
+        }
     }
 
     /// How many tokens are remembered.
     #[must_use]
     pub fn len(&self) -> usize {
-        self.0.borrow().len()
+        self.tokens.borrow().len()
+    }
+
+    /// What others answered.
+    #[must_use]
+    pub const fn answers(&self) -> &Answers {
+        &self.answers
     }
 
     /// Whether none is.
@@ -35,14 +47,14 @@ impl TokenMemory {
 
     /// The identity found under `key`, unless its time is over.
     pub(super) fn recall(&self, key: &[u8; 32], now: UnixTime) -> Option<Arc<Identity>> {
-        let mut recent = self.0.borrow_mut();
+        let mut recent = self.tokens.borrow_mut();
         let identity = recent.recall(key)?;
         (now < identity.expires).then(|| Arc::clone(identity))
     }
 
     /// Remembers what was found. `bytes` is the token's size.
     pub(super) fn keep(&self, key: [u8; 32], identity: Arc<Identity>, bytes: usize) {
-        self.0.borrow_mut().keep(key, identity, bytes);
+        self.tokens.borrow_mut().keep(key, identity, bytes);
     }
 }
 

@@ -10,6 +10,10 @@ mod token;
 mod identity;
 mod memory;
 
+pub mod lookup;
+pub mod machine;
+mod source;
+
 pub mod assertion;
 
 #[cfg(test)]
@@ -34,6 +38,7 @@ pub use self::{
     identity::{Identity, NAME_BYTES_MAX, ROLES_TOLD_BYTES_MAX, ROLES_TOLD_MAX, escape, is_reserved_header},
     keys::{Algorithm, BadKeys, KEYS_BYTES_MAX, KEYS_MAX, KeySet, SkippedKey},
     memory::{TOKENS_BYTES_MAX, TOKENS_MAX, TokenMemory},
+    source::Source,
 };
 use crate::{clock::UnixTime, fields::Fields};
 
@@ -58,6 +63,12 @@ pub struct GateSettings {
     pub leeway: Duration,
     /// What a route that says nothing asks for. `None`: each route must say.
     pub default_auth: Option<Auth>,
+    /// Certificate authorities beside the system's, for the issuer and for introspection; absolute by now.
+    pub ca: Option<PathBuf>,
+    /// Who is asked about the legacy application's cookies.
+    pub legacy: Option<lookup::LegacySettings>,
+    /// Who is asked about opaque tokens.
+    pub introspection: Option<lookup::IntrospectionSettings>,
 }
 
 /// Where a JWKS comes from.
@@ -67,6 +78,8 @@ pub enum KeySource {
     File(PathBuf),
     /// An http or https address.
     Url(String),
+    /// Nowhere: no issuer is trusted, and no signed token counts.
+    Nowhere,
 }
 
 /// What a route asks for.
@@ -76,6 +89,8 @@ pub struct Requirement {
     pub auth: Auth,
     /// Any of these roles; empty asks for none. Only with [`Auth::Required`].
     pub roles: Vec<String>,
+    /// By what somebody may show who they are.
+    pub accept: Vec<Source>,
 }
 
 /// Whether a route wants to know who it is.
@@ -95,6 +110,9 @@ pub struct Gate {
     settings: GateSettings,
     /// SHA-256 of the settings that a verdict depends on, so that no other settings reuse it.
     digest: [u8; 32],
+    legacy: Option<Arc<lookup::Legacy>>,
+    introspection: Option<Arc<lookup::Introspection>>,
+    machines: Arc<machine::Machines>,
 }
 
 impl Gate {
@@ -110,7 +128,27 @@ impl Gate {
         Self {
             settings: settings.clone(),
             digest: keys::sha256(&[judged.to_string().as_bytes()]),
+            legacy: settings.legacy.as_ref().map(lookup::Legacy::new).map(Arc::new),
+            introspection: settings
+                .introspection
+                .as_ref()
+                .map(lookup::Introspection::new)
+                .map(Arc::new),
+            machines: Arc::default(),
         }
+    }
+
+    /// The same gate, which knows these machines.
+    #[must_use]
+    pub fn with_machines(mut self, machines: Arc<machine::Machines>) -> Self {
+        self.machines = machines;
+        self
+    }
+
+    /// The machines that it knows.
+    #[must_use]
+    pub const fn machines(&self) -> &Arc<machine::Machines> {
+        &self.machines
     }
 
     /// Whether a request may come in, and who it is if the route wants to know.
@@ -127,13 +165,42 @@ impl Gate {
     ) -> Result<Option<Arc<Identity>>, Denied> {
         let identity = match requirement.auth {
             Auth::None => None,
-            Auth::Optional | Auth::Required => match token::find(headers)? {
-                Some(token) => Some(self.identify(token, keys, now, memory)?),
-                None => None,
-            },
+            Auth::Optional | Auth::Required => {
+                self.recognise(&requirement.accept, headers, keys, now, memory)?
+            }
         };
         permit(requirement, identity.as_deref())?;
         Ok(identity)
+    }
+
+    /// Whose credentials a request brings. The one in `Authorization` wins over cookies; where neither tokens nor keys are accepted
+    /// that field is the backend's business.
+    fn recognise(
+        &self,
+        accept: &[Source],
+        headers: &Fields,
+        keys: &KeySet,
+        now: UnixTime,
+        memory: &TokenMemory,
+    ) -> Result<Option<Arc<Identity>>, Denied> {
+        let accepts = |source| accept.contains(&source);
+        if (accepts(Source::Bearer) || accepts(Source::Key))
+            && let Some(token) = token::find(headers)?
+        {
+            let (wanted, is_key) = match token.starts_with(machine::PREFIX) {
+                true => (Source::Key, true),
+                false => (Source::Bearer, false),
+            };
+            return match (accepts(wanted), is_key) {
+                (false, _) => Err(Denied::BadToken(BadToken::NotAccepted)),
+                (true, true) => self.machines.find(token, now).map(Some),
+                (true, false) => self.identify(token, keys, now, memory).map(Some),
+            };
+        }
+        match &self.legacy {
+            Some(legacy) if accepts(Source::Legacy) => legacy.find(headers, memory.answers(), now),
+            _ => Ok(None),
+        }
     }
 
     fn identify(
@@ -143,6 +210,13 @@ impl Gate {
         now: UnixTime,
         memory: &TokenMemory,
     ) -> Result<Arc<Identity>, Denied> {
+        let is_unsigned = self.settings.keys == KeySource::Nowhere || !token::is_signed(token);
+        if is_unsigned {
+            return match &self.introspection {
+                Some(introspection) => introspection.find(token, memory.answers(), now),
+                None => Err(Denied::BadToken(BadToken::Malformed)),
+            };
+        }
         if keys.is_empty() {
             return Err(Denied::NoKeys);
         }
@@ -164,7 +238,7 @@ impl Gate {
 /// # Errors
 /// [`Denied::Missing`] or [`Denied::MissingRole`].
 pub fn permit(requirement: &Requirement, identity: Option<&Identity>) -> Result<(), Denied> {
-    let Requirement { auth, roles } = requirement;
+    let Requirement { auth, roles, .. } = requirement;
     let Some(identity) = identity else {
         // Roles without `required` are a mistake that the settings refuse; were it missed, nobody would pass by it.
         return if *auth == Auth::Required || !roles.is_empty() {

@@ -13,7 +13,7 @@ use aws_lc_rs::{
 use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
 use serde_json::{Value, json};
 
-use super::{Auth, Gate, GateSettings, KeySet, KeySource, Requirement};
+use super::{Auth, Gate, GateSettings, KeySet, KeySource, Requirement, Source};
 use crate::clock::UnixTime;
 
 /// The time that every test of the gate starts at.
@@ -137,6 +137,9 @@ pub(super) fn settings() -> GateSettings {
         roles_claim: "/roles".to_owned(),
         leeway: Duration::from_secs(30),
         default_auth: None,
+        ca: None,
+        legacy: None,
+        introspection: None,
     }
 }
 
@@ -148,5 +151,6 @@ pub(super) fn required(roles: &[&str]) -> Requirement {
     Requirement {
         auth: Auth::Required,
         roles: roles.iter().map(|role| (*role).to_owned()).collect(),
+        accept: vec![Source::Bearer],
     }
 }

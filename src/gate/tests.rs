@@ -207,11 +207,13 @@ fn a_pretended_identity_meets_the_same_rule() {
         let open = Requirement {
             auth,
             roles: Vec::new(),
+            accept: Vec::new(),
         };
         assert_eq!(permit(&open, None), Ok(()));
         let mistaken = Requirement {
             auth,
             roles: vec!["admin".to_owned()],
+            accept: Vec::new(),
         };
         assert_eq!(permit(&mistaken, None), Err(Denied::Missing));
     }

@@ -93,6 +93,7 @@ fn outcome(case: &Case) -> String {
             other => panic!("no auth {other}"),
         },
         roles: case.roles.clone(),
+        accept: vec![super::Source::Bearer],
     };
     let memory = TokenMemory::new();
     let check = || {

@@ -8,7 +8,13 @@ use std::{
     sync::Arc,
 };
 
-use super::{compress::Places, error_page::Asking, ofrep::Desk, recall::Recalls};
+use super::{
+    compress::Places,
+    error_page::Asking,
+    lookup::{self, Lookups},
+    ofrep::Desk,
+    recall::Recalls,
+};
 use crate::{
     backend::{Backend, pool::Pools},
     clock,
@@ -49,6 +55,8 @@ pub struct Edge {
     pub recalls: Recalls,
     /// Who asks for flags just now.
     pub desk: Desk,
+    /// What others are asked just now.
+    pub lookups: Lookups,
     /// The snapshot whose servers and labels are all that is kept.
     tidied: Cell<u64>,
 }
@@ -106,6 +114,7 @@ impl Edge {
             asking: Asking::default(),
             recalls: Recalls::default(),
             desk: Desk::default(),
+            lookups: Lookups::default(),
             tidied: Cell::new(0),
         }
     }
@@ -132,6 +141,7 @@ impl Edge {
             self.observe.keep(&snapshot.labels());
         }
         self.pools.sweep(clock::steady());
+        lookup::measure(self);
         for backend in &snapshot.backends {
             self.count_connections(backend);
         }

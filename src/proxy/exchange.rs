@@ -18,7 +18,7 @@ use super::{
     failover,
     follow::Following,
     forward::Outgoing,
-    headers, ofrep, override_page, passing,
+    headers, lookup, ofrep, override_page, passing,
     recall::Side,
     redirect,
     refusal::Refusal,
@@ -41,7 +41,7 @@ use crate::{
     policy::Policy,
     snapshot::{
         Rule, Snapshot,
-        decide::{Ask, Choices, Credential, Decision, Entrance, Settled, Stop, decide},
+        decide::{Ask, Choices, Credential, Decision, Entrance, Settled, Stop},
     },
     wire::{Interim, Malformed, SendCause, Service, Upgrade},
 };
@@ -139,7 +139,7 @@ pub(super) async fn pass_through(
     if let Some(own) = override_page::answer(head, &ask, at, edge, following) {
         return own.map(|response| (response, None));
     }
-    let decision = decide(&ask, following.record.began_at().wall(), at, &mut ());
+    let decision = lookup::decide(&ask, following.record.began_at().wall(), at, edge).await;
     let decided = clock::steady();
     following.record.timings.decide = Some(decided.saturating_duration_since(following.record.began));
     let route = decision

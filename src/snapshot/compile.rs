@@ -10,7 +10,10 @@ use crate::{
     config::settings::{RouteSettings, Settings, TargetSettings},
     courtesy::give_way,
     flag::{Flag, FlagId, Flags},
-    gate::{Gate, GateSettings, KeySet},
+    gate::{
+        Gate, GateSettings, KeySet,
+        machine::{MachineSettings, Machines},
+    },
     name::{BackendName, FlagKey, Place, VariantName},
     route::{Claim, Table},
     visitor::{self, VisitorSettings},
@@ -72,6 +75,10 @@ pub fn compile(
     let visitors = visitors
         .map_err(|error| problems.push(at_operator(error.to_string())))
         .ok();
+    let ca = settings.edge.gate.as_ref().and_then(|gate| gate.ca.as_deref());
+    if let Some(Err(what)) = ca.map(|ca| (means.tls)(Some(ca))) {
+        problems.push(at_operator(what));
+    }
     let (true, Some(visitors)) = (problems.is_empty(), visitors) else {
         return Err(problems);
     };
@@ -91,7 +98,7 @@ pub fn compile(
             .edge
             .gate
             .as_ref()
-            .map(|gate| gate_at_work(gate, means.previous)),
+            .map(|gate| gate_at_work(gate, &settings.machines, means.previous)),
         admin: Arc::clone(&settings.edge.admin),
         places: settings.edge.places.clone(),
         limits: Arc::new(settings.edge.limits.clone()),
@@ -291,16 +298,22 @@ fn rule(route: &RouteSettings, names: &Names<'_>, problems: &mut Vec<CompileProb
 }
 
 /// Keys that were fetched for the same source stay; a new source starts with none, so nobody passes until they are there.
-fn gate_at_work(settings: &GateSettings, previous: Option<&Snapshot>) -> GateAtWork {
+fn gate_at_work(
+    settings: &GateSettings,
+    machines: &[MachineSettings],
+    previous: Option<&Snapshot>,
+) -> GateAtWork {
     let known = previous.and_then(|previous| previous.gate.as_ref());
+    let machines = Machines::new(machines, known.map(|known| &**known.gate.machines()));
     let (keys, wanted) = match known.filter(|known| known.source == settings.keys) {
         Some(known) => (Arc::clone(&known.keys), Arc::clone(&known.wanted)),
         None => (Arc::new(ArcSwap::from_pointee(KeySet::none())), Arc::default()),
     };
     GateAtWork {
-        gate: Arc::new(Gate::new(settings)),
+        gate: Arc::new(Gate::new(settings).with_machines(Arc::new(machines))),
         keys,
         source: settings.keys.clone(),
+        ca: settings.ca.clone(),
         wanted,
     }
 }

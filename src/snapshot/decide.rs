@@ -62,6 +62,8 @@ pub enum Entrance {
 pub enum Credential<'a> {
     /// Its own fields tell; verified tokens are remembered here.
     Fields(&'a TokenMemory),
+    /// As [`Credential::Fields`], after what had to be asked was asked: what is not known now stays unknown.
+    Asked(&'a TokenMemory),
     /// Explain and tests: as if this identity had been verified, or nobody.
     Pretend(Option<&'a Arc<Identity>>),
 }
@@ -387,14 +389,24 @@ fn pass_gate(
     gate: Option<&GateAtWork>,
 ) -> Result<Option<Arc<Identity>>, Denied> {
     match (ask.credential, gate) {
-        (Credential::Fields(memory), Some(at_work)) => {
+        (Credential::Fields(memory) | Credential::Asked(memory), Some(at_work)) => {
             let keys = at_work.keys.load();
-            at_work
+            let checked = at_work
                 .gate
-                .check(&rule.requirement, ask.headers, &keys, now, memory)
+                .check(&rule.requirement, ask.headers, &keys, now, memory);
+            let checked = match checked {
+                Err(Denied::Ask(question)) if matches!(ask.credential, Credential::Asked(_)) => {
+                    question.unanswered(&rule.requirement)
+                }
+                checked => checked,
+            }?;
+            if let Some(identity) = &checked {
+                gate::machine::reaches(identity, &rule.squad)?;
+            }
+            Ok(checked)
         }
         // `config` refuses a route that requires someone where there is no gate; if one came through, nobody passes.
-        (Credential::Fields(_), None) => gate::permit(&rule.requirement, None).map(|()| None),
+        (Credential::Fields(_) | Credential::Asked(_), None) => gate::permit(&rule.requirement, None).map(|()| None),
         (Credential::Pretend(identity), _) => {
             let identity = identity.filter(|_| rule.requirement.auth != Auth::None);
             gate::permit(&rule.requirement, identity.map(Arc::as_ref))?;

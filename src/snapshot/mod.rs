@@ -25,7 +25,7 @@ mod told;
 mod tried;
 pub mod visit;
 
-use std::{collections::HashSet, sync::Arc};
+use std::{collections::HashSet, path::PathBuf, sync::Arc};
 
 use arc_swap::ArcSwap;
 use http::Method;
@@ -93,6 +93,8 @@ pub struct GateAtWork {
     pub keys: Arc<ArcSwap<KeySet>>,
     /// Where they come from.
     pub source: KeySource,
+    /// Certificate authorities that may vouch for that place, beside the system's.
+    pub ca: Option<PathBuf>,
     /// Told when a token names a key that is not there: the control plane looks for newer ones.
     pub wanted: Arc<Notify>,
 }

@@ -13,7 +13,7 @@ use crate::{
     clock::UnixTime,
     config::settings::{Expectation, RouteTest, TestUser},
     fields::Fields,
-    gate::Identity,
+    gate::{Identity, Source},
     name::Place,
 };
 
@@ -78,6 +78,7 @@ pub fn identity(user: &TestUser) -> Identity {
         roles: user.roles.clone(),
         claims: serde_json::json!({ "sub": user.id, "roles": user.roles }),
         expires: UnixTime { millis: u64::MAX },
+        source: Source::Bearer,
     }
 }
 
