@@ -8,7 +8,7 @@ use banyan::{
     clock::UnixTime,
     fields::{Fields, Known},
     gate::{
-        Auth, Gate, GateSettings, KeySet, KeySource, ROLES_TOLD_BYTES_MAX, Requirement, Source, TokenMemory,
+        Accept, Auth, Gate, GateSettings, KeySet, KeySource, ROLES_TOLD_BYTES_MAX, Requirement, Source, TokenMemory,
         escape,
     },
 };
@@ -49,7 +49,7 @@ fn judge(field: &[u8]) {
     let requirement = Requirement {
         auth: Auth::Required,
         roles: Vec::new(),
-        accept: vec![Source::Bearer, Source::Key],
+        accept: Accept::of(&[Source::Bearer, Source::Key]),
     };
     let memory = TokenMemory::new();
     let verdict = GATE.check(&requirement, &headers, &KEYS, NOW, &memory);

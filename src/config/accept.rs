@@ -1,12 +1,12 @@
 //! `accept` of a route: by what somebody may show who they are.
 
 use super::{report::Report, values::Spot};
-use crate::gate::{Auth, Source};
+use crate::gate::{Accept, Auth, Source};
 
 /// What a route accepts; tokens alone where it does not say.
-pub(super) fn settle(written: Option<&[Spot<Source>]>, auth: Auth, report: &mut Report) -> Vec<Source> {
+pub(super) fn settle(written: Option<&[Spot<Source>]>, auth: Auth, report: &mut Report) -> Accept {
     let Some(written) = written else {
-        return vec![Source::Bearer];
+        return Accept::default();
     };
     if let (Auth::None, Some(first)) = (auth, written.first()) {
         report
@@ -17,5 +17,6 @@ pub(super) fn settle(written: Option<&[Spot<Source>]>, auth: Auth, report: &mut 
             )
             .hint("write `auth = \"required\"` or `\"optional\"`, or take `accept` out");
     }
-    written.iter().map(|source| source.value).collect()
+    let sources: Vec<Source> = written.iter().map(|source| source.value).collect();
+    Accept::of(&sources)
 }

@@ -65,11 +65,11 @@ pub fn of_text(text: &str) -> Result<Vec<MachineSettings>, String> {
     }
 }
 
-/// The `keys.toml` beside the operator's file at `path`, absolute, and its text; an empty one if it is not there.
+/// The `keys.toml` beside the operator's file at `path`, absolute, and its text if it is there.
 #[must_use]
-pub fn beside(path: &Path) -> (std::path::PathBuf, Arc<str>) {
+pub fn beside(path: &Path) -> (std::path::PathBuf, Option<Arc<str>>) {
     let sources = Sources::read(path);
-    let text = sources.get(KEYS_FILE).cloned().unwrap_or_default();
+    let text = sources.get(KEYS_FILE).cloned();
     (sources.folder.join(KEYS_FILE), text)
 }
 

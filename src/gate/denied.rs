@@ -4,7 +4,10 @@ use std::fmt;
 
 use http::{HeaderValue, StatusCode};
 
-use super::lookup::{Question, Whom};
+use super::{
+    lookup::{Question, Whom},
+    source::Source,
+};
 
 /// A request that the gate turned away.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -21,6 +24,8 @@ pub enum Denied {
     Ask(Box<Question>),
     /// They were asked, and nobody knows: no answer in time, or none that says anything.
     Unanswered(Whom),
+    /// The route accepts no credential of this kind.
+    NotAccepted(Source),
     /// A machine's key that is for other squads' routes.
     OtherSquad,
     /// Someone known, but without any of the roles that the route asks for.
@@ -71,8 +76,6 @@ pub enum BadToken {
     Inactive,
     /// It has the form of a machine's key, and is none of this site.
     UnknownMachine,
-    /// The route accepts no credential of this kind.
-    NotAccepted,
 }
 
 impl BadToken {
@@ -118,10 +121,6 @@ impl BadToken {
             ),
             Self::Inactive => ("token_inactive", "the token is not active"),
             Self::UnknownMachine => ("key_unknown", "the key is not known"),
-            Self::NotAccepted => (
-                "token_not_accepted",
-                "this kind of credential is not accepted here",
-            ),
         }
     }
 }
@@ -131,7 +130,7 @@ impl Denied {
     #[must_use]
     pub const fn status(&self) -> StatusCode {
         match self {
-            Self::Missing | Self::BadToken(_) => StatusCode::UNAUTHORIZED,
+            Self::Missing | Self::BadToken(_) | Self::NotAccepted(_) => StatusCode::UNAUTHORIZED,
             Self::SeveralCredentials => StatusCode::BAD_REQUEST,
             Self::NoKeys | Self::Ask(_) | Self::Unanswered(_) => StatusCode::SERVICE_UNAVAILABLE,
             Self::OtherSquad | Self::MissingRole { .. } => StatusCode::FORBIDDEN,
@@ -144,6 +143,11 @@ impl Denied {
         let text = match self {
             Self::Missing | Self::NoKeys | Self::Ask(_) | Self::Unanswered(_) => {
                 return HeaderValue::from_static("Bearer realm=\"banyan\"");
+            }
+            Self::NotAccepted(_) => {
+                return HeaderValue::from_static(
+                    "Bearer realm=\"banyan\", error=\"invalid_token\", error_description=\"this kind of credential is not accepted here\"",
+                );
             }
             Self::OtherSquad => {
                 return HeaderValue::from_static(
@@ -181,6 +185,7 @@ impl Denied {
             Self::Ask(_) => "not_asked",
             Self::Unanswered(Whom::Legacy) => "legacy_unanswered",
             Self::Unanswered(Whom::Introspection) => "introspection_unanswered",
+            Self::NotAccepted(_) => "not_accepted",
             Self::OtherSquad => "key_squad",
             Self::MissingRole { .. } => "role_missing",
         }
@@ -202,6 +207,7 @@ impl fmt::Display for Denied {
             Self::Unanswered(Whom::Introspection) => {
                 f.write_str("the authorization server does not say what the token is worth")
             }
+            Self::NotAccepted(source) => write!(f, "the route does not accept a {}", source.as_str()),
             Self::OtherSquad => f.write_str("the key is for routes of other squads"),
             Self::MissingRole { wanted } => match wanted.as_slice() {
                 [one] => write!(f, "the role `{one}` is missing"),

@@ -12,6 +12,7 @@ mod memory;
 
 pub mod lookup;
 pub mod machine;
+mod requirement;
 mod source;
 
 pub mod assertion;
@@ -38,6 +39,7 @@ pub use self::{
     identity::{Identity, NAME_BYTES_MAX, ROLES_TOLD_BYTES_MAX, ROLES_TOLD_MAX, escape, is_reserved_header},
     keys::{Algorithm, BadKeys, KEYS_BYTES_MAX, KEYS_MAX, KeySet, SkippedKey},
     memory::{TOKENS_BYTES_MAX, TOKENS_MAX, TokenMemory},
+    requirement::Accept,
     source::Source,
 };
 use crate::{clock::UnixTime, fields::Fields};
@@ -90,7 +92,7 @@ pub struct Requirement {
     /// Any of these roles; empty asks for none. Only with [`Auth::Required`].
     pub roles: Vec<String>,
     /// By what somebody may show who they are.
-    pub accept: Vec<Source>,
+    pub accept: Accept,
 }
 
 /// Whether a route wants to know who it is.
@@ -166,7 +168,7 @@ impl Gate {
         let identity = match requirement.auth {
             Auth::None => None,
             Auth::Optional | Auth::Required => {
-                self.recognise(&requirement.accept, headers, keys, now, memory)?
+                self.recognise(requirement.accept, headers, keys, now, memory)?
             }
         };
         permit(requirement, identity.as_deref())?;
@@ -177,28 +179,27 @@ impl Gate {
     /// that field is the backend's business.
     fn recognise(
         &self,
-        accept: &[Source],
+        accept: Accept,
         headers: &Fields,
         keys: &KeySet,
         now: UnixTime,
         memory: &TokenMemory,
     ) -> Result<Option<Arc<Identity>>, Denied> {
-        let accepts = |source| accept.contains(&source);
-        if (accepts(Source::Bearer) || accepts(Source::Key))
+        if (accept.has(Source::Bearer) || accept.has(Source::Key))
             && let Some(token) = token::find(headers)?
         {
             let (wanted, is_key) = match token.starts_with(machine::PREFIX) {
                 true => (Source::Key, true),
                 false => (Source::Bearer, false),
             };
-            return match (accepts(wanted), is_key) {
-                (false, _) => Err(Denied::BadToken(BadToken::NotAccepted)),
+            return match (accept.has(wanted), is_key) {
+                (false, _) => Err(Denied::NotAccepted(wanted)),
                 (true, true) => self.machines.find(token, now).map(Some),
                 (true, false) => self.identify(token, keys, now, memory).map(Some),
             };
         }
         match &self.legacy {
-            Some(legacy) if accepts(Source::Legacy) => legacy.find(headers, memory.answers(), now),
+            Some(legacy) if accept.has(Source::Legacy) => legacy.find(headers, memory.answers(), now),
             _ => Ok(None),
         }
     }

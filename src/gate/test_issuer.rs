@@ -13,7 +13,7 @@ use aws_lc_rs::{
 use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
 use serde_json::{Value, json};
 
-use super::{Auth, Gate, GateSettings, KeySet, KeySource, Requirement, Source};
+use super::{Accept, Auth, Gate, GateSettings, KeySet, KeySource, Requirement, Source};
 use crate::clock::UnixTime;
 
 /// The time that every test of the gate starts at.
@@ -151,6 +151,6 @@ pub(super) fn required(roles: &[&str]) -> Requirement {
     Requirement {
         auth: Auth::Required,
         roles: roles.iter().map(|role| (*role).to_owned()).collect(),
-        accept: vec![Source::Bearer],
+        accept: Accept::of(&[Source::Bearer]),
     }
 }

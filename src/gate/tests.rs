@@ -207,13 +207,13 @@ fn a_pretended_identity_meets_the_same_rule() {
         let open = Requirement {
             auth,
             roles: Vec::new(),
-            accept: Vec::new(),
+            accept: super::Accept::default(),
         };
         assert_eq!(permit(&open, None), Ok(()));
         let mistaken = Requirement {
             auth,
             roles: vec!["admin".to_owned()],
-            accept: Vec::new(),
+            accept: super::Accept::default(),
         };
         assert_eq!(permit(&mistaken, None), Err(Denied::Missing));
     }

@@ -93,7 +93,7 @@ fn outcome(case: &Case) -> String {
             other => panic!("no auth {other}"),
         },
         roles: case.roles.clone(),
-        accept: vec![super::Source::Bearer],
+        accept: super::Accept::default(),
     };
     let memory = TokenMemory::new();
     let check = || {

@@ -23,7 +23,7 @@ use crate::{
     body::{Body, BodyError},
     fields::{Fields, Known},
     flag::{Person, Subject},
-    gate::{Auth, BadToken, Denied, Identity, Requirement, Source},
+    gate::{Accept, Auth, BadToken, Denied, Identity, Requirement, Source},
     message::{Head, Response},
     observe::{
         metrics::{Family, Label},
@@ -264,7 +264,7 @@ impl Asking<'_> {
         let optional = Requirement {
             auth: Auth::Optional,
             roles: Vec::new(),
-            accept: vec![Source::Bearer, Source::Legacy],
+            accept: Accept::of(&[Source::Bearer, Source::Legacy]),
         };
         let (keys, now) = (at_work.keys.load(), following.record.began_at().wall());
         let check = || {

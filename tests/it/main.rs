@@ -40,6 +40,7 @@ mod gone;
 mod import;
 mod kept;
 mod live;
+mod lookup;
 mod observe;
 mod ofrep;
 mod passing;

@@ -6,7 +6,7 @@ use super::{refusal::Refusal, session::Ground, tokens::PREFIX};
 use crate::{
     clock::UnixTime,
     fields::{Fields, Known},
-    gate::{Auth, BadToken, Denied, Requirement, Source, TOKEN_BYTES_MAX, TokenMemory},
+    gate::{Accept, Auth, BadToken, Denied, Requirement, Source, TOKEN_BYTES_MAX, TokenMemory},
     snapshot::Snapshot,
 };
 
@@ -53,7 +53,7 @@ pub(super) fn by_gate(at: &Snapshot, token: &str, now: UnixTime) -> Result<Groun
     let somebody = Requirement {
         auth: Auth::Required,
         roles: Vec::new(),
-        accept: vec![Source::Bearer],
+        accept: Accept::of(&[Source::Bearer]),
     };
     match gate
         .gate
