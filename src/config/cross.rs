@@ -30,6 +30,9 @@ pub(super) fn judge(site: &mut Site, sources: &Sources) {
     squads(site, main, &mut reports);
     let backends = backends(site, &mut reports);
     let flags = flags(site, &mut reports);
+    if let Some(gate) = site.operator.as_ref().and_then(|operator| operator.edge.gate.as_ref()) {
+        lookup::accepted(&site.squads, gate.legacy.is_some(), &mut reports);
+    }
     let asked = site.operator.as_ref().and_then(|operator| operator.asked.as_ref());
     if let Some(mut report) = reports.remove(main.as_str()) {
         let is_unread = |name: &str| declared_unread(site, name);

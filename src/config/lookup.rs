@@ -1,6 +1,6 @@
 //! `[gate.legacy]` and `[gate.introspection]`: who is asked what a cookie or an opaque token is worth.
 
-use std::{ops::Range, time::Duration};
+use std::{collections::BTreeMap, ops::Range, sync::Arc, time::Duration};
 
 use http::{Uri, uri::PathAndQuery};
 use schemars::JsonSchema;
@@ -9,11 +9,15 @@ use serde::Deserialize;
 use super::{
     operator::text,
     report::{Report, suggest},
+    routes::{RoutePart, SquadPart},
     values::{DurationText, SecretText, Spot},
 };
 use crate::{
     backend::{BackendSettings, Scheme, ServerAddress},
-    gate::lookup::{Hidden, IntrospectionSettings, LegacySettings, Terms},
+    gate::{
+        Source,
+        lookup::{Hidden, IntrospectionSettings, LegacySettings, Terms},
+    },
     name::{BackendName, SquadName},
 };
 
@@ -427,6 +431,24 @@ pub(super) fn judge<'n>(
                 format!("backend `{}` is not defined", asked.value),
             )
             .hint_if(suggest(&asked.value, known));
+    }
+}
+
+/// Routes that take the legacy application's word, though nobody says where that is asked for.
+pub(super) fn accepted(parts: &[SquadPart], has_legacy: bool, reports: &mut BTreeMap<Arc<str>, Report>) {
+    for part in parts.iter().filter(|_| !has_legacy) {
+        let takes = |route: &&RoutePart| route.settings.requirement.accept.has(Source::Legacy);
+        for route in part.routes.iter().filter(takes) {
+            if let Some(report) = reports.get_mut(&part.file) {
+                report
+                    .error(
+                        "no-legacy",
+                        route.path.clone(),
+                        "this route accepts `legacy`, and `[gate]` does not say who is asked",
+                    )
+                    .hint("the operator adds `[gate.legacy]` to `banyan.toml`");
+            }
+        }
     }
 }
 

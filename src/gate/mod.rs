@@ -204,6 +204,20 @@ impl Gate {
         }
     }
 
+    /// What would be asked of others before a request could be decided, were nothing known yet. For who explains.
+    #[must_use]
+    pub fn question(
+        &self,
+        requirement: &Requirement,
+        headers: &Fields,
+        now: UnixTime,
+    ) -> Option<Box<lookup::Question>> {
+        match self.check(requirement, headers, &KeySet::none(), now, &TokenMemory::new()) {
+            Err(Denied::Ask(question)) => Some(question),
+            Ok(_) | Err(_) => None,
+        }
+    }
+
     fn identify(
         &self,
         token: &str,

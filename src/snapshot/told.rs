@@ -38,6 +38,9 @@ impl fmt::Display for Explanation {
         if let Some(gate) = &self.gate {
             write_gate(f, gate)?;
         }
+        if let Some(asks) = &self.asks {
+            writeln!(f, "  asks      not here, but live: {asks}")?;
+        }
         for said in &self.flags {
             write_flag(f, said)?;
         }

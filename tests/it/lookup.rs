@@ -89,10 +89,6 @@ impl Oracle {
         *self.says.lock().unwrap() = Says::This(status, body.to_string());
     }
 
-    fn say_late(&self, after: Duration, status: u16, body: impl ToString) {
-        *self.says.lock().unwrap() = Says::Late(after, status, body.to_string());
-    }
-
     fn asked(&self) -> usize {
         self.heard.lock().unwrap().len()
     }
@@ -203,6 +199,9 @@ async fn who_is_signed_in_at_legacy_is_signed_in_here() {
     assert_eq!(with_cookie(&mut client, "/staff", "PHPSESSID=1").await.status, 403);
     let seen = with_cookie(&mut client, "/maybe", "PHPSESSID=1").await.seen();
     assert_eq!(seen.header("banyan-user"), "alice");
+    let told = program::run(world.folder(), &["explain", "/account", "--cookie", "PHPSESSID=77"]);
+    assert!(told.out.contains("GET /api/session?x=1 of backend `legacy`"), "{}{}", told.out, told.err);
+    assert!(!told.out.contains("77") && told.out.contains("401"), "{}", told.out);
     assert_eq!(client.get("/account").await.status, 401);
     assert_eq!(with_cookie(&mut client, "/account", "phpsessid=1").await.status, 401);
     assert_eq!(legacy.asked(), 1, "who brings no such cookie is not asked about");
