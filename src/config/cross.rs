@@ -30,10 +30,17 @@ pub(super) fn judge(site: &mut Site, sources: &Sources) {
     squads(site, main, &mut reports);
     let backends = backends(site, &mut reports);
     let flags = flags(site, &mut reports);
-    if let Some(gate) = site.operator.as_ref().and_then(|operator| operator.edge.gate.as_ref()) {
+    if let Some(gate) = site
+        .operator
+        .as_ref()
+        .and_then(|operator| operator.edge.gate.as_ref())
+    {
         lookup::accepted(&site.squads, gate.legacy.is_some(), &mut reports);
     }
-    let asked = site.operator.as_ref().and_then(|operator| operator.asked.as_ref());
+    let asked = site
+        .operator
+        .as_ref()
+        .and_then(|operator| operator.asked.as_ref());
     if let Some(mut report) = reports.remove(main.as_str()) {
         let is_unread = |name: &str| declared_unread(site, name);
         lookup::judge(asked, backends.keys().copied(), is_unread, &mut report);
@@ -390,7 +397,10 @@ fn url(claim: &Claim, host: Option<&str>, path: &str) -> String {
 /// What is written and never asked for.
 fn unused(site: &Site, reports: &mut Reports) {
     let routes = || site.squads.iter().flat_map(|part| &part.routes);
-    let asked = site.operator.as_ref().and_then(|operator| operator.asked.as_ref());
+    let asked = site
+        .operator
+        .as_ref()
+        .and_then(|operator| operator.asked.as_ref());
     let backends: BTreeSet<&str> = routes()
         .flat_map(|route| route.settings.backends())
         .map(BackendName::as_str)

@@ -102,7 +102,8 @@ impl GateFile {
     pub(super) fn settle(gate: &Spot<Self>, sources: &Sources, report: &mut Report) -> Option<GateSettings> {
         let (file, table) = (&gate.value, &gate.span);
         let folder = sources.folder.as_path();
-        let others = file.legacy.is_some() || file.introspection.is_some() || sources.get(KEYS_FILE).is_some();
+        let others =
+            file.legacy.is_some() || file.introspection.is_some() || sources.get(KEYS_FILE).is_some();
         let issuer = file.issuer(table, others, report);
         let needs_audience = file.issuer.is_some() || !others;
         let audiences = file.audiences(table, needs_audience, report);

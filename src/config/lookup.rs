@@ -218,7 +218,11 @@ impl IntrospectionFile {
         let client_id = file.client_id.as_ref().map(|id| id.value.as_str());
         let client_id = client_id.or(believed.client_id);
         if client_id.is_none() {
-            report.missing(table, "client_id", "name this edge as the authorization server knows it");
+            report.missing(
+                table,
+                "client_id",
+                "name this edge as the authorization server knows it",
+            );
         }
         let secret = file.client_secret.as_ref().map(|secret| secret.0.as_str());
         let secret = secret.or(believed.client_secret);
@@ -320,7 +324,10 @@ fn parts(url: &str) -> Option<(ServerAddress, String, String)> {
     }
     let server = ServerAddress {
         scheme,
-        host: host.trim_start_matches('[').trim_end_matches(']').to_ascii_lowercase(),
+        host: host
+            .trim_start_matches('[')
+            .trim_end_matches(']')
+            .to_ascii_lowercase(),
         port: uri.port_u16().unwrap_or(usual),
     };
     let authority = server.authority();
@@ -382,7 +389,11 @@ fn terms(
 ) -> Terms {
     if timeout.value.0 > TIMEOUT_MAX {
         report
-            .error("out-of-range", timeout.span.clone(), "`timeout` is longer than ten seconds")
+            .error(
+                "out-of-range",
+                timeout.span.clone(),
+                "`timeout` is longer than ten seconds",
+            )
             .hint("whoever asks waits for it before anything else happens");
     }
     for (spot, key) in [(remember, "remember"), (nobody, "remember_nobody")] {

@@ -107,7 +107,11 @@ impl KeysFile {
 impl MachineFile {
     fn settle(&self, table: &Range<usize>, report: &mut Report) -> Option<MachineSettings> {
         for (is_missing, key, hint) in [
-            (self.name.is_none(), "name", "what logs shall call it: `name = \"ci\"`"),
+            (
+                self.name.is_none(),
+                "name",
+                "what logs shall call it: `name = \"ci\"`",
+            ),
             (self.hash.is_none(), "hash", "`banyan key add NAME` makes one"),
             (
                 self.expires.is_none(),
@@ -134,7 +138,11 @@ impl MachineFile {
         let bytes = unhex(&hash.value);
         if bytes.is_none() {
             report
-                .error("bad-key", hash.span.clone(), "`hash` is no SHA-256 in hexadecimal digits")
+                .error(
+                    "bad-key",
+                    hash.span.clone(),
+                    "`hash` is no SHA-256 in hexadecimal digits",
+                )
                 .hint("`banyan key add NAME` makes a key and its hash; the key itself never stands here");
         }
         let squads = self.squads(report)?;

@@ -143,7 +143,9 @@ impl Site {
     }
 
     fn settings(self, sources: &Sources) -> Option<Settings> {
-        let OperatorPart { edge, own_backend, .. } = self.operator?;
+        let OperatorPart {
+            edge, own_backend, ..
+        } = self.operator?;
         let mut settings = Settings {
             folder: sources.folder.clone(),
             edge,

@@ -276,7 +276,11 @@ async fn the_last_good_keys_stay_when_reading_fails() {
 
 #[tokio::test]
 async fn the_last_good_keys_end_after_a_stated_time() {
-    let answers = vec![answer("200 OK", &jwks(1)), answer("500 Oops", ""), answer("200 OK", &jwks(2))];
+    let answers = vec![
+        answer("200 OK", &jwks(1)),
+        answer("500 Oops", ""),
+        answer("200 OK", &jwks(2)),
+    ];
     let keys = Arc::new(ArcSwap::from_pointee(KeySet::none()));
     let keeper = Keeper {
         source: KeySource::Url(server(answers).await),

@@ -319,7 +319,11 @@ impl Plane {
                 .map(move |server| (name, &*server.label, server.takes_traffic()))
         });
         self.facts.servers(servers);
-        let machines: Vec<_> = at.gate.iter().flat_map(|gate| gate.gate.machines().about()).collect();
+        let machines: Vec<_> = at
+            .gate
+            .iter()
+            .flat_map(|gate| gate.gate.machines().about())
+            .collect();
         let machines = machines.iter();
         self.facts
             .machines(machines.map(|about| (&*about.name, about.used, about.expires.secs())));

@@ -236,7 +236,9 @@ pub fn reaches(identity: &Identity, squad: &str) -> Result<(), Denied> {
 /// Takes machines' keys out of a request's fields: they are for the gate, and no backend's business.
 pub fn conceal(headers: &mut Fields) {
     let is_key = |value: &[u8]| {
-        let after = value.get(..7).filter(|scheme| scheme.eq_ignore_ascii_case(b"bearer "));
+        let after = value
+            .get(..7)
+            .filter(|scheme| scheme.eq_ignore_ascii_case(b"bearer "));
         let rest = after.and_then(|_| value.get(7..)).unwrap_or_default();
         rest.trim_ascii_start().starts_with(PREFIX.as_bytes())
     };

@@ -29,14 +29,14 @@ fn a_key_opens_what_it_is_for_until_it_ends() {
     assert_ne!(mine, other);
     let machines = Machines::new(&[machine("ci", &mine)], None);
     let identity = machines.find(&mine, NOW).unwrap();
-    assert_eq!((identity.subject.as_str(), identity.source), ("key:ci", Source::Key));
+    assert_eq!(
+        (identity.subject.as_str(), identity.source),
+        ("key:ci", Source::Key)
+    );
     assert_eq!(identity.roles, ["ci"]);
     assert_eq!(identity.claims["scope"], "orders:read orders:write");
     let denied = |key: &str, now| machines.find(key, now).unwrap_err();
-    assert_eq!(
-        denied(&other, NOW),
-        Denied::BadToken(BadToken::UnknownMachine)
-    );
+    assert_eq!(denied(&other, NOW), Denied::BadToken(BadToken::UnknownMachine));
     assert_eq!(denied("bnk_", NOW), Denied::BadToken(BadToken::Malformed));
     let end = UnixTime::from_secs(NOW.secs() + 100);
     assert_eq!(denied(&mine, end), Denied::BadToken(BadToken::Expired));

@@ -48,9 +48,8 @@ fn split_scheme(field: &[u8]) -> (&[u8], &[u8]) {
 /// The characters of RFC 6750 section 2.1; `=` at the end alone.
 fn is_token(token: &str) -> bool {
     let text = token.trim_end_matches('=');
-    let is_token_byte = |byte: u8| {
-        byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_' | b'.' | b'~' | b'+' | b'/')
-    };
+    let is_token_byte =
+        |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_' | b'.' | b'~' | b'+' | b'/');
     !text.is_empty() && text.bytes().all(is_token_byte)
 }
 
@@ -61,7 +60,10 @@ pub(super) fn is_signed(token: &str) -> bool {
 
 /// Checks header and signature, and gives the claims, which nobody has judged yet.
 pub(super) fn open(token: &str, keys: &KeySet) -> Result<Value, BadToken> {
-    if token.bytes().any(|byte| matches!(byte, b'=' | b'~' | b'+' | b'/')) {
+    if token
+        .bytes()
+        .any(|byte| matches!(byte, b'=' | b'~' | b'+' | b'/'))
+    {
         return Err(BadToken::Malformed); // opaque tokens alone have them
     }
     let mut parts = token.split('.');

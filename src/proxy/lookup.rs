@@ -209,9 +209,16 @@ async fn exchange(question: &Question, asked: UnixTime, edge: &Rc<Edge>) -> Hear
         fields.insert(*name, value);
     }
     if wording.is_post {
-        fields.insert(Known::CONTENT_LENGTH, http_body::Body::size_hint(&body).lower().to_string());
+        fields.insert(
+            Known::CONTENT_LENGTH,
+            http_body::Body::size_hint(&body).lower().to_string(),
+        );
     }
-    let method = if wording.is_post { Method::POST } else { Method::GET };
+    let method = if wording.is_post {
+        Method::POST
+    } else {
+        Method::GET
+    };
     let mut head = Head::new(method, wording.target, Version::HTTP_11, fields);
     let now = clock::now();
     let nobody = std::net::IpAddr::from([0, 0, 0, 0]);

@@ -406,7 +406,9 @@ fn pass_gate(
             Ok(checked)
         }
         // `config` refuses a route that requires someone where there is no gate; if one came through, nobody passes.
-        (Credential::Fields(_) | Credential::Asked(_), None) => gate::permit(&rule.requirement, None).map(|()| None),
+        (Credential::Fields(_) | Credential::Asked(_), None) => {
+            gate::permit(&rule.requirement, None).map(|()| None)
+        }
         (Credential::Pretend(identity), _) => {
             let identity = identity.filter(|_| rule.requirement.auth != Auth::None);
             gate::permit(&rule.requirement, identity.map(Arc::as_ref))?;

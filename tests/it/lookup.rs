@@ -105,10 +105,9 @@ fn said(status: u16, body: String) -> Response<Body> {
         let elsewhere = http::HeaderValue::from_static("/login");
         response.headers_mut().insert("location", elsewhere);
     }
-    response.headers_mut().insert(
-        "set-cookie",
-        http::HeaderValue::from_static("PHPSESSID=renewed"),
-    );
+    response
+        .headers_mut()
+        .insert("set-cookie", http::HeaderValue::from_static("PHPSESSID=renewed"));
     response
 }
 
@@ -196,17 +195,37 @@ async fn who_is_signed_in_at_legacy_is_signed_in_here() {
         assert_eq!(heard.field(name), "", "{heard:?}");
     }
     let mut client = world.client(Http::Two).await;
-    assert_eq!(with_cookie(&mut client, "/staff", "PHPSESSID=1").await.status, 403);
+    assert_eq!(
+        with_cookie(&mut client, "/staff", "PHPSESSID=1").await.status,
+        403
+    );
     let seen = with_cookie(&mut client, "/maybe", "PHPSESSID=1").await.seen();
     assert_eq!(seen.header("banyan-user"), "alice");
-    let told = program::run(world.folder(), &["explain", "/account", "--cookie", "PHPSESSID=77"]);
-    assert!(told.out.contains("GET /api/session?x=1 of backend `legacy`"), "{}{}", told.out, told.err);
-    assert!(!told.out.contains("77") && told.out.contains("401"), "{}", told.out);
+    let told = program::run(
+        world.folder(),
+        &["explain", "/account", "--cookie", "PHPSESSID=77"],
+    );
+    assert!(
+        told.out.contains("GET /api/session?x=1 of backend `legacy`"),
+        "{}{}",
+        told.out,
+        told.err
+    );
+    assert!(
+        !told.out.contains("77") && told.out.contains("401"),
+        "{}",
+        told.out
+    );
     assert_eq!(client.get("/account").await.status, 401);
-    assert_eq!(with_cookie(&mut client, "/account", "phpsessid=1").await.status, 401);
+    assert_eq!(
+        with_cookie(&mut client, "/account", "phpsessid=1").await.status,
+        401
+    );
     assert_eq!(legacy.asked(), 1, "who brings no such cookie is not asked about");
     with_cookie(&mut client, "/account", "PHPSESSID=2").await.seen();
-    with_cookie(&mut client, "/account", "remember=1; PHPSESSID=1").await.seen();
+    with_cookie(&mut client, "/account", "remember=1; PHPSESSID=1")
+        .await
+        .seen();
     assert_eq!(legacy.asked(), 3, "other values are other questions");
     let outcomes = "banyan_lookups_total{whom=\"legacy\",outcome=\"somebody\"}";
     assert_eq!(world.metric(outcomes).await, 3.0);
@@ -218,11 +237,7 @@ async fn who_is_signed_in_at_legacy_is_signed_in_here() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn many_requests_with_one_cookie_are_one_question() {
-    let legacy = Oracle::new(Says::Late(
-        Duration::from_millis(300),
-        200,
-        alice().to_string(),
-    ));
+    let legacy = Oracle::new(Says::Late(Duration::from_millis(300), 200, alice().to_string()));
     let world = site(&legacy, "").start().await;
     let mut waiting = Vec::new();
     for _ in 0..10 {
@@ -244,11 +259,7 @@ async fn many_requests_with_one_cookie_are_one_question() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_question_is_finished_also_when_its_first_asker_leaves() {
-    let legacy = Oracle::new(Says::Late(
-        Duration::from_millis(300),
-        200,
-        alice().to_string(),
-    ));
+    let legacy = Oracle::new(Says::Late(Duration::from_millis(300), 200, alice().to_string()));
     let world = site(&legacy, "").start().await;
     let mut leaver = world.client(Http::Two).await;
     let leaving = with_cookie(&mut leaver, "/account", "PHPSESSID=1");
@@ -308,14 +319,21 @@ async fn what_says_nothing_lets_nobody_in_and_is_not_remembered() {
     let legacy = Oracle::new(Says::This(500, String::new()));
     let world = site(&legacy, "").start().await;
     let mut client = world.client(Http::Two).await;
-    let huge = format!("{{\"user\":{{\"id\":\"alice\",\"x\":\"{}\"}}}}", "x".repeat(80_000));
+    let huge = format!(
+        "{{\"user\":{{\"id\":\"alice\",\"x\":\"{}\"}}}}",
+        "x".repeat(80_000)
+    );
     let table = [
         (500, alice().to_string(), "status"),
         (404, String::new(), "status"),
         (204, String::new(), "status"),
         (200, "<html>".to_owned(), "malformed"),
         (200, huge, "too_large"),
-        (200, r#"{"user":{"id":"alice","id":"root"}}"#.to_owned(), "malformed"),
+        (
+            200,
+            r#"{"user":{"id":"alice","id":"root"}}"#.to_owned(),
+            "malformed",
+        ),
     ];
     for (number, (status, body, why)) in table.iter().enumerate() {
         let cookie = format!("PHPSESSID={number}");
@@ -347,7 +365,10 @@ async fn a_slow_legacy_costs_its_deadline_and_then_nothing() {
     for number in 0..5 {
         let (status, took) = ask(&mut client, "/account", number).await;
         assert_eq!(status, 503);
-        assert!(took >= Duration::from_millis(280) && took < Duration::from_secs(3), "{took:?}");
+        assert!(
+            took >= Duration::from_millis(280) && took < Duration::from_secs(3),
+            "{took:?}"
+        );
     }
     for number in 5..30 {
         let (status, took) = ask(&mut client, "/account", number).await;
@@ -357,7 +378,12 @@ async fn a_slow_legacy_costs_its_deadline_and_then_nothing() {
     assert_eq!(legacy.asked(), 5);
     assert_eq!(ask(&mut client, "/maybe", 1).await.0, 200, "open pages stay open");
     assert_eq!(ask(&mut client, "/public", 1).await.0, 200);
-    assert!(world.metric("banyan_lookups_total{whom=\"legacy\",outcome=\"paused\"}").await >= 25.0);
+    assert!(
+        world
+            .metric("banyan_lookups_total{whom=\"legacy\",outcome=\"paused\"}")
+            .await
+            >= 25.0
+    );
     legacy.say(200, alice());
     until("the end of the pause", async || {
         with_cookie(&mut client, "/account", "PHPSESSID=9").await.status == 200
@@ -431,16 +457,26 @@ async fn an_opaque_token_is_worth_what_its_server_says() {
         let heard = server.last();
         assert_eq!(heard.line.split(' ').next(), Some("POST"));
         assert!(heard.line.ends_with("/oauth2/introspect"), "{heard:?}");
-        assert_eq!(heard.body, "token=opaque%7E1%2B%2F%3D&token_type_hint=access_token");
+        assert_eq!(
+            heard.body,
+            "token=opaque%7E1%2B%2F%3D&token_type_hint=access_token"
+        );
         assert_eq!(heard.field("authorization"), "Basic ZWRnZSUzQTE6c2UrY3JldA==");
         assert_eq!(heard.field("content-type"), "application/x-www-form-urlencoded");
         assert_eq!(heard.field("cookie"), "");
         server.say(200, json!({ "active": false }));
         let answer = with_token(&mut client, "other").await;
         assert_eq!(answer.status, 401);
-        assert!(answer.header("www-authenticate").contains("invalid_token"), "{answer:?}");
+        assert!(
+            answer.header("www-authenticate").contains("invalid_token"),
+            "{answer:?}"
+        );
         assert_eq!(with_token(&mut client, "other").await.status, 401);
-        assert_eq!(server.asked(), 2, "that it is worth nothing is remembered for a while");
+        assert_eq!(
+            server.asked(),
+            2,
+            "that it is worth nothing is remembered for a while"
+        );
     }
 }
 
@@ -476,9 +512,26 @@ async fn answers_about_tokens_that_lie_let_nobody_in() {
             with_token(&mut client, &format!("t{number}")).await.seen();
         }
     }
-    assert!(server.heard.lock().unwrap().iter().all(|heard| heard.line.contains("introspect")));
-    assert!(world.metric("banyan_lookups_total{whom=\"introspection\",outcome=\"redirected\"}").await >= 1.0);
-    assert!(world.metric("banyan_lookups_total{whom=\"introspection\",outcome=\"client_refused\"}").await >= 1.0);
+    assert!(
+        server
+            .heard
+            .lock()
+            .unwrap()
+            .iter()
+            .all(|heard| heard.line.contains("introspect"))
+    );
+    assert!(
+        world
+            .metric("banyan_lookups_total{whom=\"introspection\",outcome=\"redirected\"}")
+            .await
+            >= 1.0
+    );
+    assert!(
+        world
+            .metric("banyan_lookups_total{whom=\"introspection\",outcome=\"client_refused\"}")
+            .await
+            >= 1.0
+    );
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -490,7 +543,10 @@ async fn a_token_never_counts_beyond_its_end() {
     answer["exp"] = json!(banyan::clock::wall().secs() + 2);
     server.say(200, &answer);
     with_token(&mut client, "short").await.seen();
-    until("the token's end", async || with_token(&mut client, "short").await.status == 401).await;
+    until("the token's end", async || {
+        with_token(&mut client, "short").await.status == 401
+    })
+    .await;
     assert!(server.asked() <= 3, "{}", server.asked());
 }
 
@@ -499,7 +555,10 @@ async fn an_untrusted_endpoint_is_told_no_token() {
     let server = Oracle::over(Speaks::TlsHttp1, Says::This(200, active().to_string()));
     let builder = introspecting(&server.server.url(), "");
     let world = builder.operator("").start().await;
-    world.write("banyan.toml", &world.read("banyan.toml").replace("ca = \"backend-ca.pem\"\n", ""));
+    world.write(
+        "banyan.toml",
+        &world.read("banyan.toml").replace("ca = \"backend-ca.pem\"\n", ""),
+    );
     world.reload().await;
     let mut client = world.client(Http::Two).await;
     assert_eq!(with_token(&mut client, "opaque").await.status, 503);
@@ -528,16 +587,33 @@ async fn by_key(client: &mut Client, path: &str, key: &str) -> Answer {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_machine_comes_in_by_its_key_until_it_is_revoked() {
     let world = machines().start().await;
-    let add = ["key", "add", "ci", "--squad", "world", "--scope", "orders:read", "--role", "ci"];
+    let add = [
+        "key",
+        "add",
+        "ci",
+        "--squad",
+        "world",
+        "--scope",
+        "orders:read",
+        "--role",
+        "ci",
+    ];
     let made = program::run(world.folder(), &add);
     assert_eq!(made.code, Some(0), "{}", made.err);
     let key = made.out.trim().to_owned();
     assert!(key.starts_with("bnk_") && key.len() == 76, "{key}");
     let kept = world.read("keys.toml");
     assert!(!kept.contains(&key[4..40]) && !made.err.contains(&key), "{kept}");
-    assert_eq!(program::run(world.folder(), &add).code, Some(1), "a name is one key's");
+    assert_eq!(
+        program::run(world.folder(), &add).code,
+        Some(1),
+        "a name is one key's"
+    );
     let mut client = world.client(Http::Two).await;
-    until("the new key", async || by_key(&mut client, "/machine", &key).await.status == 200).await;
+    until("the new key", async || {
+        by_key(&mut client, "/machine", &key).await.status == 200
+    })
+    .await;
     let seen = by_key(&mut client, "/machine", &key).await.seen();
     assert_eq!(seen.header("banyan-user"), "key:ci");
     assert_eq!(seen.header("banyan-roles"), "ci");
@@ -545,22 +621,50 @@ async fn a_machine_comes_in_by_its_key_until_it_is_revoked() {
         let seen = by_key(&mut client, path, &key).await.seen();
         assert!(!seen.has("authorization"), "no backend gets the key: {path}");
     }
-    assert_eq!(by_key(&mut client, "/pay", &key).await.status, 403, "another squad's");
-    assert_eq!(by_key(&mut client, "/token", &key).await.status, 401, "no key is taken there");
+    assert_eq!(
+        by_key(&mut client, "/pay", &key).await.status,
+        403,
+        "another squad's"
+    );
+    assert_eq!(
+        by_key(&mut client, "/token", &key).await.status,
+        401,
+        "no key is taken there"
+    );
     let token = GOOD.token("EdDSA", "alice", &[]);
-    assert_eq!(by_key(&mut client, "/machine", &token).await.status, 401, "nor a token here");
+    assert_eq!(
+        by_key(&mut client, "/machine", &token).await.status,
+        401,
+        "nor a token here"
+    );
     let mut changed = key.clone();
     changed.replace_range(10..11, if &key[10..11] == "0" { "1" } else { "0" });
     assert_eq!(by_key(&mut client, "/machine", &changed).await.status, 401);
     until("the key's use in metrics", async || {
-        world.metric("banyan_key_last_used_timestamp_seconds{key=\"ci\"}").await > 1.0e9
+        world
+            .metric("banyan_key_last_used_timestamp_seconds{key=\"ci\"}")
+            .await
+            > 1.0e9
     })
     .await;
     let listed = program::run(world.folder(), &["key", "list"]);
-    assert!(listed.out.starts_with("ci  ends 20") && listed.out.contains("orders:read"), "{}", listed.out);
-    assert_eq!(program::run(world.folder(), &["key", "revoke", "ci"]).code, Some(0));
-    until("the key's end", async || by_key(&mut client, "/machine", &key).await.status == 401).await;
-    assert_eq!(program::run(world.folder(), &["key", "revoke", "ci"]).code, Some(1));
+    assert!(
+        listed.out.starts_with("ci  ends 20") && listed.out.contains("orders:read"),
+        "{}",
+        listed.out
+    );
+    assert_eq!(
+        program::run(world.folder(), &["key", "revoke", "ci"]).code,
+        Some(0)
+    );
+    until("the key's end", async || {
+        by_key(&mut client, "/machine", &key).await.status == 401
+    })
+    .await;
+    assert_eq!(
+        program::run(world.folder(), &["key", "revoke", "ci"]).code,
+        Some(1)
+    );
     let whole = std::fs::read_to_string(world.folder().join("log/access.log")).unwrap();
     assert!(!whole.contains("bnk_"));
 }
@@ -571,7 +675,10 @@ async fn a_broken_keys_file_leaves_the_last_good_one_in_force() {
     let made = program::run(world.folder(), &["key", "add", "ci"]);
     let key = made.out.trim().to_owned();
     let mut client = world.client(Http::Two).await;
-    until("the new key", async || by_key(&mut client, "/machine", &key).await.status == 200).await;
+    until("the new key", async || {
+        by_key(&mut client, "/machine", &key).await.status == 200
+    })
+    .await;
     let good = world.read("keys.toml");
     world.write("keys.toml", &good.replace("hash = \"", "hash = \"zz"));
     let status = world.reload().await;
@@ -579,7 +686,11 @@ async fn a_broken_keys_file_leaves_the_last_good_one_in_force() {
     assert_eq!(by_key(&mut client, "/machine", &key).await.status, 200);
     world.write("keys.toml", &good.replace("expires = 202", "expires = 201"));
     assert!(world.reload().await.stale.is_empty());
-    assert_eq!(by_key(&mut client, "/machine", &key).await.status, 401, "it has ended");
+    assert_eq!(
+        by_key(&mut client, "/machine", &key).await.status,
+        401,
+        "it has ended"
+    );
 }
 
 // The issuer's keys.
@@ -595,19 +706,29 @@ async fn made_up_key_names_cost_the_issuer_one_request_at_most() {
         .await;
     let mut client = world.client(Http::Two).await;
     let good = GOOD.token("EdDSA", "early", &[]);
-    until("the issuer's keys", async || with_token(&mut client, &good).await.status == 200).await;
+    until("the issuer's keys", async || {
+        with_token(&mut client, &good).await.status == 200
+    })
+    .await;
     let mut waiting = Vec::new();
     for _ in 0..8 {
         let client = world.client(Http::Two).await; // on whichever core
         for _ in 0..50 {
             let (mut client, bad) = (client.another(), OTHER.token("EdDSA", "mallory", &[]));
-            waiting.push(tokio::spawn(async move { with_token(&mut client, &bad).await.status }));
+            waiting.push(tokio::spawn(
+                async move { with_token(&mut client, &bad).await.status },
+            ));
         }
     }
     for one in waiting {
         assert_eq!(one.await.unwrap(), 401);
     }
     assert!(provider.asked() <= 2, "{}", provider.asked());
-    assert!(world.metric("banyan_gate_keys_fetches_total{outcome=\"good\"}").await >= 1.0);
+    assert!(
+        world
+            .metric("banyan_gate_keys_fetches_total{outcome=\"good\"}")
+            .await
+            >= 1.0
+    );
     assert!(world.metric("banyan_gate_keys_fetched_timestamp_seconds").await > 1.0e9);
 }

@@ -47,7 +47,11 @@ pub fn add(path: &Path, machine: &MachineSettings) -> Result<(), Unchanged> {
         return Err(Unchanged::Taken(machine.name.to_string()));
     }
     change(path, |text| {
-        let gap = if text.is_empty() || text.ends_with("\n\n") { "" } else { "\n" };
+        let gap = if text.is_empty() || text.ends_with("\n\n") {
+            ""
+        } else {
+            "\n"
+        };
         Ok(format!("{text}{gap}{}", lines(machine)))
     })
 }
@@ -135,7 +139,10 @@ mod tests {
         assert!(list(&main).unwrap().is_empty());
         add(&main, &machine("ci")).unwrap();
         assert_eq!(list(&main).unwrap(), [machine("ci")]);
-        let text = format!("# whose they are\n{}# the end\n", fs::read_to_string(&keys).unwrap());
+        let text = format!(
+            "# whose they are\n{}# the end\n",
+            fs::read_to_string(&keys).unwrap()
+        );
         fs::write(&keys, text).unwrap();
         add(&main, &machine("deploy")).unwrap();
         assert!(matches!(add(&main, &machine("ci")), Err(Unchanged::Taken(_))));

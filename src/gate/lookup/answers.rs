@@ -123,7 +123,12 @@ impl Answers {
 
     /// What was answered to the question of this key, as long as it counts.
     pub(super) fn recall(&self, key: &[u8; 32], now: UnixTime) -> Option<Remembered> {
-        if let Some(kept) = self.somebody.borrow_mut().recall(key).filter(|kept| kept.counts(now)) {
+        if let Some(kept) = self
+            .somebody
+            .borrow_mut()
+            .recall(key)
+            .filter(|kept| kept.counts(now))
+        {
             return Some(Remembered::Somebody(Arc::clone(&kept.what)));
         }
         let mut nobody = self.nobody.borrow_mut();

@@ -220,9 +220,16 @@ impl fmt::Display for Introspection {
 
 /// Words that authorization servers use for an access token that its bearer may use.
 fn is_access_token(kind: &str) -> bool {
-    ["bearer", "access_token", "access", "at+jwt", "application/at+jwt", "jwt"]
-        .iter()
-        .any(|known| kind.eq_ignore_ascii_case(known))
+    [
+        "bearer",
+        "access_token",
+        "access",
+        "at+jwt",
+        "application/at+jwt",
+        "jwt",
+    ]
+    .iter()
+    .any(|known| kind.eq_ignore_ascii_case(known))
 }
 
 /// `application/x-www-form-urlencoded`: what is not a letter, digit or `-._` is escaped.

@@ -90,7 +90,10 @@ fn only_the_named_cookies_are_asked_about() {
         wording.fields,
         [(Known::COOKIE, "PHPSESSID=12; remember=x; PHPSESSID=3".to_owned())]
     );
-    assert_eq!((wording.target.as_str(), wording.is_post), ("/api/session", false));
+    assert_eq!(
+        (wording.target.as_str(), wording.is_post),
+        ("/api/session", false)
+    );
     let same = question(find("PHPSESSID=12; z=1; remember=x; PHPSESSID=3").unwrap_err());
     assert_eq!(asked.key(), same.key(), "other cookies make no other question");
     let other = question(find("PHPSESSID=12; remember=x;").unwrap_err());
@@ -113,7 +116,11 @@ fn check_legacy(status: u16, body: &str, expected: &str) {
 
 #[test]
 fn what_the_legacy_application_says_is_read_in_one_way() {
-    check_legacy(200, r#"{"user":{"id":"alice","roles":["a","b"]}}"#, "old:alice a,b");
+    check_legacy(
+        200,
+        r#"{"user":{"id":"alice","roles":["a","b"]}}"#,
+        "old:alice a,b",
+    );
     check_legacy(200, r#"{"user":{"id":42,"roles":"a b"}}"#, "old:42 a,b");
     check_legacy(200, r#"{"user":{"id":42}}"#, "old:42 ");
     for nobody in [
@@ -167,7 +174,10 @@ fn an_answer_counts_for_its_time_from_when_it_was_asked() {
     assert!(matches!(find("PHPSESSID=1", later(10)), Err(Denied::Ask(_))));
     assert!(matches!(find("PHPSESSID=2", NOW), Err(Denied::Ask(_))));
     let long_ago = UnixTime::from_secs(NOW.secs() - 3600);
-    assert!(matches!(find("PHPSESSID=1", long_ago), Err(Denied::Ask(_))), "the clock was set back");
+    assert!(
+        matches!(find("PHPSESSID=1", long_ago), Err(Denied::Ask(_))),
+        "the clock was set back"
+    );
 
     let asked = question(find("PHPSESSID=2", NOW).unwrap_err());
     answers.note(&asked, asked.read(401, b"", NOW), NOW);
@@ -176,7 +186,10 @@ fn an_answer_counts_for_its_time_from_when_it_was_asked() {
 
     let asked = question(find("PHPSESSID=3", NOW).unwrap_err());
     answers.note(&asked, asked.read(500, b"", NOW), NOW);
-    assert!(matches!(find("PHPSESSID=3", NOW), Err(Denied::Ask(_))), "nobody knows");
+    assert!(
+        matches!(find("PHPSESSID=3", NOW), Err(Denied::Ask(_))),
+        "nobody knows"
+    );
 
     let changed = Arc::new(Legacy::new(&LegacySettings {
         id: "/other".to_owned(),
@@ -189,7 +202,14 @@ fn an_answer_counts_for_its_time_from_when_it_was_asked() {
 #[test]
 fn two_cores_know_a_cookie_by_other_keys() {
     let (one, two) = (TokenMemory::new(), TokenMemory::new());
-    let key = |memory: &TokenMemory| *question(legacy().find(&cookies("PHPSESSID=1"), memory.answers(), NOW).unwrap_err()).key();
+    let key = |memory: &TokenMemory| {
+        *question(
+            legacy()
+                .find(&cookies("PHPSESSID=1"), memory.answers(), NOW)
+                .unwrap_err(),
+        )
+        .key()
+    };
     assert_ne!(key(&one), key(&two));
 }
 
@@ -205,7 +225,12 @@ fn made_up_cookies_push_out_no_user() {
         answers.note(&asked, Heard::Nobody("nobody"), NOW);
         assert!(answers.len().1 <= ANSWERS_MAX);
     }
-    assert!(legacy.find(&cookies("PHPSESSID=user"), answers, NOW).unwrap().is_some());
+    assert!(
+        legacy
+            .find(&cookies("PHPSESSID=user"), answers, NOW)
+            .unwrap()
+            .is_some()
+    );
 }
 
 fn told(change: &Value) -> Heard {
@@ -235,11 +260,17 @@ fn check_told(change: &Value, expected: Result<&str, BadToken>) {
 #[test]
 fn an_active_token_is_judged_by_what_is_said_of_it() {
     check_told(&json!({}), Ok("alice"));
-    check_told(&json!({ "iss": null, "exp": null, "iat": null, "token_type": null }), Ok("alice"));
+    check_told(
+        &json!({ "iss": null, "exp": null, "iat": null, "token_type": null }),
+        Ok("alice"),
+    );
     check_told(&json!({ "aud": ["x", "shop"], "azp": "edge" }), Ok("alice"));
     check_told(&json!({ "active": false }), Err(BadToken::Inactive));
     check_told(&json!({ "iss": "https://evil.example" }), Err(BadToken::Issuer));
-    check_told(&json!({ "iss": ["https://id.example.test/"] }), Err(BadToken::Issuer));
+    check_told(
+        &json!({ "iss": ["https://id.example.test/"] }),
+        Err(BadToken::Issuer),
+    );
     check_told(&json!({ "aud": null }), Err(BadToken::Audience));
     check_told(&json!({ "aud": "elsewhere" }), Err(BadToken::Audience));
     check_told(&json!({ "aud": [] }), Err(BadToken::Audience));
@@ -283,9 +314,15 @@ fn a_token_is_asked_about_as_the_rfc_says_and_never_counts_beyond_its_end() {
     let find = |token: &str, now| introspection.find(token, answers, now);
     let asked = question(find("opaque+1/=", NOW).unwrap_err());
     let wording = asked.wording();
-    assert_eq!(wording.body, "token=opaque%2B1%2F%3D&token_type_hint=access_token");
+    assert_eq!(
+        wording.body,
+        "token=opaque%2B1%2F%3D&token_type_hint=access_token"
+    );
     let basic = base64::Engine::encode(&base64::engine::general_purpose::STANDARD, "edge:s%3A+%25");
-    assert_eq!(wording.fields[0], (Known::AUTHORIZATION, format!("Basic {basic}")));
+    assert_eq!(
+        wording.fields[0],
+        (Known::AUTHORIZATION, format!("Basic {basic}"))
+    );
     assert_eq!(wording.host.as_deref(), Some("iam.example.com"));
     answers.note(&asked, told(&json!({ "exp": NOW.secs() + 3 })), NOW);
     assert_eq!(find("opaque+1/=", later(2)).unwrap().subject, "alice");
@@ -300,7 +337,11 @@ fn a_token_is_asked_about_as_the_rfc_says_and_never_counts_beyond_its_end() {
 #[test]
 fn asked_in_vain_nobody_is_let_in_and_open_pages_stay_open() {
     let memory = TokenMemory::new();
-    let legacy = question(legacy().find(&cookies("PHPSESSID=1"), memory.answers(), NOW).unwrap_err());
+    let legacy = question(
+        legacy()
+            .find(&cookies("PHPSESSID=1"), memory.answers(), NOW)
+            .unwrap_err(),
+    );
     let token = question(introspection().find("opaque", memory.answers(), NOW).unwrap_err());
     let asks = |auth| Requirement {
         auth,
@@ -308,7 +349,10 @@ fn asked_in_vain_nobody_is_let_in_and_open_pages_stay_open() {
         accept: Accept::default(),
     };
     let (required, optional) = (asks(Auth::Required), asks(Auth::Optional));
-    assert_eq!(legacy.unanswered(&required), Err(Denied::Unanswered(Whom::Legacy)));
+    assert_eq!(
+        legacy.unanswered(&required),
+        Err(Denied::Unanswered(Whom::Legacy))
+    );
     assert_eq!(legacy.unanswered(&optional), Ok(None));
     for requirement in [&required, &optional] {
         let denied = token.unanswered(requirement).unwrap_err();
@@ -329,7 +373,11 @@ fn asking_pauses_after_failures_in_a_row() {
     let open = circuit.failed(at(0));
     assert_eq!(open.admit(at(999)), None);
     let tried = open.admit(at(1000)).unwrap();
-    assert_eq!(tried.admit(at(1000)), None, "one tries, the others wait for what comes of it");
+    assert_eq!(
+        tried.admit(at(1000)),
+        None,
+        "one tries, the others wait for what comes of it"
+    );
     let again = tried.failed(at(1100));
     assert_eq!(again.admit(at(3099)), None, "the next pause is longer");
     assert!(again.admit(at(3100)).is_some());

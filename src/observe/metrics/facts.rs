@@ -111,7 +111,10 @@ impl Facts {
             let number = move |it: &(&str, u64, u64)| (Series::new(family, &[it.0]), whole(pick(it)));
             machines.iter().map(number).collect::<Vec<_>>().into_iter()
         };
-        let (used, ends) = (of(Family::KeyLastUsed, |it| it.1), of(Family::KeyNotAfter, |it| it.2));
+        let (used, ends) = (
+            of(Family::KeyLastUsed, |it| it.1),
+            of(Family::KeyNotAfter, |it| it.2),
+        );
         let mut known = self.lock();
         known.replace(Family::KeyLastUsed, used);
         known.replace(Family::KeyNotAfter, ends);
