@@ -78,7 +78,7 @@ impl KeysFile {
     pub(super) fn settle(&self, report: &mut Report) -> Vec<MachineSettings> {
         if self.keys.len() > MACHINES_MAX {
             report
-                .whole("too-many-keys", format!("there are {} keys", self.keys.len()))
+                .whole("bad-key", format!("there are {} keys", self.keys.len()))
                 .hint(format!("at most {MACHINES_MAX}; revoke those that nobody uses"));
         }
         let mut machines: Vec<MachineSettings> = Vec::with_capacity(self.keys.len());

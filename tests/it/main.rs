@@ -41,6 +41,7 @@ mod import;
 mod kept;
 mod live;
 mod lookup;
+mod machine;
 mod observe;
 mod ofrep;
 mod passing;
