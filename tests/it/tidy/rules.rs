@@ -120,6 +120,7 @@ pub(super) const KEPT_TO: [(&str, &[&str], &str); 21] = [
         &[
             "config",
             "control/admin",
+            "gate/source.rs",
             "snapshot/diff.rs",
             "snapshot/error_pages.rs",
             "snapshot/explain.rs",
