@@ -36,10 +36,7 @@ impl fmt::Display for Explanation {
             writeln!(f, "  signed    {signed}")?;
         }
         if let Some(gate) = &self.gate {
-            write_gate(f, gate)?;
-        }
-        if let Some(asks) = &self.asks {
-            writeln!(f, "  asks      not here, but live: {asks}")?;
+            write_gate(f, gate, self.asks.as_deref())?;
         }
         for said in &self.flags {
             write_flag(f, said)?;
@@ -109,7 +106,7 @@ fn write_visitor(f: &mut fmt::Formatter<'_>, told: &Explanation) -> fmt::Result 
     Ok(())
 }
 
-fn write_gate(f: &mut fmt::Formatter<'_>, gate: &Gate) -> fmt::Result {
+fn write_gate(f: &mut fmt::Formatter<'_>, gate: &Gate, asks: Option<&str>) -> fmt::Result {
     let roles = if gate.roles.is_empty() {
         String::new()
     } else {
@@ -120,7 +117,11 @@ fn write_gate(f: &mut fmt::Formatter<'_>, gate: &Gate) -> fmt::Result {
         .as_ref()
         .map(|user| format!(" as {user}"))
         .unwrap_or_default();
-    writeln!(f, "  gate      auth {}{roles}: {}{user}", gate.auth, gate.verdict)
+    writeln!(f, "  gate      auth {}{roles}: {}{user}", gate.auth, gate.verdict)?;
+    match asks {
+        Some(asks) => writeln!(f, "  asks      not here, but live: {asks}"),
+        None => Ok(()),
+    }
 }
 
 fn write_error_page(f: &mut fmt::Formatter<'_>, shown: &Shown) -> fmt::Result {
