@@ -126,6 +126,7 @@ pub(super) fn snapshot(settings: &Settings) -> Snapshot {
     let means = Means {
         previous: None,
         visitors: &visitors,
+        sessions: &[],
         tls: &|_| Err("no TLS here".to_owned()),
     };
     compile::compile(settings, 1, &means).expect("the site compiles")

@@ -8,8 +8,8 @@ use banyan::{
     clock::UnixTime,
     fields::{Fields, Known},
     gate::{
-        Accept, Auth, Gate, GateSettings, KeySet, KeySource, ROLES_TOLD_BYTES_MAX, Requirement, Source, TokenMemory,
-        escape,
+        Accept, Auth, Gate, GateSettings, KeySet, KeySource, LIFETIME, ROLES_TOLD_BYTES_MAX, Requirement, Source,
+        TokenMemory, TokenProfile, escape,
     },
 };
 use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
@@ -37,6 +37,13 @@ static GATE: LazyLock<Gate> = LazyLock::new(|| {
         ca: None,
         legacy: None,
         introspection: None,
+        default_accept: Accept::default(),
+        groups_claim: "/groups".to_owned(),
+        profile: TokenProfile::Jwt,
+        max_lifetime: LIFETIME,
+        demands: Vec::new(),
+        strip: Vec::new(),
+        session: None,
     })
 });
 
@@ -47,9 +54,8 @@ fn judge(field: &[u8]) {
         return;
     }
     let requirement = Requirement {
-        auth: Auth::Required,
-        roles: Vec::new(),
         accept: Accept::of(&[Source::Bearer, Source::Key]),
+        ..Requirement::of(Auth::Required)
     };
     let memory = TokenMemory::new();
     let verdict = GATE.check(&requirement, &headers, &KEYS, NOW, &memory);

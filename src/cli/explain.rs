@@ -9,6 +9,7 @@ use crate::{
     clock,
     config::settings::TestUser,
     fields::Fields,
+    gate::{KeySet, KeySource, TokenMemory},
     snapshot::{
         Snapshot,
         decide::{Ask, Credential, Entrance},
@@ -40,6 +41,16 @@ pub(super) struct Options {
     /// With this role; several times for several.
     #[arg(long = "role", value_name = "ROLE", requires = "user")]
     roles: Vec<String>,
+    /// With this claim, `name=value`: `scope=orders:read`, `groups=staff`, `acr=mfa`, `auth_time=1767225600`; several times for several.
+    #[arg(long = "claim", value_name = "CLAIM", requires = "user")]
+    claims: Vec<String>,
+    /// The access token that a request bears (`Authorization: Bearer …`), judged with the keys of `[gate]`: `jwks` must be a file, or
+    /// `--keys` names one.
+    #[arg(long, value_name = "TOKEN", conflicts_with = "user")]
+    token: Option<String>,
+    /// A file with the issuer's keys (JWKS), for `--token`.
+    #[arg(long, value_name = "FILE", requires = "token")]
+    keys: Option<std::path::PathBuf>,
     /// As if the visitor had this id (22 characters, as the cookie has it).
     #[arg(long, value_name = "ID")]
     visitor: Option<String>,
@@ -74,6 +85,12 @@ pub(super) fn explain(options: &Options) -> Exit {
         site::print(&loaded.problems);
         return Exit::Invalid;
     };
+    if options.token.is_some()
+        && let Err(error) = read_keys(options, &snapshot)
+    {
+        eprintln!("banyan: {error}");
+        return Exit::Usage;
+    }
     let explanation = request.explain(&snapshot, options);
     if options.json {
         match serde_json::to_string_pretty(&explanation) {
@@ -91,6 +108,8 @@ pub(super) fn explain(options: &Options) -> Exit {
 }
 
 struct Asked {
+    /// What `--claim` says.
+    claims: serde_json::Map<String, serde_json::Value>,
     method: Method,
     host: Option<String>,
     /// The address begins with `http://`.
@@ -137,7 +156,15 @@ impl Asked {
             .get(header::HOST)
             .and_then(|host| host.to_str().ok())
             .map(|host| host.split(':').next().unwrap_or(host).to_ascii_lowercase());
+        if let Some(token) = &options.token {
+            let field = HeaderValue::try_from(format!("Bearer {}", token.trim()));
+            headers.insert(
+                header::AUTHORIZATION,
+                field.map_err(|_| "the token has characters that none may have".to_owned())?,
+            );
+        }
         Ok(Self {
+            claims: parse_claims(&options.claims)?,
             method,
             host: host.or_else(|| uri.host().map(str::to_ascii_lowercase)),
             plain: uri.scheme_str() == Some("http"),
@@ -151,9 +178,11 @@ impl Asked {
         let user = options.user.clone().map(|id| TestUser {
             id,
             roles: options.roles.clone(),
+            claims: self.claims.clone(),
         });
         let identity = user.as_ref().map(prove::identity).map(Arc::new);
         let own_host = at.hosts.first().map_or("localhost", String::as_str);
+        let memory = TokenMemory::new();
         let ask = Ask {
             entrance: match (options.private, self.plain) {
                 (true, _) => Entrance::Private,
@@ -168,6 +197,13 @@ impl Asked {
             credential: Credential::Pretend(identity.as_ref()),
             entropy: self.entropy.unwrap_or_default(),
         };
+        let ask = match &options.token {
+            Some(_) => Ask {
+                credential: Credential::Fields(&memory),
+                ..ask
+            },
+            None => ask,
+        };
         explained(&ask, clock::wall(), at)
     }
 }
@@ -179,8 +215,11 @@ impl Asked {
         if auth == "none" && options.user.is_some() {
             println!("  note      --user is not looked at: this route's auth is \"none\"");
         }
-        if auth != "none" && self.headers.contains_key(header::AUTHORIZATION) {
-            println!("  note      tokens are not judged here; say who it is with --user and --role");
+        if auth == "none" && options.token.is_some() {
+            println!("  note      --token is not looked at: this route's auth is \"none\"");
+        }
+        if auth != "none" && options.token.is_none() && self.headers.contains_key(header::AUTHORIZATION) {
+            println!("  note      tokens are judged with --token; or say who it is with --user and --role");
         }
         if self.entropy.is_none() && told.visitor.as_ref().is_some_and(|visitor| visitor.set) {
             println!(
@@ -188,6 +227,49 @@ impl Asked {
             );
         }
     }
+}
+
+/// Puts the issuer's keys where the gate looks for them.
+fn read_keys(options: &Options, at: &Snapshot) -> Result<(), String> {
+    let gate = at
+        .gate
+        .as_ref()
+        .ok_or("there is no `[gate]` that could judge a token")?;
+    let file = match (&options.keys, &gate.source) {
+        (Some(file), _) | (None, KeySource::File(file)) => file,
+        (None, KeySource::Nowhere) => return Ok(()), // no signed token counts
+        (None, KeySource::Url(url)) => {
+            return Err(format!(
+                "the keys are at {url}, and nothing is fetched here; name a file of them with --keys"
+            ));
+        }
+    };
+    let text = std::fs::read_to_string(file).map_err(|error| format!("{}: {error}", file.display()))?;
+    let (keys, _) = KeySet::parse(&text).map_err(|error| format!("{}: {error}", file.display()))?;
+    gate.keys.store(Arc::new(keys));
+    Ok(())
+}
+
+/// Claims as the command line has them: whole numbers are numbers, and a name that comes twice is a list.
+fn parse_claims(written: &[String]) -> Result<serde_json::Map<String, serde_json::Value>, String> {
+    let mut claims = serde_json::Map::new();
+    for claim in written {
+        let (name, text) = claim
+            .split_once('=')
+            .filter(|(name, _)| !name.is_empty())
+            .ok_or_else(|| format!("{claim:?} is no claim; write `name=value`"))?;
+        let value = text
+            .parse::<u64>()
+            .map_or_else(|_| serde_json::Value::from(text), serde_json::Value::from);
+        match claims.get_mut(name) {
+            None => {
+                claims.insert(name.to_owned(), value);
+            }
+            Some(serde_json::Value::Array(list)) => list.push(value),
+            Some(one) => *one = serde_json::Value::Array(vec![one.take(), value]),
+        }
+    }
+    Ok(claims)
 }
 
 fn parse_field(field: &str) -> Result<(HeaderName, HeaderValue), String> {

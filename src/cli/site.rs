@@ -39,6 +39,7 @@ pub(super) fn load(config: &Path) -> Result<Loaded, String> {
     let means = Means {
         previous: None,
         visitors: &visitors,
+        sessions: &[],
         tls: &tls,
     };
     match compile(&settings, 0, &means) {

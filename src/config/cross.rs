@@ -8,7 +8,7 @@ use std::{
 
 use super::{
     claims::{self, Verdict},
-    layers, lookup,
+    layers, lookup, raised,
     report::{Report, suggest},
     requires,
     routes::{RoutePart, SquadPart},
@@ -35,7 +35,7 @@ pub(super) fn judge(site: &mut Site, sources: &Sources) {
         .as_ref()
         .and_then(|operator| operator.edge.gate.as_ref())
     {
-        lookup::accepted(&site.squads, gate.legacy.is_some(), &mut reports);
+        lookup::accepted(&site.squads, gate, &mut reports);
     }
     let asked = site
         .operator
@@ -52,6 +52,7 @@ pub(super) fn judge(site: &mut Site, sources: &Sources) {
     let gone = |key: &str| unread(key) || sources.is_left_out(&format!("flags/{key}.toml"));
     layers::judge(site, main, &flags, gone, &mut reports);
     together(site, &mut reports);
+    raised::judge(site, main, &mut reports);
     if !reports.values().any(Report::has_errors) && site.unread.is_empty() {
         unused(site, &mut reports);
     }

@@ -5,6 +5,7 @@ use std::{collections::BTreeMap, net::IpAddr, ops::Range};
 use http::{HeaderName, HeaderValue, Method};
 use schemars::JsonSchema;
 use serde::Deserialize;
+use serde_json::Value;
 
 use super::{
     report::Report,
@@ -43,6 +44,31 @@ struct UserFile {
     id: String,
     /// Roles.
     roles: Vec<String>,
+    /// Groups.
+    groups: Vec<String>,
+    /// Scopes.
+    scopes: Vec<String>,
+    /// Other claims: `acr`, `auth_time` (in seconds since 1970; tests run at 1767225600), or whatever routes ask for.
+    claims: BTreeMap<String, Value>,
+}
+
+impl UserFile {
+    fn settle(&self) -> TestUser {
+        let mut user = TestUser {
+            id: self.id.clone(),
+            roles: self.roles.clone(),
+            claims: self.claims.clone().into_iter().collect(),
+        };
+        if !self.groups.is_empty() {
+            user.claims
+                .insert("groups".to_owned(), self.groups.clone().into());
+        }
+        if !self.scopes.is_empty() {
+            user.claims
+                .insert("scope".to_owned(), self.scopes.join(" ").into());
+        }
+        user
+    }
 }
 
 /// What must come out of a test.
@@ -103,10 +129,7 @@ pub(super) fn test(test: &Spot<TestFile>, squad: &SquadName, report: &mut Report
         target,
         headers,
         plain: file.plain,
-        user: file.user.as_ref().map(|user| TestUser {
-            id: user.id.clone(),
-            roles: user.roles.clone(),
-        }),
+        user: file.user.as_ref().map(UserFile::settle),
         client: file.client.as_ref().and_then(|text| client(text, report)),
         expect: expect?,
     })

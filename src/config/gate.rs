@@ -6,7 +6,7 @@ use std::{
     time::Duration,
 };
 
-use http::Uri;
+use http::{HeaderName, Uri};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
@@ -15,12 +15,17 @@ use super::{
     machines::KEYS_FILE,
     operator::text,
     report::Report,
+    session::SessionFile,
     sources::Sources,
     values::{DurationText, OneOrMany, SecretText, Spot},
+    who::{self, DemandFile, GROUPS},
 };
 use crate::{
     backend::BackendSettings,
-    gate::{Auth, GateSettings, KeySource},
+    gate::{
+        Accept, Auth, GateSettings, KeySource, LIFETIME, Source, TokenProfile, fold_name,
+        lookup::{IntrospectionSettings, LegacySettings},
+    },
 };
 
 /// `[gate]`: whose tokens are believed.
@@ -29,7 +34,7 @@ use crate::{
 pub(super) struct GateFile {
     /// The identity provider's issuer identifier: the `iss` that a token must bear. Only a gate with `legacy`, `introspection` or a
     /// `keys.toml` may lack one; then no signed token counts.
-    issuer: Option<Spot<String>>,
+    pub(super) issuer: Option<Spot<String>>,
     /// The `aud` values of which a token must bear one. Without it: `client_id`.
     audience: Option<Spot<OneOrMany>>,
     /// The issuer's keys: a JWKS file, or an http or https address of one. Without it: the address that the issuer's
@@ -37,14 +42,30 @@ pub(super) struct GateFile {
     jwks: Option<Spot<String>>,
     /// JSON pointer of the claim that lists roles.
     roles_claim: Spot<String>,
-    /// Clock difference allowed between the issuer and this machine; at most `5m`.
+    /// JSON pointer of the claim that lists groups.
+    groups_claim: Spot<String>,
+    /// Clock difference allowed between the issuer and this machine; at most `30s`.
     leeway: Spot<DurationText>,
+    /// `rfc9068`: access tokens as RFC 9068 has them. `jwt`: for issuers that don't follow it; `typ` may be `JWT` or missing, and
+    /// `client_id`, `iat` and `jti` may be missing.
+    tokens: TokensFile,
+    /// How far ahead the end of a token may be; at most `10d`.
+    max_lifetime: Spot<DurationText>,
     /// What a route that says nothing about `auth` asks for. Without it each route must say.
     default_auth: Option<AuthFile>,
-    /// This edge's name at the identity provider.
-    client_id: Option<Spot<String>>,
+    /// What may say who someone is where a route does not say: `session`, `bearer`, `legacy`, `key`.
+    default_accept: Option<Spot<Vec<Source>>>,
+    /// What is asked of parts of the site, whatever routes say.
+    demand: Vec<Spot<DemandFile>>,
+    /// Fields that no client may send, such as `X-Remote-User`: backends believe them to be said by whoever signed people in before.
+    /// A last `*` stands for any end. Capitals make no difference, nor does another character for `-`.
+    strip: Vec<Spot<String>>,
+    /// This edge's name at the identity provider. With it people can sign in there: pages send them, and a sealed cookie knows them again.
+    pub(super) client_id: Option<Spot<String>>,
     /// This edge's secret at the identity provider, best as `"${NAME}"`.
-    client_secret: Option<SecretText>,
+    pub(super) client_secret: Option<SecretText>,
+    /// How long people stay signed in.
+    pub(super) session: Option<Spot<SessionFile>>,
     /// A PEM file of certificate authorities for the issuer and the introspection endpoint, beside the system's.
     ca: Option<Spot<String>>,
     /// The legacy application is asked who its cookie belongs to.
@@ -60,17 +81,27 @@ impl Default for GateFile {
             audience: None,
             jwks: None,
             roles_claim: text("/roles"),
+            groups_claim: text(GROUPS),
             // two machines with NTP differ by far less; what OpenID providers' own libraries allow
             leeway: Spot {
                 value: DurationText(Duration::from_secs(30)),
                 span: 0..0,
             },
+            tokens: TokensFile::Rfc9068,
+            max_lifetime: Spot {
+                value: DurationText(LIFETIME),
+                span: 0..0,
+            },
             default_auth: None,
+            default_accept: None,
+            demand: Vec::new(),
+            strip: Vec::new(),
             client_id: None,
             client_secret: None,
             ca: None,
             legacy: None,
             introspection: None,
+            session: None,
         }
     }
 }
@@ -85,6 +116,25 @@ pub(super) enum AuthFile {
     Optional,
     /// Nobody passes without.
     Required,
+}
+
+/// How strictly access tokens are read.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub(super) enum TokensFile {
+    /// As RFC 9068 has them.
+    Rfc9068,
+    /// Any JWT that is not plainly something else.
+    Jwt,
+}
+
+impl From<TokensFile> for TokenProfile {
+    fn from(tokens: TokensFile) -> Self {
+        match tokens {
+            TokensFile::Rfc9068 => Self::Rfc9068,
+            TokensFile::Jwt => Self::Jwt,
+        }
+    }
 }
 
 impl From<AuthFile> for Auth {
@@ -107,52 +157,37 @@ impl GateFile {
         let issuer = file.issuer(table, others, report);
         let needs_audience = file.issuer.is_some() || !others;
         let audiences = file.audiences(table, needs_audience, report);
-        if !file.roles_claim.value.starts_with('/') {
-            let pointer = format!("/{}", file.roles_claim.value.replace('.', "/"));
-            report
-                .error(
-                    "bad-pointer",
-                    file.roles_claim.span.clone(),
-                    "`roles_claim` is not a JSON pointer",
-                )
-                .hint(format!("it starts with a slash, such as `{pointer}`"));
-        }
-        if file.leeway.value.0 > LEEWAY_MAX {
-            report
-                .error(
-                    "out-of-range",
-                    file.leeway.span.clone(),
-                    "`leeway` is longer than five minutes",
-                )
-                .hint("set the machines' clocks (NTP); a token that has ended should not live on");
-        }
-        let legacy = file
-            .legacy
-            .as_ref()
-            .map(|legacy| LegacyFile::settle(legacy, report));
-        let introspection = file.introspection.as_ref().map(|introspection| {
-            let believed = Believed {
-                client_id: file.client_id.as_ref().map(|id| id.value.as_str()),
-                client_secret: file.client_secret.as_ref().map(|secret| secret.0.as_str()),
-                issuer: file.issuer.as_ref().map(|issuer| issuer.value.as_str()),
-                audiences: audiences.as_deref().unwrap_or_default(),
-                roles_claim: &file.roles_claim.value,
-                leeway: file.leeway.value.0,
-            };
-            IntrospectionFile::settle(introspection, &believed, report)
-        });
+        pointer(&file.roles_claim, "roles_claim", report);
+        pointer(&file.groups_claim, "groups_claim", report);
+        file.check_times(report);
+        let demands = who::demands(&file.demand, &file.groups_claim.value, report);
+        let strip = file
+            .strip
+            .iter()
+            .filter_map(|name| stripped(name, report))
+            .collect();
+        let default_accept = file.default_accept(report);
+        let session = SessionFile::settle(file, report);
+        let others = file.others(audiences.as_deref().unwrap_or_default(), report);
         let issuer = issuer?;
+        let (legacy, introspection) = others?;
         Some(GateSettings {
             keys: file.keys(&issuer, folder, report)?,
             issuer,
             audiences: audiences?,
             ca: file.ca.as_ref().map(|ca| folder.join(&ca.value)),
-            // what is written and can't be used takes the whole gate with it
-            legacy: legacy.map_or(Some(None), |legacy| legacy.map(Some))?,
-            introspection: introspection.map_or(Some(None), |introspection| introspection.map(Some))?,
+            legacy,
+            introspection,
             roles_claim: file.roles_claim.value.clone(),
             leeway: file.leeway.value.0,
             default_auth: file.default_auth.map(Auth::from),
+            default_accept: default_accept.unwrap_or_default(),
+            groups_claim: file.groups_claim.value.clone(),
+            profile: file.tokens.into(),
+            max_lifetime: file.max_lifetime.value.0,
+            demands,
+            strip,
+            session,
         })
     }
 
@@ -166,6 +201,71 @@ impl GateFile {
         let introspection = self.introspection.as_ref();
         let own = introspection.and_then(|file| IntrospectionFile::backend(file, ca, report));
         (legacy.cloned(), own)
+    }
+
+    /// Who is asked about cookies, and who about opaque tokens. `None`: what is written can't be used, and takes the whole gate with it.
+    fn others(
+        &self,
+        audiences: &[String],
+        report: &mut Report,
+    ) -> Option<(Option<LegacySettings>, Option<IntrospectionSettings>)> {
+        let legacy = self
+            .legacy
+            .as_ref()
+            .map(|legacy| LegacyFile::settle(legacy, report));
+        let introspection = self.introspection.as_ref().map(|introspection| {
+            let believed = Believed {
+                client_id: self.client_id.as_ref().map(|id| id.value.as_str()),
+                client_secret: self.client_secret.as_ref().map(|secret| secret.0.as_str()),
+                issuer: self.issuer.as_ref().map(|issuer| issuer.value.as_str()),
+                audiences,
+                roles_claim: &self.roles_claim.value,
+                leeway: self.leeway.value.0,
+            };
+            IntrospectionFile::settle(introspection, &believed, report)
+        });
+        Some((
+            legacy.map_or(Some(None), |legacy| legacy.map(Some))?,
+            introspection.map_or(Some(None), |introspection| introspection.map(Some))?,
+        ))
+    }
+
+    fn default_accept(&self, report: &mut Report) -> Option<Accept> {
+        let written = self.default_accept.as_ref();
+        let accept = who::accept(written, report);
+        if let (Some(written), None) = (written, &self.legacy)
+            && written.value.contains(&Source::Legacy)
+        {
+            report
+                .error(
+                    "no-legacy",
+                    written.span.clone(),
+                    "routes that say nothing accept `legacy`, and `[gate]` does not say who is asked",
+                )
+                .hint("add `[gate.legacy]`, or take `legacy` out");
+        }
+        accept
+    }
+
+    fn check_times(&self, report: &mut Report) {
+        if self.leeway.value.0 > LEEWAY_MAX {
+            report
+                .error(
+                    "out-of-range",
+                    self.leeway.span.clone(),
+                    "`leeway` is longer than half a minute",
+                )
+                .hint("set the machines' clocks (NTP); a token that has ended should not live on");
+        }
+        if self.max_lifetime.value.0 > MAX_LIFETIME_MAX {
+            report
+                .error(
+                    "out-of-range",
+                    self.max_lifetime.span.clone(),
+                    "`max_lifetime` is longer than ten days",
+                )
+                .hint("a token that lives that long can't be called back; have the issuer make shorter ones");
+        }
     }
 
     fn issuer(&self, table: &Range<usize>, others: bool, report: &mut Report) -> Option<String> {
@@ -235,6 +335,58 @@ impl GateFile {
     }
 }
 
+fn pointer(claim: &Spot<String>, key: &str, report: &mut Report) {
+    if !claim.value.starts_with('/') {
+        let pointer = format!("/{}", claim.value.replace('.', "/"));
+        report
+            .error(
+                "bad-pointer",
+                claim.span.clone(),
+                format!("`{key}` is not a JSON pointer"),
+            )
+            .hint(format!("it starts with a slash, such as `{pointer}`"));
+    }
+}
+
+/// A name of a field that is taken out, folded.
+fn stripped(name: &Spot<String>, report: &mut Report) -> Option<Box<str>> {
+    let (start, end) = match name.value.strip_suffix('*') {
+        Some(start) => (start, "*"),
+        None => (name.value.as_str(), ""),
+    };
+    let folded = fold_name(start);
+    let good =
+        (1..=STRIP_BYTES_MAX).contains(&start.len()) && HeaderName::from_bytes(start.as_bytes()).is_ok();
+    let is_needed = |needed: &&&str| match end {
+        "*" => needed.starts_with(&*folded),
+        _ => **needed == &*folded,
+    };
+    if let Some(needed) = NEVER_STRIPPED.iter().find(is_needed) {
+        report
+            .error(
+                "bad-header",
+                name.span.clone(),
+                format!(
+                    "`{}` would take `{needed}` out, without which no request is understood",
+                    name.value
+                ),
+            )
+            .hint("name what an application believes of who someone is, such as `X-Remote-User`");
+        return None;
+    }
+    if !good {
+        report
+            .error(
+                "bad-header",
+                name.span.clone(),
+                format!("`{}` can't be the name of a header field", name.value),
+            )
+            .hint("letters, digits and `-`, with a `*` at its end for any end");
+        return None;
+    }
+    Some([&*folded, end].concat().into())
+}
+
 fn address(text: &Spot<String>, key: &str, report: &mut Report) -> Option<String> {
     let uri = text.value.parse::<Uri>().ok();
     let good = uri.is_some_and(|uri| {
@@ -256,4 +408,23 @@ fn address(text: &Spot<String>, key: &str, report: &mut Report) -> Option<String
 /// Where an OpenID provider says the address of its keys (OpenID Connect Discovery 1.0, section 4).
 pub(super) const DISCOVERY: &str = "/.well-known/openid-configuration";
 
-const LEEWAY_MAX: Duration = Duration::from_secs(300);
+/// A token that has ended should not live on (RFC 7519 section 4.1.4: "a few minutes"; clocks that follow NTP differ by less).
+const LEEWAY_MAX: Duration = Duration::from_secs(30);
+
+const MAX_LIFETIME_MAX: Duration = Duration::from_secs(10 * 86_400);
+
+const STRIP_BYTES_MAX: usize = 64;
+
+/// What makes a request what it is. Credentials are not among what can be stripped either: routes say what becomes of them.
+const NEVER_STRIPPED: [&str; 10] = [
+    "accept",
+    "authorization",
+    "connection",
+    "content-encoding",
+    "content-length",
+    "content-type",
+    "cookie",
+    "host",
+    "origin",
+    "transfer-encoding",
+];

@@ -15,7 +15,7 @@ use super::{
 use crate::{
     backend::{BackendSettings, Scheme, ServerAddress},
     gate::{
-        Source,
+        Auth, GateSettings, Source,
         lookup::{Hidden, IntrospectionSettings, LegacySettings, Terms},
     },
     name::{BackendName, SquadName},
@@ -446,9 +446,15 @@ pub(super) fn judge<'n>(
 }
 
 /// Routes that take the legacy application's word, though nobody says where that is asked for.
-pub(super) fn accepted(parts: &[SquadPart], has_legacy: bool, reports: &mut BTreeMap<Arc<str>, Report>) {
-    for part in parts.iter().filter(|_| !has_legacy) {
-        let takes = |route: &&RoutePart| route.settings.requirement.accept.has(Source::Legacy);
+pub(super) fn accepted(parts: &[SquadPart], gate: &GateSettings, reports: &mut BTreeMap<Arc<str>, Report>) {
+    if gate.legacy.is_some() || gate.default_accept.has(Source::Legacy) {
+        return; // said of the default once
+    }
+    for part in parts {
+        let takes = |route: &&RoutePart| {
+            let requirement = &route.settings.requirement;
+            requirement.auth != Auth::None && requirement.accept.has(Source::Legacy)
+        };
         for route in part.routes.iter().filter(takes) {
             if let Some(report) = reports.get_mut(&part.file) {
                 report

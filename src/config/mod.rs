@@ -5,14 +5,13 @@
 //! - [`Sources`]: the texts, read once, with the files that `banyan.toml` names (`attached`). Everything after is free of disks.
 //! - [`load_sources`] judges them whole; [`isolate`] keeps the last good version of what is broken.
 //! - `document`, with `substitute` and `fault`: TOML to a `*File` struct.
-//! - `operator` (with `listen`, `limits`, `gate`, `lookup`, `consent`, [`admin`]), [`machines`], `routes` (with `accept`, `backends`, `wording`, `failover`, `request`, `forward`, `response`, `cors`, `compress`,
+//! - `operator` (with `listen`, `limits`, `gate`, `lookup`, `session`, `consent`, [`admin`]), [`machines`], `routes` (with `backends`, `wording`, `failover`, `request`, `forward`, `response`, `cors`, `compress`,
 //!   `examples`), `flags` (with `rollout`, `requires`, `layers`), `flag_sets`: one kind of file
 //!   each, what it may say and what that means. `values`, `instant`, `errors`, `access`: shapes that they share.
 //! - `site`: all files put together; `cross`, with `claims`: what no file can know alone.
 //! - [`Problem`], [`Problems`], and how they are shown: `render`.
 //! - [`schema`] and [`reference_markdown`]: the same structs for editors and readers.
 
-mod accept;
 mod access;
 pub mod admin;
 mod attached;
@@ -42,6 +41,7 @@ pub mod machines;
 mod mask;
 mod operator;
 mod problem;
+mod raised;
 mod reference;
 mod render;
 mod report;
@@ -51,6 +51,7 @@ mod response;
 mod rollout;
 mod routes;
 mod schema;
+mod session;
 pub mod settings;
 mod site;
 mod sources;
@@ -61,6 +62,7 @@ mod target;
 #[cfg(test)]
 mod tests;
 mod values;
+mod who;
 mod wording;
 
 use std::{collections::BTreeMap, path::Path};

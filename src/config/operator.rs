@@ -135,10 +135,10 @@ impl Default for VisitorFile {
     }
 }
 
-/// `[[visitor.keys]]`: a secret with a name.
+/// `[[visitor.keys]]`, `[[gate.session.keys]]`: a secret with a name.
 #[derive(Debug, Default, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
-struct KeyFile {
+pub(super) struct KeyFile {
     /// Its name inside cookies: one to eight letters and digits.
     #[schemars(required, extend("x-required" = true))]
     id: Option<Spot<String>>,
@@ -412,7 +412,7 @@ impl VisitorFile {
 }
 
 impl KeyFile {
-    fn settle(&self, table: &std::ops::Range<usize>, report: &mut Report) -> Option<SigningKey> {
+    pub(super) fn settle(&self, table: &std::ops::Range<usize>, report: &mut Report) -> Option<SigningKey> {
         if self.id.is_none() {
             report.missing(table, "id", "give the key a name, such as `id = \"a\"`");
         }

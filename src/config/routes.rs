@@ -7,7 +7,6 @@ use schemars::JsonSchema;
 use serde::Deserialize;
 
 use super::{
-    accept,
     access::{self, CountriesFile, Offered, SignedFile, ViewerFile},
     backends::{self, BackendFile},
     claims,
@@ -26,11 +25,12 @@ use super::{
     sources::Sources,
     target::{self, Target},
     values::{Spot, ValueTestFile},
+    who::{self, CsrfFile, GateState, RequireFile},
 };
 use crate::{
     backend::BackendSettings,
     courtesy::give_way,
-    gate::{Auth, Requirement, Source},
+    gate::{Auth, Source},
     name::SquadName,
     policy::Policy,
     route::{Claim, Conditions, PathRule, ValueTest},
@@ -85,8 +85,16 @@ pub(super) struct RouteFile {
     auth: Option<Spot<AuthFile>>,
     /// Any of these roles lets someone in. Only with `auth = "required"`.
     roles: Option<Spot<Vec<String>>>,
-    /// By what somebody may show who they are: `bearer` (a token), `legacy` (the legacy application's cookie), `key` (a machine's).
-    accept: Option<Vec<Spot<Source>>>,
+    /// What may say who someone is: `session`, `bearer`, `legacy`, `key`. Without it: `default_accept` of `[gate]`.
+    accept: Option<Spot<Vec<Source>>>,
+    /// What somebody must have beside one of `roles`: groups, scopes, claims, how and when they signed in.
+    require: Option<Spot<RequireFile>>,
+    /// Who lacks what this route asks for passes, and is counted and logged. What the operator demands holds all the same.
+    report_only: bool,
+    /// The backend gets `Authorization` as it came. Else it does only where `auth` is `none`.
+    forward_authorization: bool,
+    /// Other sites whose pages may send requests with a visitor's cookies.
+    csrf: Option<Spot<CsrfFile>>,
     /// Lets paths with `%2F` or `%5C` through as they are, instead of answering 400.
     allow_encoded_slash: bool,
     /// What of the visitor's headers, cookies and query strings reaches the backend. All of it, unless said.
@@ -152,6 +160,8 @@ pub(super) struct RoutePart {
     pub(super) flag: Option<Range<usize>>,
     /// Further flags.
     pub(super) flags: Vec<Range<usize>>,
+    /// What it says of `auth`.
+    pub(super) auth: Option<Spot<AuthFile>>,
 }
 
 /// What a squad's file is judged against.
@@ -164,18 +174,7 @@ pub(super) struct Around<'e> {
     pub(super) sources: &'e Sources,
     /// Host names of the edge; empty: any.
     pub(super) hosts: &'e [String],
-    pub(super) gate: GateState,
-}
-
-/// Whether there is a gate, and what it asks of a route that says nothing.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum GateState {
-    /// No `[gate]`.
-    Absent,
-    /// A `[gate]` that can't be used: nothing is said about it again.
-    Broken,
-    /// A `[gate]` with its `default_auth`.
-    Present(Option<Auth>),
+    pub(super) gate: GateState<'e>,
 }
 
 impl RoutesFile {
@@ -251,7 +250,7 @@ impl RouteFile {
             .iter()
             .filter_map(|flag| target::flag_key(flag, report))
             .collect();
-        let requirement = self.requirement(table, around.gate, report);
+        let requirement = self.who().settle(table, around.gate, report);
         let failover = failover::failover(
             self.failover.as_ref(),
             target.as_ref().map(|target| &target.settings),
@@ -284,6 +283,7 @@ impl RouteFile {
                 .map_or_else(|| table.clone(), |backends| backends.span.clone()),
             flag: self.flag.as_ref().map(of),
             flags: self.flags.iter().map(of).collect(),
+            auth: self.auth.clone(),
             settings: RouteSettings {
                 claim: Claim {
                     place: report.place(&span),
@@ -300,6 +300,18 @@ impl RouteFile {
                 policy: Arc::new(policy),
             },
         })
+    }
+
+    fn who(&self) -> who::Written<'_> {
+        who::Written {
+            auth: self.auth.as_ref(),
+            accept: self.accept.as_ref(),
+            roles: self.roles.as_ref(),
+            require: self.require.as_ref(),
+            csrf: self.csrf.as_ref(),
+            report_only: self.report_only,
+            forward_authorization: self.forward_authorization,
+        }
     }
 
     fn policy(&self, path: Option<&PathRule>, auth: Auth, report: &mut Report) -> Policy {
@@ -466,61 +478,6 @@ impl RouteFile {
             }
             _ => {}
         }
-    }
-
-    fn requirement(&self, table: &Range<usize>, gate: GateState, report: &mut Report) -> Requirement {
-        let written = self.auth.as_ref().map(|auth| Auth::from(auth.value));
-        let unsaid = match gate {
-            GateState::Absent | GateState::Broken => Auth::None,
-            GateState::Present(Some(default)) => default,
-            GateState::Present(None) => {
-                if written.is_none() && !report.was_removed(table, "auth") {
-                    report
-                        .error("missing-auth", table.clone(), "this route does not say whether someone must be signed in")
-                        .hint("write `auth = \"none\"`, `\"optional\"` or `\"required\"`, or set `default_auth` under `[gate]`");
-                }
-                Auth::None
-            }
-        };
-        let auth = written.unwrap_or(unsaid);
-        if let (GateState::Absent, Some(spot), true) = (gate, &self.auth, auth != Auth::None) {
-            report
-                .error(
-                    "no-gate",
-                    spot.span.clone(),
-                    "this route asks who someone is, but there is no `[gate]`",
-                )
-                .hint("the operator adds `[gate]` to `banyan.toml`");
-        }
-        Requirement {
-            auth,
-            roles: self.roles(table, auth, report),
-            accept: accept::settle(self.accept.as_deref(), auth, report),
-        }
-    }
-
-    fn roles(&self, table: &Range<usize>, auth: Auth, report: &mut Report) -> Vec<String> {
-        let Some(roles) = &self.roles else {
-            return Vec::new();
-        };
-        if roles.value.is_empty() {
-            report
-                .error(
-                    "empty-roles",
-                    roles.span.clone(),
-                    "an empty list of roles would let nobody in, or everybody",
-                )
-                .hint("name the roles, or take `roles` out");
-        } else if auth != Auth::Required && !report.was_removed(table, "auth") {
-            report
-                .error(
-                    "roles-without-auth",
-                    roles.span.clone(),
-                    "`roles` needs `auth = \"required\"`",
-                )
-                .hint("someone who isn't signed in has no roles; write `auth = \"required\"`");
-        }
-        roles.value.clone()
     }
 }
 

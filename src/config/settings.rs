@@ -222,6 +222,8 @@ pub struct TestUser {
     pub id: String,
     /// Roles.
     pub roles: Vec<String>,
+    /// Claims beside `sub` and `roles`: `groups`, `scope`, `acr`, `auth_time` (seconds since 1970), …
+    pub claims: serde_json::Map<String, serde_json::Value>,
 }
 
 /// What a test expects.

@@ -12,12 +12,16 @@ use super::{
     operator::OperatorFile,
     problem::{Problem, Problems, Severity},
     report::Report,
-    routes::{Around, GateState, RoutesFile, SquadPart},
+    routes::{Around, RoutesFile, SquadPart},
     settings::{EdgeSettings, Settings},
     sources::{FileKind, Sources, Unreadable},
+    who::GateState,
 };
 use crate::{
-    backend::BackendSettings, courtesy::give_way, flag::FlagSettings, gate::machine::MachineSettings,
+    backend::BackendSettings,
+    courtesy::give_way,
+    flag::FlagSettings,
+    gate::{GateSettings, machine::MachineSettings},
 };
 
 /// What the files say, and what is wrong with them so far.
@@ -82,12 +86,13 @@ impl Site {
             .map(|operator| operator.edge.hosts.clone())
             .unwrap_or_default();
         let offered = main.map(|operator| Arc::clone(&operator.offered));
+        let gate = main.and_then(|operator| operator.edge.gate.clone());
         let around = Around {
             offered: offered.as_deref(),
             folder: &sources.folder,
             sources,
             hosts: &hosts,
-            gate: site.gate(sources),
+            gate: site.gate(sources, gate.as_ref()),
         };
         for (file, text) in sources.iter() {
             give_way();
@@ -187,7 +192,7 @@ impl Site {
         self.reports.insert(Arc::clone(&report.file), report);
     }
 
-    fn gate(&self, sources: &Sources) -> GateState {
+    fn gate<'e>(&self, sources: &Sources, gate: Option<&'e GateSettings>) -> GateState<'e> {
         let Some(operator) = &self.operator else {
             return GateState::Broken;
         };
@@ -195,8 +200,8 @@ impl Site {
             .reports
             .get(sources.main.as_str())
             .is_some_and(|report| report.has_removed("gate") || report.has_removed("default_auth"));
-        match &operator.edge.gate {
-            Some(gate) if !broken => GateState::Present(gate.default_auth),
+        match gate {
+            Some(gate) if !broken => GateState::Present(gate),
             None if !broken && !operator.gate_is_written(sources) => GateState::Absent,
             Some(_) | None => GateState::Broken,
         }

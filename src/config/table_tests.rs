@@ -267,11 +267,20 @@ fn routes(settings: &Settings) -> String {
         if let Some(failover) = &route.policy.failover {
             _ = writeln!(out, "  {failover:?}");
         }
+        let asked = &route.requirement;
+        let roles: Vec<&String> = asked.roles().collect();
         _ = writeln!(
             out,
-            "  flags {:?} {:?} slashes {}",
-            route.flags, route.requirement, route.allow_encoded_slash
+            "  flags {:?} Requirement {{ auth: {:?}, roles: {roles:?} }} slashes {}",
+            route.flags, asked.auth, route.allow_encoded_slash
         );
+        if asked.needs.len() > usize::from(!roles.is_empty())
+            || !(asked.origins.is_empty() && asked.accept == crate::gate::Accept::default())
+            || asked.report_only
+            || asked.forward_authorization
+        {
+            _ = writeln!(out, "  {asked:?}");
+        }
         if let Some(forward) = &route.policy.forward {
             _ = writeln!(out, "  forwards {forward}");
         }

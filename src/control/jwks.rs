@@ -34,7 +34,7 @@ use crate::{
 pub const DEADLINE: Duration = Duration::from_secs(5);
 
 /// Most bytes of an answer's head.
-const HEAD_BYTES_MAX: usize = 16 * 1024;
+pub(super) const HEAD_BYTES_MAX: usize = 16 * 1024;
 
 /// When attempts are made.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -242,7 +242,8 @@ async fn download(url: &str, trust: &Trust) -> Result<Bytes, FetchError> {
     }
 }
 
-async fn connect(uri: &Uri, trust: &Trust) -> Result<Stream, FetchError> {
+/// A connection to where `uri` leads, over TLS for https. How long that may take is for the caller to say.
+pub(super) async fn connect(uri: &Uri, trust: &Trust) -> Result<Stream, FetchError> {
     let host = uri.host().unwrap_or_default();
     let host = host
         .strip_prefix('[')

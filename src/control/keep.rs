@@ -7,11 +7,12 @@ use std::{
     path::Path,
 };
 
-use aws_lc_rs::{rand, signature::Ed25519KeyPair};
+use aws_lc_rs::rand;
 use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
 
-use super::admin::tokens::Secret;
+use super::{admin::tokens::Secret, rotation};
 use crate::{
+    clock,
     gate::assertion::Signer,
     visitor::{SigningKey, VisitorSettings},
 };
@@ -39,16 +40,34 @@ pub fn visitor_settings(state: &Path) -> io::Result<VisitorSettings> {
     })
 }
 
-/// The key that signs `Banyan-Identity`: read from `<state>/identity.key`, or made there.
+/// The key that seals sessions where `[gate.session]` names none: read from `<state>/session.key`, or made there.
 ///
 /// # Errors
-/// The folder or file can't be read or written, or holds something else.
-pub fn identity_signer(state: &Path) -> io::Result<Signer> {
-    let pkcs8 = kept(&state.join("identity.key"), || {
-        let made = Ed25519KeyPair::generate_pkcs8(&rand::SystemRandom::new()).map_err(io::Error::other)?;
-        Ok(made.as_ref().to_vec())
+/// The folder or file can't be read or written.
+pub fn session_key(state: &Path) -> io::Result<SigningKey> {
+    let secret = kept(&state.join("session.key"), || {
+        let mut secret = vec![0; 32];
+        rand::fill(&mut secret).map_err(io::Error::other)?;
+        Ok(secret)
     })?;
-    Signer::from_pkcs8(&pkcs8).map_err(|error| io::Error::new(io::ErrorKind::InvalidData, error))
+    Ok(SigningKey {
+        id: "own".to_owned(),
+        secret,
+    })
+}
+
+/// What signs `Banyan-Identity`, with the keys of [`rotation::keys`] and `<state>/subjects.key`, which are made where they are missing.
+///
+/// # Errors
+/// The folder or a file can't be read or written, or holds something else.
+pub fn identity_signer(state: &Path) -> io::Result<Signer> {
+    let keys = rotation::keys(state, clock::wall())?;
+    let secret = kept(&state.join("subjects.key"), || {
+        let mut secret = vec![0; 32];
+        rand::fill(&mut secret).map_err(io::Error::other)?;
+        Ok(secret)
+    })?;
+    Ok(Signer::new(keys, &secret))
 }
 
 /// The token of this machine's command line, made anew and put into `<state>/cli.token`: one that got out ends with the program.
@@ -63,7 +82,7 @@ pub fn cli_token(state: &Path) -> io::Result<Secret> {
     Ok(secret)
 }
 
-fn kept(file: &Path, make: impl FnOnce() -> io::Result<Vec<u8>>) -> io::Result<Vec<u8>> {
+pub(super) fn kept(file: &Path, make: impl FnOnce() -> io::Result<Vec<u8>>) -> io::Result<Vec<u8>> {
     let named = |error: io::Error| io::Error::new(error.kind(), format!("{}: {error}", file.display()));
     match fs::read_to_string(file) {
         Ok(text) => URL_SAFE_NO_PAD

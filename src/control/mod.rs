@@ -1,6 +1,6 @@
 //! The control plane: on its own thread and runtime, so that a slow admin call can't delay a request.
 //!
-//! [`plane`] runs it, [`publish`] loads and puts in force, [`watch`] notices saved files, [`jwks`] fetches the gate's keys,
+//! [`plane`] runs it, [`publish`] loads and puts in force, [`watch`] notices saved files, [`jwks`] fetches the gate's keys, [`provider`] speaks to the identity provider,
 //! [`keep`] holds the secrets that Banyan makes itself, [`edit`] changes flags, [`history`] remembers that, [`live`] has the figures of
 //! the last minutes, [`admin`] is the page and the API.
 //! It never names `proxy`: the two planes meet in the published snapshot.
@@ -13,5 +13,7 @@ pub mod keep;
 pub mod links;
 pub mod live;
 pub mod plane;
+pub mod provider;
 pub mod publish;
+mod rotation;
 pub mod watch;

@@ -22,7 +22,9 @@ use super::{
     jwks,
     links::Links,
     live::Pulse,
+    provider::Providers,
     publish::{Publisher, Status},
+    rotation,
     watch::Watch,
 };
 use crate::{
@@ -232,12 +234,14 @@ impl Plane {
         let _ = self.reload();
         let mut probes = Probes::default();
         let mut keys = Keys::default();
+        let mut providers = Providers::default();
         let mut housekeeping = tokio::time::interval(HOUSEKEEPING);
         let mut certificates = tokio::time::interval(CERTIFICATES);
         loop {
             let at = self.view.live.current();
             probes.follow(&at.backends, &at.limits);
             keys.follow(at.gate.as_ref(), &self.facts);
+            providers.follow(at.gate.as_ref());
             drop(at);
             watch
                 .iter_mut()
@@ -251,6 +255,7 @@ impl Plane {
                 }
                 _ = certificates.tick() => {
                     self.publisher.look_at_certificates();
+                    self.look_at_identity_keys();
                     continue;
                 }
                 _ = housekeeping.tick() => {
@@ -308,6 +313,14 @@ impl Plane {
         }
     }
 
+    /// Has identities signed by the key whose turn it is. What can't be read or written now is tried again.
+    fn look_at_identity_keys(&self) {
+        match rotation::keys(&self.publisher.settings().edge.state, clock::wall()) {
+            Ok(keys) => self.view.signer.adopt(keys),
+            Err(error) => tracing::warn!(%error, "the keys that sign identities stay as they are"),
+        }
+    }
+
     fn housekeep(&mut self) {
         self.publisher.free_retired();
         let at = self.view.live.current();
@@ -327,6 +340,10 @@ impl Plane {
         let machines = machines.iter();
         self.facts
             .machines(machines.map(|about| (&*about.name, about.used, about.expires.secs())));
+        let sessions = at.gate.as_ref().and_then(|gate| gate.gate.sessions());
+        if let Some(sessions) = sessions {
+            self.facts.revoked_sessions(sessions.revoked.len());
+        }
     }
 }
 

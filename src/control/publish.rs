@@ -27,7 +27,7 @@ use crate::{
         live::Live,
     },
     tls::{self, CertStore, ServerTls},
-    visitor::VisitorSettings,
+    visitor::{SigningKey, VisitorSettings},
 };
 
 /// How long a replaced snapshot is kept by the control plane, so that it is freed here and not on a core.
@@ -100,6 +100,7 @@ pub struct Publisher {
     last_seen: Sources,
     settings: Settings,
     visitors: VisitorSettings,
+    session_key: SigningKey,
     certs: PathBuf,
     server_tls: Arc<ServerTls>,
     live: Arc<Live>,
@@ -140,10 +141,13 @@ impl Publisher {
         let unreadable = |error: &dyn std::fmt::Display| StartProblem::Unreadable(error.to_string());
         let visitors =
             super::keep::visitor_settings(&settings.edge.state).map_err(|error| unreadable(&error))?;
+        let session_key =
+            super::keep::session_key(&settings.edge.state).map_err(|error| unreadable(&error))?;
         let certs = certificate_folder(&settings).map_err(|error| unreadable(&error))?;
         let (store, problems) = CertStore::read(&certs, None);
         let server_tls = ServerTls::new(store).map_err(|error| unreadable(&error))?;
-        let snapshot = compiled(&settings, 1, None, &visitors).map_err(StartProblem::Impossible)?;
+        let snapshot =
+            compiled(&settings, 1, None, (&visitors, &session_key)).map_err(StartProblem::Impossible)?;
         let revoked = read_revoked(&settings.edge.state, clock::wall());
         snapshot.revoked.store(Arc::new(revoked));
         let status = Status {
@@ -165,6 +169,7 @@ impl Publisher {
             last_seen: sources,
             settings,
             visitors,
+            session_key,
             certs,
             server_tls: Arc::new(server_tls),
             live: Arc::new(Live::new(Arc::new(snapshot))),
@@ -280,7 +285,12 @@ impl Publisher {
         };
         if let Some(settings) = isolated.settings {
             let before = self.live.current();
-            match compiled(&settings, before.version + 1, Some(&before), &self.visitors) {
+            match compiled(
+                &settings,
+                before.version + 1,
+                Some(&before),
+                (&self.visitors, &self.session_key),
+            ) {
                 Ok(snapshot) => {
                     status.diff = Diff::between(&before, &snapshot);
                     status.outcome = if status.stale.is_empty() {
@@ -448,12 +458,13 @@ fn compiled(
     settings: &Settings,
     version: u64,
     previous: Option<&Snapshot>,
-    visitors: &VisitorSettings,
+    (visitors, session_key): (&VisitorSettings, &SigningKey),
 ) -> Result<Snapshot, String> {
     let tls = |ca: Option<&Path>| tls::client_config(ca).map_err(|error| error.to_string());
     let means = Means {
         previous,
         visitors,
+        sessions: std::slice::from_ref(session_key),
         tls: &tls,
     };
     compile(settings, version, &means).map_err(|problems| {

@@ -2,7 +2,11 @@
 
 use std::{cell::RefCell, fmt, sync::Arc, time::Duration};
 
-use aws_lc_rs::signature::{Ed25519KeyPair, KeyPair as _};
+use arc_swap::ArcSwap;
+use aws_lc_rs::{
+    hmac, rand,
+    signature::{Ed25519KeyPair, KeyPair as _},
+};
 use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
 use http::HeaderValue;
 use serde_json::json;
@@ -33,8 +37,20 @@ pub const ASSERTIONS_MAX: usize = 4096;
 /// Most bytes of assertions remembered per core.
 pub const ASSERTIONS_BYTES_MAX: usize = 8 * 1024 * 1024;
 
-/// The key that signs assertions (Ed25519), and its public half in the form that backends read.
+/// What signs assertions, and what hides in logs who somebody is. The keys change from time to time: the control plane swaps them.
 pub struct Signer {
+    keys: ArcSwap<SigningKeys>,
+    subjects: hmac::Key,
+}
+
+/// The key that signs (Ed25519), and the public halves of all that backends should know: those before it and after it too.
+pub struct SigningKeys {
+    signing: SigningKey,
+    /// As a JWKS (RFC 7517).
+    published: String,
+}
+
+struct SigningKey {
     key: Ed25519KeyPair,
     /// The JWK thumbprint (RFC 7638).
     kid: String,
@@ -47,12 +63,8 @@ pub struct Signer {
 #[error("this is no Ed25519 key in PKCS#8")]
 pub struct BadSigningKey;
 
-impl Signer {
-    /// A signer with the given key.
-    ///
-    /// # Errors
-    /// [`BadSigningKey`] if `pkcs8` is no Ed25519 key in PKCS#8 DER.
-    pub fn from_pkcs8(pkcs8: &[u8]) -> Result<Self, BadSigningKey> {
+impl SigningKey {
+    fn from_pkcs8(pkcs8: &[u8]) -> Result<Self, BadSigningKey> {
         let key = Ed25519KeyPair::from_pkcs8(pkcs8).map_err(|_| BadSigningKey)?;
         let x = URL_SAFE_NO_PAD.encode(key.public_key());
         // RFC 8037 appendix A.3: the required members in this order and without spaces.
@@ -66,19 +78,81 @@ impl Signer {
         })
     }
 
-    /// The public key as a JWKS (RFC 7517), for backends.
+    fn public(&self) -> serde_json::Value {
+        let x = URL_SAFE_NO_PAD.encode(self.key.public_key());
+        json!({ "kty": "OKP", "crv": "Ed25519", "x": x, "kid": self.kid, "alg": "EdDSA", "use": "sig" })
+    }
+}
+
+impl SigningKeys {
+    /// The key that signs, and others that backends should know.
+    ///
+    /// # Errors
+    /// [`BadSigningKey`] if one of them is no Ed25519 key in PKCS#8 DER.
+    pub fn from_pkcs8(signing: &[u8], others: &[Vec<u8>]) -> Result<Self, BadSigningKey> {
+        let signing = SigningKey::from_pkcs8(signing)?;
+        let mut published = vec![signing.public()];
+        for other in others {
+            published.push(SigningKey::from_pkcs8(other)?.public());
+        }
+        Ok(Self {
+            signing,
+            published: json!({ "keys": published }).to_string(),
+        })
+    }
+}
+
+impl fmt::Debug for SigningKeys {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("SigningKeys")
+            .field("kid", &self.signing.kid)
+            .finish_non_exhaustive()
+    }
+}
+
+impl Signer {
+    /// A signer with the given key alone.
+    ///
+    /// # Errors
+    /// [`BadSigningKey`] if `pkcs8` is no Ed25519 key in PKCS#8 DER.
+    pub fn from_pkcs8(pkcs8: &[u8]) -> Result<Self, BadSigningKey> {
+        let keys = SigningKeys::from_pkcs8(pkcs8, &[])?;
+        Ok(Self::new(keys, &sha256(&[b"subjects", pkcs8])))
+    }
+
+    /// A signer with these keys. `secret` makes the names that logs have for people.
+    #[must_use]
+    pub fn new(keys: SigningKeys, secret: &[u8]) -> Self {
+        Self {
+            keys: ArcSwap::from_pointee(keys),
+            subjects: hmac::Key::new(hmac::HMAC_SHA256, secret),
+        }
+    }
+
+    /// Signs with these from here on.
+    pub fn adopt(&self, keys: SigningKeys) {
+        self.keys.store(Arc::new(keys));
+    }
+
+    /// The public keys as a JWKS (RFC 7517), for backends: that which signs comes first.
     #[must_use]
     pub fn jwks(&self) -> String {
-        let x = URL_SAFE_NO_PAD.encode(self.key.public_key());
-        json!({ "keys": [{
-            "kty": "OKP", "crv": "Ed25519", "x": x, "kid": self.kid, "alg": "EdDSA", "use": "sig",
-        }] })
-        .to_string()
+        self.keys.load().published.clone()
+    }
+
+    /// A name for the log: the same for the same subject, and nobody without the secret can tell whose (128 bits of HMAC-SHA-256).
+    #[must_use]
+    pub fn pseudonym(&self, identity: &Identity) -> Arc<str> {
+        let tag = hmac::sign(&self.subjects, identity.subject.as_bytes());
+        let half = tag.as_ref().get(..16).unwrap_or_default();
+        URL_SAFE_NO_PAD.encode(half).into()
     }
 
     /// Signs who it is, for one backend only: a backend can't pass it on as its own to another.
     #[must_use]
     pub fn sign(&self, identity: &Identity, backend: &BackendName, now: UnixTime) -> String {
+        let keys = self.keys.load();
+        let signing = &keys.signing;
         let claims = json!({
             "iss": ISSUER,
             "aud": backend.as_str(),
@@ -86,9 +160,15 @@ impl Signer {
             "roles": identity.roles_told().collect::<Vec<_>>(),
             "iat": now.secs(),
             "exp": now.secs().saturating_add(LIFETIME.as_secs()),
+            "jti": number(),
+            "source": identity.source.as_str(),
         });
-        let mut token = format!("{}.{}", self.header, URL_SAFE_NO_PAD.encode(claims.to_string()));
-        let signature = self.key.sign(token.as_bytes());
+        let mut token = format!(
+            "{}.{}",
+            signing.header,
+            URL_SAFE_NO_PAD.encode(claims.to_string())
+        );
+        let signature = signing.key.sign(token.as_bytes());
         token.push('.');
         URL_SAFE_NO_PAD.encode_string(signature.as_ref(), &mut token);
         token
@@ -116,9 +196,17 @@ impl Signer {
 impl fmt::Debug for Signer {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Signer")
-            .field("kid", &self.kid)
+            .field("keys", &self.keys.load())
             .finish_non_exhaustive()
     }
+}
+
+/// 128 random bits, so that a backend can tell one assertion from another.
+fn number() -> String {
+    let mut bits = [0; 16];
+    // It fails on no system that runs this; were it to, the assertions would have one number, and still be signed and short-lived.
+    let _ = rand::fill(&mut bits);
+    URL_SAFE_NO_PAD.encode(bits)
 }
 
 /// Assertions that this core signed lately. It belongs to one [`Signer`].

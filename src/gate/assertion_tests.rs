@@ -56,14 +56,16 @@ fn read(token: &str, signer: &Signer) -> (Value, Value) {
 #[test]
 fn a_backend_can_check_what_it_is_told() {
     let signer = signer();
-    let (header, claims) = read(&signer.sign(&alice(), &backend("shop"), NOW), &signer);
+    let (header, mut claims) = read(&signer.sign(&alice(), &backend("shop"), NOW), &signer);
+    let number = claims["jti"].take();
+    assert_eq!(number.as_str().unwrap().len(), 22);
     assert_eq!(header["alg"], "EdDSA");
     assert_eq!(header["typ"], "banyan+jwt");
     assert_eq!(
         claims,
         json!({
             "iss": "banyan", "aud": "shop", "sub": "alice", "roles": ["member", "a,b"],
-            "iat": NOW.secs(), "exp": NOW.secs() + 60,
+            "iat": NOW.secs(), "exp": NOW.secs() + 60, "jti": null, "source": "bearer",
         })
     );
 }

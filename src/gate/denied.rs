@@ -6,14 +6,18 @@ use http::{HeaderValue, StatusCode};
 
 use super::{
     lookup::{Question, Whom},
+    requirement::{Need, What},
+    session::NoSession,
     source::Source,
 };
 
 /// A request that the gate turned away.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Denied {
-    /// The route asks who it is, and the request brings no bearer token.
+    /// The route asks who it is, and the request brings no credential.
     Missing,
+    /// A credential of a kind that the route does not take.
+    NotAccepted(Source),
     /// More than one `Authorization` field: two readers could take different ones.
     SeveralCredentials,
     /// A bearer token that is not worth anything here.
@@ -24,15 +28,14 @@ pub enum Denied {
     Ask(Box<Question>),
     /// They were asked, and nobody knows: no answer in time, or none that says anything.
     Unanswered(Whom),
-    /// The route accepts no credential of this kind.
-    NotAccepted(Source),
     /// A machine's key that is for other squads' routes.
     OtherSquad,
-    /// Someone known, but without any of the roles that the route asks for.
-    MissingRole {
-        /// The roles of which one would do.
-        wanted: Vec<String>,
-    },
+    /// Someone known, but without this, which the route or the operator asks for.
+    Lacking(Box<Need>),
+    /// Another site's page sent it with the visitor's cookies, or nobody says whose page did.
+    CrossSite,
+    /// A session is brought, and does not count.
+    NoSession(NoSession),
 }
 
 /// What is wrong with a token. Names no part of its content.
@@ -62,14 +65,20 @@ pub enum BadToken {
     Time,
     /// Its time is over.
     Expired,
-    /// It lives longer than any token should ([`super::LIFETIME_MAX`]); mostly milliseconds written as seconds.
+    /// It lives longer than any token should ([`super::LIFETIME`]); mostly milliseconds written as seconds.
     LivesTooLong,
     /// Its time has not come.
     NotYetValid,
     /// It was issued in the future.
     IssuedInFuture,
+    /// `nonce` is not that of the sign-in.
+    Nonce,
     /// The claim with the roles is there but is no list of roles.
     Roles,
+    /// `client_id` is missing or no name, or `azp` names another party.
+    Client,
+    /// `jti` is missing or no name.
+    Number,
     /// It is bound to a key that its bearer must prove to hold (`cnf`; RFC 7800, RFC 9449), and nobody checks that here.
     Bound,
     /// Who issued it says that it is not, or no longer, worth anything.
@@ -114,7 +123,10 @@ impl BadToken {
             Self::LivesTooLong => ("token_lives_too_long", "the token's lifetime is too long"),
             Self::NotYetValid => ("token_not_yet_valid", "the token is not valid yet"),
             Self::IssuedInFuture => ("token_issued_in_future", "the token was issued in the future"),
+            Self::Nonce => ("token_nonce", "the token is from another sign-in"),
             Self::Roles => ("token_roles", "the token's roles are malformed"),
+            Self::Client => ("token_client", "the token does not say which client asked for it"),
+            Self::Number => ("token_number", "the token has no number of its own"),
             Self::Bound => (
                 "token_bound",
                 "the token is bound to a key, which is not supported",
@@ -130,23 +142,31 @@ impl Denied {
     #[must_use]
     pub const fn status(&self) -> StatusCode {
         match self {
-            Self::Missing | Self::BadToken(_) | Self::NotAccepted(_) => StatusCode::UNAUTHORIZED,
+            Self::NoSession(NoSession::Silent | NoSession::Unchecked) => StatusCode::SERVICE_UNAVAILABLE,
+            Self::Missing | Self::NoSession(_) | Self::NotAccepted(_) | Self::BadToken(_) => {
+                StatusCode::UNAUTHORIZED
+            }
             Self::SeveralCredentials => StatusCode::BAD_REQUEST,
             Self::NoKeys | Self::Ask(_) | Self::Unanswered(_) => StatusCode::SERVICE_UNAVAILABLE,
-            Self::OtherSquad | Self::MissingRole { .. } => StatusCode::FORBIDDEN,
+            Self::Lacking(need) if need.is_of_sign_in() => StatusCode::UNAUTHORIZED, // RFC 9470 section 3
+            Self::Lacking(_) | Self::CrossSite | Self::OtherSquad => StatusCode::FORBIDDEN,
         }
     }
 
-    /// The challenge (RFC 6750 section 3). It names an error only if a credential was brought, and never a role.
+    /// The challenge (RFC 6750 section 3, for the kind and age of a sign-in RFC 9470 section 3). It names an error only if a credential
+    /// was brought; scopes are named, since clients can ask for them, and roles never.
     #[must_use]
     pub fn www_authenticate(&self) -> HeaderValue {
         let text = match self {
-            Self::Missing | Self::NoKeys | Self::Ask(_) | Self::Unanswered(_) => {
-                return HeaderValue::from_static("Bearer realm=\"banyan\"");
-            }
+            Self::Missing
+            | Self::NoSession(_)
+            | Self::NoKeys
+            | Self::CrossSite
+            | Self::Ask(_)
+            | Self::Unanswered(_) => return HeaderValue::from_static("Bearer realm=\"banyan\""),
             Self::NotAccepted(_) => {
                 return HeaderValue::from_static(
-                    "Bearer realm=\"banyan\", error=\"invalid_token\", error_description=\"this kind of credential is not accepted here\"",
+                    "Bearer realm=\"banyan\", error=\"invalid_token\", error_description=\"this takes another kind of credential\"",
                 );
             }
             Self::OtherSquad => {
@@ -159,11 +179,7 @@ impl Denied {
                     "Bearer realm=\"banyan\", error=\"invalid_request\", error_description=\"more than one Authorization field\"",
                 );
             }
-            Self::MissingRole { .. } => {
-                return HeaderValue::from_static(
-                    "Bearer realm=\"banyan\", error=\"insufficient_scope\", error_description=\"none of the roles that this needs\"",
-                );
-            }
+            Self::Lacking(need) => lacking(need),
             Self::BadToken(why) => format!(
                 "Bearer realm=\"banyan\", error=\"invalid_token\", error_description=\"{}\"",
                 why.describe()
@@ -181,13 +197,15 @@ impl Denied {
             Self::Missing => "credential_missing",
             Self::SeveralCredentials => "several_credentials",
             Self::BadToken(why) => why.as_str(),
+            Self::NoSession(why) => why.as_str(),
             Self::NoKeys => "keys_missing",
             Self::Ask(_) => "not_asked",
             Self::Unanswered(Whom::Legacy) => "legacy_unanswered",
             Self::Unanswered(Whom::Introspection) => "introspection_unanswered",
-            Self::NotAccepted(_) => "not_accepted",
+            Self::NotAccepted(_) => "credential_not_accepted",
             Self::OtherSquad => "key_squad",
-            Self::MissingRole { .. } => "role_missing",
+            Self::Lacking(need) => need.missing(),
+            Self::CrossSite => "cross_site",
         }
     }
 }
@@ -196,9 +214,15 @@ impl Denied {
 impl fmt::Display for Denied {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Missing => f.write_str("the route asks for a bearer token, and there is none"),
+            Self::Missing => f.write_str("somebody must be signed in, and nobody is"),
+            Self::NotAccepted(source) => write!(
+                f,
+                "a credential of the kind `{}` is not taken here",
+                source.as_str()
+            ),
             Self::SeveralCredentials => f.write_str("the request has more than one Authorization field"),
             Self::BadToken(why) => f.write_str(why.describe()),
+            Self::NoSession(why) => f.write_str(why.describe()),
             Self::NoKeys => f.write_str("no key of the issuer has been read yet"),
             Self::Ask(question) => write!(f, "it would be asked first: {question}"),
             Self::Unanswered(Whom::Legacy) => {
@@ -207,14 +231,49 @@ impl fmt::Display for Denied {
             Self::Unanswered(Whom::Introspection) => {
                 f.write_str("the authorization server does not say what the token is worth")
             }
-            Self::NotAccepted(source) => write!(f, "the route does not accept a {}", source.as_str()),
             Self::OtherSquad => f.write_str("the key is for routes of other squads"),
-            Self::MissingRole { wanted } => match wanted.as_slice() {
-                [one] => write!(f, "the role `{one}` is missing"),
-                several => write!(f, "one of the roles `{}` is missing", several.join("`, `")),
-            },
+            Self::Lacking(need) => write!(f, "{need} is missing"),
+            Self::CrossSite => {
+                f.write_str("the request comes from another site, or does not say where it comes from")
+            }
         }
     }
 }
 
 impl std::error::Error for Denied {}
+
+fn lacking(need: &Need) -> String {
+    // `config` lets no character into these names that would end the quotes; what slipped through is left out.
+    let names = || {
+        let plain = |name: &&String| {
+            name.bytes()
+                .all(|byte| byte.is_ascii_graphic() && !matches!(byte, b'"' | b'\\'))
+        };
+        let names: Vec<&str> = need.names.iter().filter(plain).map(String::as_str).collect();
+        names.join(" ")
+    };
+    let begin = "Bearer realm=\"banyan\", error=";
+    match &need.what {
+        What::Age(within) => format!(
+            "{begin}\"insufficient_user_authentication\", error_description=\"a more recent sign-in is needed\", max_age=\"{}\"",
+            within.as_secs()
+        ),
+        What::Acr => format!(
+            "{begin}\"insufficient_user_authentication\", error_description=\"a stronger sign-in is needed\", acr_values=\"{}\"",
+            names()
+        ),
+        What::Scope => format!(
+            "{begin}\"insufficient_scope\", error_description=\"the token has too little scope\", scope=\"{}\"",
+            names()
+        ),
+        What::Role => {
+            format!("{begin}\"insufficient_scope\", error_description=\"a role that this needs is missing\"")
+        }
+        What::Group(_) => {
+            format!("{begin}\"insufficient_scope\", error_description=\"a group that this needs is missing\"")
+        }
+        What::Claim(_) => {
+            format!("{begin}\"insufficient_scope\", error_description=\"a claim that this needs is missing\"")
+        }
+    }
+}

@@ -1,5 +1,7 @@
 //! Who it is: a verified subject with roles, and how that is written into header fields for a backend.
 
+use std::borrow::Cow;
+
 use http::HeaderValue;
 
 use super::source::Source;
@@ -14,16 +16,16 @@ pub const ROLES_TOLD_MAX: usize = 64;
 /// Most bytes of the field that tells roles to a backend. Roles that do not fit are left out, never cut.
 pub const ROLES_TOLD_BYTES_MAX: usize = 4096;
 
-/// Someone whose token was found good.
+/// Someone whose credential was found good.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Identity {
-    /// The token's `sub`: never empty, without control characters, at most [`NAME_BYTES_MAX`] bytes.
+    /// The `sub`: never empty, without control characters, at most [`NAME_BYTES_MAX`] bytes.
     pub subject: String,
     /// Their roles, as the issuer says; each as constrained as `subject`.
     pub roles: Vec<String>,
-    /// All claims of the token, for flag rules.
+    /// All claims about them, for flag rules and for what routes ask for (`scope`, `groups`, `acr`, `auth_time`, …).
     pub claims: serde_json::Value,
-    /// When the token's time is over.
+    /// When the credential's time is over.
     pub expires: UnixTime,
     /// What it was learnt from.
     pub source: Source,
@@ -107,9 +109,25 @@ fn field(escaped: &str) -> HeaderValue {
 #[must_use]
 pub fn is_reserved_header(name: &str) -> bool {
     const PREFIX: &[u8] = b"banyan-";
-    let folded = name.bytes().map(|byte| match byte {
-        byte if byte.is_ascii_alphanumeric() => byte.to_ascii_lowercase(),
-        _ => b'-',
-    });
-    folded.take(PREFIX.len()).eq(PREFIX.iter().copied())
+    name.bytes()
+        .map(fold)
+        .take(PREFIX.len())
+        .eq(PREFIX.iter().copied())
+}
+
+/// A field's name as the most forgiving backend reads it: in small letters, and with `-` for every character that is no letter or digit.
+#[must_use]
+pub fn fold_name(name: &str) -> Cow<'_, str> {
+    if name.bytes().all(|byte| byte == fold(byte)) {
+        return Cow::Borrowed(name);
+    }
+    Cow::Owned(name.bytes().map(|byte| char::from(fold(byte))).collect())
+}
+
+const fn fold(byte: u8) -> u8 {
+    if byte.is_ascii_alphanumeric() {
+        byte.to_ascii_lowercase()
+    } else {
+        b'-'
+    }
 }

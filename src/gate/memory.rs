@@ -2,7 +2,7 @@
 
 use std::{borrow::Borrow, cell::RefCell, collections::HashMap, fmt, hash::Hash, sync::Arc};
 
-use super::{identity::Identity, lookup::Answers};
+use super::{identity::Identity, lookup::Answers, session::SessionMemory};
 use crate::clock::UnixTime;
 
 /// Most tokens remembered per core. The ones not seen for longest are forgotten.
@@ -11,9 +11,11 @@ pub const TOKENS_MAX: usize = 4096;
 /// Most bytes of remembered tokens per core; what is kept of a token takes a few times its size.
 pub const TOKENS_BYTES_MAX: usize = 8 * 1024 * 1024;
 
-/// Tokens that were verified on this core, failures never; and what others answered of cookies and tokens.
+/// Tokens that were verified on this core, failures never; sessions; and what others answered of cookies and tokens.
 pub struct TokenMemory {
     tokens: RefCell<Recent<[u8; 32], Arc<Identity>>>,
+    /// Sessions that were opened on this core.
+    pub(super) sessions: SessionMemory,
     answers: Answers,
 }
 
@@ -23,6 +25,7 @@ impl TokenMemory {
     pub fn new() -> Self {
         Self {
             tokens: RefCell::new(Recent::new(TOKENS_MAX, TOKENS_BYTES_MAX)),
+            sessions: SessionMemory::new(),
             answers: Answers::new(),
         }
     }
@@ -73,7 +76,7 @@ impl fmt::Debug for TokenMemory {
 /// A map with bounds: when its young half is full it becomes the old half, and the old half is forgotten.
 ///
 /// What is asked for moves to the young half, so what is used stays. Every step costs the same.
-pub(super) struct Recent<K, V> {
+pub(crate) struct Recent<K, V> {
     young: HashMap<K, (V, usize)>,
     old: HashMap<K, (V, usize)>,
     young_bytes: usize,
@@ -83,7 +86,7 @@ pub(super) struct Recent<K, V> {
 
 impl<K: Eq + Hash, V> Recent<K, V> {
     /// A map for at most `entries_max` entries, which together weigh at most about `bytes_max`.
-    pub(super) fn new(entries_max: usize, bytes_max: usize) -> Self {
+    pub(crate) fn new(entries_max: usize, bytes_max: usize) -> Self {
         Self {
             young: HashMap::new(),
             old: HashMap::new(),
@@ -93,7 +96,7 @@ impl<K: Eq + Hash, V> Recent<K, V> {
         }
     }
 
-    pub(super) fn len(&self) -> usize {
+    pub(crate) fn len(&self) -> usize {
         self.young.len() + self.old.len()
     }
 
@@ -107,7 +110,7 @@ impl<K: Eq + Hash, V> Recent<K, V> {
             .sum()
     }
 
-    pub(super) fn recall<Q>(&mut self, key: &Q) -> Option<&V>
+    pub(crate) fn recall<Q>(&mut self, key: &Q) -> Option<&V>
     where
         K: Borrow<Q>,
         Q: Eq + Hash + ?Sized,
@@ -118,7 +121,7 @@ impl<K: Eq + Hash, V> Recent<K, V> {
         self.young.get(key).map(|(value, _)| value)
     }
 
-    pub(super) fn keep(&mut self, key: K, value: V, bytes: usize) {
+    pub(crate) fn keep(&mut self, key: K, value: V, bytes: usize) {
         let full =
             self.young.len() >= self.half_len || self.young_bytes.saturating_add(bytes) > self.half_bytes;
         if full && !self.young.is_empty() {

@@ -9,11 +9,16 @@ mod token;
 
 mod identity;
 mod memory;
+mod requirement;
+mod source;
+
+pub mod csrf;
+mod demand;
+
+pub mod session;
 
 pub mod lookup;
 pub mod machine;
-mod requirement;
-mod source;
 
 pub mod assertion;
 
@@ -26,6 +31,8 @@ mod keys_tests;
 #[cfg(test)]
 mod memory_tests;
 #[cfg(test)]
+mod requirement_tests;
+#[cfg(test)]
 mod test_issuer;
 #[cfg(test)]
 mod tests;
@@ -34,12 +41,17 @@ mod token_tests;
 
 use std::{path::PathBuf, sync::Arc, time::Duration};
 
+pub(crate) use self::memory::Recent;
+use self::session::{NoSession, SessionSettings, Sessions};
 pub use self::{
+    demand::Demand,
     denied::{BadToken, Denied},
-    identity::{Identity, NAME_BYTES_MAX, ROLES_TOLD_BYTES_MAX, ROLES_TOLD_MAX, escape, is_reserved_header},
+    identity::{
+        Identity, NAME_BYTES_MAX, ROLES_TOLD_BYTES_MAX, ROLES_TOLD_MAX, escape, fold_name, is_reserved_header,
+    },
     keys::{Algorithm, BadKeys, KEYS_BYTES_MAX, KEYS_MAX, KeySet, SkippedKey},
     memory::{TOKENS_BYTES_MAX, TOKENS_MAX, TokenMemory},
-    requirement::Accept,
+    requirement::{Accept, Need, Requirement, What, permit},
     source::Source,
 };
 use crate::{clock::UnixTime, fields::Fields};
@@ -47,8 +59,9 @@ use crate::{clock::UnixTime, fields::Fields};
 /// Most bytes of a token. A longer one is denied unread.
 pub const TOKEN_BYTES_MAX: usize = 16 * 1024;
 
-/// How far ahead a token's end may be. One that ends later has its `exp` in milliseconds, or should not exist.
-pub const LIFETIME_MAX: Duration = Duration::from_secs(10 * 365 * 86_400);
+/// How far ahead a token's end may be unless the operator says otherwise. One that ends later has its `exp` in milliseconds, or is
+/// none that should be sent with each request.
+pub const LIFETIME: Duration = Duration::from_secs(86_400);
 
 /// `[gate]` in `banyan.toml`.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -71,6 +84,30 @@ pub struct GateSettings {
     pub legacy: Option<lookup::LegacySettings>,
     /// Who is asked about opaque tokens.
     pub introspection: Option<lookup::IntrospectionSettings>,
+    /// What a route that says nothing of it takes.
+    pub default_accept: Accept,
+    /// JSON pointer of the claim that lists groups; `/groups` unless said otherwise.
+    pub groups_claim: String,
+    /// How strictly access tokens are read.
+    pub profile: TokenProfile,
+    /// How far ahead a token's end may be; [`LIFETIME`] unless said otherwise.
+    pub max_lifetime: Duration,
+    /// What is asked of parts of the site, whatever routes say.
+    pub demands: Vec<Demand>,
+    /// Names of fields, folded as [`fold_name`] does, that no client may send; a last `*` stands for any end.
+    pub strip: Vec<Box<str>>,
+    /// Sessions of people who sign in at the issuer, if they may.
+    pub session: Option<SessionSettings>,
+}
+
+/// How strictly access tokens are read. Everything else is checked in the same way.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum TokenProfile {
+    /// RFC 9068: `typ` is `at+jwt`; `client_id`, `iat` and `jti` are there.
+    #[default]
+    Rfc9068,
+    /// For providers that don't follow it: `typ` may be `JWT` or missing, and so may those three.
+    Jwt,
 }
 
 /// Where a JWKS comes from.
@@ -84,21 +121,11 @@ pub enum KeySource {
     Nowhere,
 }
 
-/// What a route asks for.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Requirement {
-    /// Whether someone must be known.
-    pub auth: Auth,
-    /// Any of these roles; empty asks for none. Only with [`Auth::Required`].
-    pub roles: Vec<String>,
-    /// By what somebody may show who they are.
-    pub accept: Accept,
-}
-
 /// Whether a route wants to know who it is.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Auth {
     /// Nobody looks.
+    #[default]
     None,
     /// Whoever brings a credential must bring a valid one; others pass unnamed.
     Optional,
@@ -115,6 +142,7 @@ pub struct Gate {
     legacy: Option<Arc<lookup::Legacy>>,
     introspection: Option<Arc<lookup::Introspection>>,
     machines: Arc<machine::Machines>,
+    sessions: Option<Arc<Sessions>>,
 }
 
 impl Gate {
@@ -126,6 +154,8 @@ impl Gate {
             settings.audiences,
             settings.roles_claim,
             settings.leeway.as_millis().to_string(),
+            settings.max_lifetime.as_millis().to_string(),
+            settings.profile == TokenProfile::Rfc9068,
         ]);
         Self {
             settings: settings.clone(),
@@ -137,6 +167,7 @@ impl Gate {
                 .map(lookup::Introspection::new)
                 .map(Arc::new),
             machines: Arc::default(),
+            sessions: None,
         }
     }
 
@@ -153,6 +184,24 @@ impl Gate {
         &self.machines
     }
 
+    /// The same gate, which knows people by these sessions too.
+    #[must_use]
+    pub fn with_sessions(self, sessions: Option<Arc<Sessions>>) -> Self {
+        Self { sessions, ..self }
+    }
+
+    /// What the site expects.
+    #[must_use]
+    pub const fn settings(&self) -> &GateSettings {
+        &self.settings
+    }
+
+    /// The sessions by which it knows people, if it does.
+    #[must_use]
+    pub const fn sessions(&self) -> Option<&Arc<Sessions>> {
+        self.sessions.as_ref()
+    }
+
     /// Whether a request may come in, and who it is if the route wants to know.
     ///
     /// # Errors
@@ -167,40 +216,48 @@ impl Gate {
     ) -> Result<Option<Arc<Identity>>, Denied> {
         let identity = match requirement.auth {
             Auth::None => None,
-            Auth::Optional | Auth::Required => {
-                self.recognise(requirement.accept, headers, keys, now, memory)?
-            }
+            Auth::Optional | Auth::Required => self.recognise(requirement, headers, keys, now, memory)?,
         };
-        permit(requirement, identity.as_deref())?;
+        permit(requirement, identity.as_deref(), now)?;
         Ok(identity)
     }
 
-    /// Whose credentials a request brings. The one in `Authorization` wins over cookies; where neither tokens nor keys are accepted
-    /// that field is the backend's business.
+    /// Whose credentials a request brings: the one in `Authorization` wins over cookies, a session over the legacy application's cookies.
+    /// A session that has ended leaves it to those.
     fn recognise(
         &self,
-        accept: Accept,
+        requirement: &Requirement,
         headers: &Fields,
         keys: &KeySet,
         now: UnixTime,
         memory: &TokenMemory,
     ) -> Result<Option<Arc<Identity>>, Denied> {
-        if (accept.has(Source::Bearer) || accept.has(Source::Key))
-            && let Some(token) = token::find(headers)?
-        {
-            let (wanted, is_key) = match token.starts_with(machine::PREFIX) {
-                true => (Source::Key, true),
-                false => (Source::Bearer, false),
-            };
-            return match (accept.has(wanted), is_key) {
-                (false, _) => Err(Denied::NotAccepted(wanted)),
-                (true, true) => self.machines.find(token, now).map(Some),
-                (true, false) => self.identify(token, keys, now, memory).map(Some),
+        let accept = requirement.accept;
+        if let Some(token) = token::find(headers)? {
+            let is_key = token.starts_with(machine::PREFIX);
+            let kind = if is_key { Source::Key } else { Source::Bearer };
+            return match is_key {
+                _ if !accept.has(kind) => Err(Denied::NotAccepted(kind)),
+                true => self.machines.find(token, now).map(Some),
+                false => self.identify(token, keys, now, memory).map(Some),
             };
         }
+        let session = match accept.has(Source::Session) {
+            true => self.in_session(requirement.auth, headers, now, memory),
+            false => Ok(None),
+        };
+        let is_settled = matches!(
+            session,
+            Ok(Some(_)) | Err(Denied::NoSession(NoSession::Unchecked))
+        );
         match &self.legacy {
-            Some(legacy) if accept.has(Source::Legacy) => legacy.find(headers, memory.answers(), now),
-            _ => Ok(None),
+            Some(legacy) if !is_settled && accept.has(Source::Legacy) => {
+                match legacy.find(headers, memory.answers(), now)? {
+                    Some(identity) => Ok(Some(identity)),
+                    None => session,
+                }
+            }
+            _ => session,
         }
     }
 
@@ -215,6 +272,46 @@ impl Gate {
         match self.check(requirement, headers, &KeySet::none(), now, &TokenMemory::new()) {
             Err(Denied::Ask(question)) => Some(question),
             Ok(_) | Err(_) => None,
+        }
+    }
+
+    /// What the operator demands at this path (canonical) of this host (lower case), whatever a route says.
+    pub fn demands(&self, path: &str, host: &str) -> impl Iterator<Item = &Demand> {
+        demand::about(&self.settings.demands, path, host)
+    }
+
+    /// Whether the operator names any field that no client may send.
+    #[must_use]
+    pub const fn strips_any(&self) -> bool {
+        !self.settings.strip.is_empty()
+    }
+
+    /// Whether the operator lets no client send a field of this name.
+    #[must_use]
+    pub fn strips(&self, name: &str) -> bool {
+        let folded = fold_name(name);
+        self.settings.strip.iter().any(|own| match own.strip_suffix('*') {
+            Some(start) => folded.starts_with(start),
+            None => **own == *folded,
+        })
+    }
+
+    /// Who is known by a session. A browser sends its cookie always, so one that has ended bars nobody from where nobody must be known.
+    fn in_session(
+        &self,
+        auth: Auth,
+        headers: &Fields,
+        now: UnixTime,
+        memory: &TokenMemory,
+    ) -> Result<Option<Arc<Identity>>, Denied> {
+        let Some(sessions) = &self.sessions else {
+            return Ok(None);
+        };
+        match sessions.find(headers, now, memory) {
+            Ok(session) => Ok(Some(Arc::clone(&session.identity))),
+            Err(NoSession::Absent) => Ok(None),
+            Err(why) if auth == Auth::Required || why == NoSession::Unchecked => Err(why.into()),
+            Err(_) => Ok(None),
         }
     }
 
@@ -240,33 +337,10 @@ impl Gate {
         if let Some(identity) = memory.recall(&key, now) {
             return Ok(identity);
         }
-        let claims = token::open(token, keys).map_err(Denied::BadToken)?;
+        let claims = token::open(token, keys, self.settings.profile).map_err(Denied::BadToken)?;
         let identity = claims::judge(&self.settings, claims, now).map_err(Denied::BadToken)?;
         let identity = Arc::new(identity);
         memory.keep(key, Arc::clone(&identity), token.len());
         Ok(identity)
-    }
-}
-
-/// Whether someone (or nobody) has what a route asks for: the part of the decision that needs no token.
-///
-/// # Errors
-/// [`Denied::Missing`] or [`Denied::MissingRole`].
-pub fn permit(requirement: &Requirement, identity: Option<&Identity>) -> Result<(), Denied> {
-    let Requirement { auth, roles, .. } = requirement;
-    let Some(identity) = identity else {
-        // Roles without `required` are a mistake that the settings refuse; were it missed, nobody would pass by it.
-        return if *auth == Auth::Required || !roles.is_empty() {
-            Err(Denied::Missing)
-        } else {
-            Ok(())
-        };
-    };
-    if roles.is_empty() || roles.iter().any(|role| identity.roles.contains(role)) {
-        Ok(())
-    } else {
-        Err(Denied::MissingRole {
-            wanted: roles.clone(),
-        })
     }
 }

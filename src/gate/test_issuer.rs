@@ -13,8 +13,8 @@ use aws_lc_rs::{
 use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
 use serde_json::{Value, json};
 
-use super::{Accept, Auth, Gate, GateSettings, KeySet, KeySource, Requirement, Source};
-use crate::clock::UnixTime;
+use super::{Accept, Auth, Gate, GateSettings, KeySet, KeySource, Need, Requirement, TokenProfile, What};
+use crate::{clock::UnixTime, name::Place};
 
 /// The time that every test of the gate starts at.
 pub(super) const NOW: UnixTime = UnixTime::from_secs(1_800_000_000);
@@ -114,6 +114,7 @@ pub(super) fn good_claims() -> Value {
     json!({
         "iss": "https://id.example.test/", "aud": "https://api.example.test", "sub": "alice",
         "iat": NOW.secs() - 10, "exp": NOW.secs() + 300, "roles": ["member", "editor"],
+        "client_id": "app", "jti": "n1",
     })
 }
 
@@ -140,6 +141,13 @@ pub(super) fn settings() -> GateSettings {
         ca: None,
         legacy: None,
         introspection: None,
+        default_accept: Accept::default(),
+        groups_claim: "/groups".to_owned(),
+        profile: TokenProfile::Rfc9068,
+        max_lifetime: super::LIFETIME,
+        demands: Vec::new(),
+        strip: Vec::new(),
+        session: None,
     }
 }
 
@@ -149,8 +157,21 @@ pub(super) fn gate() -> Gate {
 
 pub(super) fn required(roles: &[&str]) -> Requirement {
     Requirement {
-        auth: Auth::Required,
-        roles: roles.iter().map(|role| (*role).to_owned()).collect(),
-        accept: Accept::of(&[Source::Bearer]),
+        needs: needs(What::Role, false, roles),
+        ..Requirement::of(Auth::Required)
     }
+}
+
+/// One need of these names, or none where there are no names.
+pub(super) fn needs(what: What, all: bool, names: &[&str]) -> Vec<Need> {
+    let need = Need {
+        what,
+        all,
+        names: names.iter().map(|name| (*name).to_owned()).collect(),
+        place: Place {
+            file: "routes/web.toml".into(),
+            line: 7,
+        },
+    };
+    if names.is_empty() { Vec::new() } else { vec![need] }
 }

@@ -6,8 +6,8 @@ use http::StatusCode;
 use serde_json::json;
 
 use super::{
-    Auth, BadToken, Denied, Gate, GateSettings, Identity, KeySet, Requirement, TokenMemory, permit,
-    test_issuer::{NOW, gate, issuer, required, settings},
+    Auth, BadToken, Denied, Gate, GateSettings, Identity, KeySet, Requirement, TokenMemory, What, permit,
+    test_issuer::{NOW, gate, issuer, needs, required, settings},
 };
 use crate::clock::UnixTime;
 use crate::fields::Fields;
@@ -31,7 +31,7 @@ fn every_denial_has_its_answer() {
         &Denied::Missing,
         StatusCode::UNAUTHORIZED,
         r#"Bearer realm="banyan""#,
-        "the route asks for a bearer token, and there is none",
+        "somebody must be signed in, and nobody is",
     );
     check_answer(
         &Denied::NoKeys,
@@ -51,9 +51,10 @@ fn every_denial_has_its_answer() {
         r#"Bearer realm="banyan", error="invalid_token", error_description="the token has expired""#,
         "the token has expired",
     );
-    let challenge = r#"Bearer realm="banyan", error="insufficient_scope", error_description="none of the roles that this needs""#;
-    let lacking = |wanted: &[&str]| Denied::MissingRole {
-        wanted: wanted.iter().map(|role| (*role).to_owned()).collect(),
+    let challenge = r#"Bearer realm="banyan", error="insufficient_scope", error_description="a role that this needs is missing""#;
+    let lacking = |wanted: &[&str]| {
+        let need = needs(What::Role, false, wanted).remove(0);
+        Denied::Lacking(Box::new(need))
     };
     check_answer(
         &lacking(&["admin"]),
@@ -151,7 +152,7 @@ fn a_remembered_token_still_needs_the_route_s_role() {
     let headers = bearer(&issuer().good_token("ed", &json!({})));
     let check = |roles: &[&str]| gate().check(&required(roles), &headers, &issuer().keys(), NOW, &memory);
     assert!(check(&["editor"]).is_ok());
-    assert!(matches!(check(&["admin"]), Err(Denied::MissingRole { .. })));
+    assert!(matches!(check(&["admin"]), Err(Denied::Lacking(_))));
 }
 
 #[test]
@@ -197,24 +198,18 @@ fn failures_are_not_remembered() {
 #[test]
 fn a_pretended_identity_meets_the_same_rule() {
     let editor = Identity::pretended("alice", &["editor".to_owned()]);
-    assert_eq!(permit(&required(&["editor"]), Some(&editor)), Ok(()));
-    assert_eq!(permit(&required(&[]), None), Err(Denied::Missing));
+    assert_eq!(permit(&required(&["editor"]), Some(&editor), NOW), Ok(()));
+    assert_eq!(permit(&required(&[]), None, NOW), Err(Denied::Missing));
     assert!(matches!(
-        permit(&required(&["admin"]), Some(&editor)),
-        Err(Denied::MissingRole { .. })
+        permit(&required(&["admin"]), Some(&editor), NOW),
+        Err(Denied::Lacking(_))
     ));
     for auth in [Auth::None, Auth::Optional] {
-        let open = Requirement {
-            auth,
-            roles: Vec::new(),
-            accept: super::Accept::default(),
-        };
-        assert_eq!(permit(&open, None), Ok(()));
+        assert_eq!(permit(&Requirement::of(auth), None, NOW), Ok(()));
         let mistaken = Requirement {
             auth,
-            roles: vec!["admin".to_owned()],
-            accept: super::Accept::default(),
+            ..required(&["admin"])
         };
-        assert_eq!(permit(&mistaken, None), Err(Denied::Missing));
+        assert_eq!(permit(&mistaken, None, NOW), Err(Denied::Missing));
     }
 }

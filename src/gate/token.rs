@@ -4,14 +4,15 @@ use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
 use serde_json::Value;
 
 use super::{
-    TOKEN_BYTES_MAX,
+    TOKEN_BYTES_MAX, TokenProfile,
     denied::{BadToken, Denied},
     json,
     keys::{Algorithm, KeySet},
 };
 use crate::fields::{Fields, Known};
 
-/// The bearer token of a request. Another scheme is not ours to judge and counts as none.
+/// The bearer token of a request. Another scheme is not ours to judge and counts as none, but for `DPoP` (RFC 9449): its tokens are
+/// bound to a key that nobody checks here.
 ///
 /// # Errors
 /// [`Denied::SeveralCredentials`] for more than one `Authorization`; [`BadToken::TooLarge`]; [`BadToken::Malformed`] for what is no token.
@@ -23,6 +24,9 @@ pub(super) fn find(headers: &Fields) -> Result<Option<&str>, Denied> {
     let Some((scheme, rest)) = field.map(|field| split_scheme(field.as_bytes())) else {
         return Ok(None);
     };
+    if scheme.eq_ignore_ascii_case(b"dpop") {
+        return Err(Denied::BadToken(BadToken::Bound));
+    }
     if !scheme.eq_ignore_ascii_case(b"bearer") {
         return Ok(None);
     }
@@ -59,7 +63,19 @@ pub(super) fn is_signed(token: &str) -> bool {
 }
 
 /// Checks header and signature, and gives the claims, which nobody has judged yet.
-pub(super) fn open(token: &str, keys: &KeySet) -> Result<Value, BadToken> {
+pub(super) fn open(token: &str, keys: &KeySet, profile: TokenProfile) -> Result<Value, BadToken> {
+    open_as(token, keys, |typ| match typ {
+        None => profile == TokenProfile::Jwt,
+        Some(typ) => is_access_token(typ, profile),
+    })
+}
+
+/// [`open`] for a token of another kind: `fits` says whether its `typ` is one of that.
+pub(super) fn open_as(
+    token: &str,
+    keys: &KeySet,
+    fits: impl Fn(Option<&str>) -> bool,
+) -> Result<Value, BadToken> {
     if token
         .bytes()
         .any(|byte| matches!(byte, b'=' | b'~' | b'+' | b'/'))
@@ -72,7 +88,7 @@ pub(super) fn open(token: &str, keys: &KeySet) -> Result<Value, BadToken> {
     else {
         return Err(BadToken::Malformed);
     };
-    let (alg, kid) = read_header(&part(header)?)?;
+    let (alg, kid) = read_header(&part(header)?, fits)?;
     let signed = token
         .get(..header.len() + 1 + payload.len())
         .ok_or(BadToken::Malformed)?;
@@ -90,7 +106,10 @@ fn part(text: &str) -> Result<Value, BadToken> {
 }
 
 /// Algorithm and key name of a header. Keys inside the header (`jwk`, `jku`, `x5c`, `x5u`) are not even looked at.
-fn read_header(header: &Value) -> Result<(Algorithm, Option<String>), BadToken> {
+fn read_header(
+    header: &Value,
+    fits: impl Fn(Option<&str>) -> bool,
+) -> Result<(Algorithm, Option<String>), BadToken> {
     if header.get("crit").is_some() || header.get("b64").is_some() {
         return Err(BadToken::Critical);
     }
@@ -99,9 +118,9 @@ fn read_header(header: &Value) -> Result<(Algorithm, Option<String>), BadToken> 
         _ => return Err(BadToken::Algorithm),
     };
     match header.get("typ") {
-        None => {}
-        Some(Value::String(typ)) if is_access_token(typ) => {}
-        Some(_) => return Err(BadToken::Type),
+        None if fits(None) => {}
+        Some(Value::String(typ)) if fits(Some(typ)) => {}
+        _ => return Err(BadToken::Type),
     }
     match header.get("kid") {
         None => Ok((alg, None)),
@@ -110,9 +129,12 @@ fn read_header(header: &Value) -> Result<(Algorithm, Option<String>), BadToken> 
     }
 }
 
-/// `JWT` or `at+jwt` (RFC 9068 section 4), with or without `application/`; media types ignore case.
-fn is_access_token(typ: &str) -> bool {
-    ["JWT", "at+jwt", "application/at+jwt", "application/jwt"]
-        .iter()
-        .any(|known| typ.eq_ignore_ascii_case(known))
+/// `at+jwt` (RFC 9068 section 4), for providers that write no such thing also `JWT`, with or without `application/`; media types
+/// ignore case.
+fn is_access_token(typ: &str, profile: TokenProfile) -> bool {
+    let known: &[&str] = match profile {
+        TokenProfile::Rfc9068 => &["at+jwt", "application/at+jwt"],
+        TokenProfile::Jwt => &["at+jwt", "application/at+jwt", "JWT", "application/jwt"],
+    };
+    known.iter().any(|known| typ.eq_ignore_ascii_case(known))
 }

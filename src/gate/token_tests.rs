@@ -8,8 +8,8 @@ use serde::Deserialize;
 use serde_json::{Value, json};
 
 use super::{
-    Auth, Denied, Requirement, TokenMemory,
-    test_issuer::{NOW, encode, gate, good_claims, good_header, issuer, merge},
+    Accept, Auth, Denied, Gate, GateSettings, Requirement, Source, TokenMemory, TokenProfile,
+    test_issuer::{NOW, encode, gate, good_claims, good_header, issuer, merge, required, settings},
 };
 use crate::fields::Fields;
 
@@ -40,6 +40,9 @@ struct Case {
     auth: String,
     #[serde(default)]
     roles: Vec<String>,
+    accept: Option<Vec<Source>>,
+    /// `tokens` of `[gate]`, where it is not the usual one.
+    tokens: Option<String>,
     /// `pass`, `anonymous`, or the word of the denial.
     expect: String,
 }
@@ -85,6 +88,7 @@ fn outcome(case: &Case) -> String {
             .replace("{much}", &"a".repeat(super::TOKEN_BYTES_MAX));
         headers.append(AUTHORIZATION, HeaderValue::from_bytes(text.as_bytes()).unwrap());
     }
+    let roles: Vec<&str> = case.roles.iter().map(String::as_str).collect();
     let requirement = Requirement {
         auth: match case.auth.as_str() {
             "none" => Auth::None,
@@ -92,12 +96,23 @@ fn outcome(case: &Case) -> String {
             "required" => Auth::Required,
             other => panic!("no auth {other}"),
         },
-        roles: case.roles.clone(),
-        accept: super::Accept::default(),
+        accept: match &case.accept {
+            Some(sources) => Accept::of(sources),
+            None => Accept::default(),
+        },
+        ..required(&roles)
+    };
+    let gate = match case.tokens.as_deref() {
+        None => gate(),
+        Some("jwt") => Gate::new(&GateSettings {
+            profile: TokenProfile::Jwt,
+            ..settings()
+        }),
+        Some(other) => panic!("no tokens {other}"),
     };
     let memory = TokenMemory::new();
     let check = || {
-        gate().check(
+        gate.check(
             &requirement,
             &Fields::from(&headers),
             &issuer().keys(),
@@ -176,7 +191,7 @@ fn denial(token: &[u8]) -> Option<Denied> {
     let mut headers = HeaderMap::new();
     let field = HeaderValue::from_bytes(&[b"Bearer ", token].concat()).ok()?;
     headers.insert(AUTHORIZATION, field);
-    let requirement = super::test_issuer::required(&[]);
+    let requirement = required(&[]);
     gate()
         .check(
             &requirement,

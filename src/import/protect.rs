@@ -211,7 +211,7 @@ impl KeyGroups {
             return name.clone();
         }
         let about = "Nobody has a key of this group: what it guards is closed.".to_owned();
-        self.make(NOBODY, "nobody", about, Vec::new())
+        self.make(NOBODY, NOBODY_NAME, about, Vec::new())
     }
 
     fn group(
@@ -302,3 +302,5 @@ impl KeyGroups {
 
 /// No id of AWS's is like this.
 const NOBODY: &str = "";
+/// The name of the group that nobody has a key of.
+pub(super) const NOBODY_NAME: &str = "nobody";

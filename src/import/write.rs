@@ -9,6 +9,7 @@ use super::{
     plan::{
         Answer, Backend, Choice, Cors, ErrorPage, Forward, Host, Hsts, Https, KeyGroup, Route, Squad, Told,
     },
+    protect::NOBODY_NAME,
     toml_text::{duration, key, list, statuses, table, text, variable},
 };
 
@@ -123,7 +124,7 @@ fn operator(squads: &[Squad], wishes: &Wishes) -> String {
 fn key_group(page: &mut Page, group: &KeyGroup) {
     page.gap();
     page.comment(&group.about);
-    if group.keys.is_empty() {
+    if group.keys.is_empty() && group.name != NOBODY_NAME {
         page.comment("Nobody passes until a public key is here:");
         page.comment("K2JCJMDEHXQW5F = \"keys/K2JCJMDEHXQW5F.pem\"");
     }

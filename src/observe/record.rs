@@ -235,7 +235,9 @@ pub struct Record {
     pub visitor: Option<&'static str>,
     /// What the gate said, a fixed word (`open`, `passed`, `denied`, …).
     pub gate: Option<&'static str>,
-    /// Who is signed in. Fill it only when the operator asked for it in the log.
+    /// Why the gate would have denied it, were the route not in a dry run: a fixed word.
+    pub would_deny: Option<&'static str>,
+    /// Who is signed in: a name that only says whether two requests are of the same one.
     pub user: Option<Arc<str>>,
     /// The backend chosen; after a fail-over, the second one.
     pub backend: Option<Arc<str>>,
@@ -293,6 +295,7 @@ impl Record {
             flags: Vec::new(),
             visitor: None,
             gate: None,
+            would_deny: None,
             user: None,
             backend: None,
             failover: None,

@@ -93,6 +93,7 @@ struct Facts {
     aborted: Option<Side>,
     visitor: Option<&'static str>,
     gate: Option<&'static str>,
+    would_deny: Option<&'static str>,
     route: Option<Arc<str>>,
     squad: Option<Arc<str>>,
     backend: Option<Arc<str>>,
@@ -117,6 +118,7 @@ impl Facts {
             aborted: record.aborted,
             visitor: record.visitor,
             gate: record.gate,
+            would_deny: record.would_deny,
             route: record.route.clone(),
             squad: record.squad.clone(),
             backend: record.backend.clone(),
@@ -142,6 +144,7 @@ impl Facts {
             && same_name(self.squad.as_ref(), record.squad.as_ref())
             && same_word(self.visitor, record.visitor)
             && same_word(self.gate, record.gate)
+            && same_word(self.would_deny, record.would_deny)
             && same(self.method, record.method_class())
             && same_outcome(self.outcome, record.outcome)
             && same_word(self.details, record.details)

@@ -94,6 +94,7 @@ fn site(files: &Sources) -> Snapshot {
     let means = Means {
         previous: None,
         visitors: &visitors,
+        sessions: &[],
         tls: &|_| Err("no https here".to_owned()),
     };
     compile(&loaded.settings.unwrap(), 1, &means).unwrap()

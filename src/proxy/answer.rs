@@ -2,7 +2,7 @@
 
 use http::{HeaderValue, StatusCode};
 
-use super::refusal::Refusal;
+use super::{override_page::escape, refusal::Refusal};
 use crate::{
     body::Body,
     fields::{Fields, Known, Value},
@@ -93,7 +93,7 @@ fn weight<'a>(mut parameters: impl Iterator<Item = &'a str>) -> u32 {
 
 fn problem(refusal: &Refusal, request_id: &str) -> String {
     let (title, detail) = words(refusal);
-    serde_json::json!({
+    let mut problem = serde_json::json!({
         "type": "about:blank",
         "title": title,
         "status": refusal.status.as_u16(),
@@ -101,18 +101,25 @@ fn problem(refusal: &Refusal, request_id: &str) -> String {
         "reason": refusal.reason,
         "details": refusal.details,
         "request_id": request_id,
-    })
-    .to_string()
+    });
+    if let (Some(missing), Some(members)) = (&refusal.missing, problem.as_object_mut()) {
+        members.insert("missing".to_owned(), (&**missing).into());
+    }
+    problem.to_string()
 }
 
 fn html(refusal: &Refusal, request_id: &str) -> String {
     let (title, detail) = words(refusal);
     let code = refusal.status.as_u16();
+    let missing = refusal
+        .missing
+        .as_ref()
+        .map_or_else(String::new, |missing| format!("<p>{}.</p>", escape(missing)));
     // `request_id` is made of visible ASCII without markup characters: `observe::trace` takes no other.
     format!(
         "<!doctype html><html lang=\"en\"><meta charset=\"utf-8\">\
          <meta name=\"viewport\" content=\"width=device-width,initial-scale=1\"><title>{title}</title><style>{STYLE}</style>\
-         <main><p class=\"code\">{code}</p><h1>{title}</h1><p>{detail}</p><p class=\"id\">Request {request_id}</p></main></html>\n"
+         <main><p class=\"code\">{code}</p><h1>{title}</h1><p>{detail}</p>{missing}<p class=\"id\">Request {request_id}</p></main></html>\n"
     )
 }
 
@@ -131,12 +138,20 @@ fn words(refusal: &Refusal) -> (&'static str, &'static str) {
             "That request can't be read",
             "Something in the address or the request is not valid.",
         ),
+        401 if refusal.missing.is_some() => (
+            "Please sign in again",
+            "This page asks for another sign-in than the one you have.",
+        ),
         401 => ("Please sign in", "This page is for people who are signed in."),
         403 if refusal.details == "plain-http" => (
             "Only over https",
             "This page is served over https; write https:// before its address.",
         ),
         403 if refusal.details == "method" => NOT_SERVED,
+        403 if refusal.details == "cross_site" => (
+            "Not from there",
+            "The request did not come from a page of this site.",
+        ),
         403 => (
             "Not for you",
             "This page asks for a right, or a valid link, that you don't have.",

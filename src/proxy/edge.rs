@@ -14,6 +14,7 @@ use super::{
     lookup::{self, Lookups},
     ofrep::Desk,
     recall::Recalls,
+    sign_in::Desks,
 };
 use crate::{
     backend::{Backend, pool::Pools},
@@ -57,6 +58,8 @@ pub struct Edge {
     pub desk: Desk,
     /// What others are asked just now.
     pub lookups: Lookups,
+    /// Who signs in or out just now.
+    pub desks: Desks,
     /// The snapshot whose servers and labels are all that is kept.
     tidied: Cell<u64>,
 }
@@ -115,6 +118,7 @@ impl Edge {
             recalls: Recalls::default(),
             desk: Desk::default(),
             lookups: Lookups::default(),
+            desks: Desks::default(),
             tidied: Cell::new(0),
         }
     }

@@ -22,14 +22,14 @@ use super::{
     recall::Side,
     redirect,
     refusal::Refusal,
-    respond,
+    respond, sign_in, withheld,
 };
 use crate::{
     body::Body,
     clock,
     fields::{Fields, Known},
     flag::{Choice, Fault, FlagId},
-    gate::{BadToken, Denied},
+    gate::{BadToken, Denied, Source},
     message::{Head, Request, Response},
     name::VariantName,
     observe::{
@@ -43,7 +43,7 @@ use crate::{
         Rule, Snapshot,
         decide::{Ask, Choices, Credential, Decision, Entrance, Settled, Stop},
     },
-    wire::{Interim, Malformed, SendCause, Service, Upgrade},
+    wire::{Interim, Malformed, Service, Upgrade},
 };
 
 /// Answers the requests of one connection.
@@ -100,6 +100,7 @@ pub async fn handle(request: Request, peer: &Peer, edge: &Rc<Edge>, interim: &mu
     }
     respond::shape(&mut response, &following, &snapshot);
     carried::keep_private(&mut response, &following.record);
+    sign_in::finish(&mut response, &mut following);
     compress::finish(&mut response, &head.method, &following, edge, &snapshot);
     if let Some(id) = &following.record.request_id {
         response.headers.insert(Known::X_REQUEST_ID, id);
@@ -139,6 +140,9 @@ pub(super) async fn pass_through(
     if let Some(own) = override_page::answer(head, &ask, at, edge, following) {
         return own.map(|response| (response, None));
     }
+    if let Some(page) = sign_in::asked(&ask, at) {
+        return Box::pin(sign_in::pass(page, head, body, at, edge, following)).await;
+    }
     let decision = lookup::decide(&ask, following.record.began_at().wall(), at, edge).await;
     let decided = clock::steady();
     following.record.timings.decide = Some(decided.saturating_duration_since(following.record.began));
@@ -156,8 +160,11 @@ pub(super) async fn pass_through(
         return Err(Refusal::no_route());
     };
     note_decision(&decision, rule, at, following);
+    sign_in::note(&decision, &ask, at, following);
     carried::note(&decision.carried, edge);
+    withheld::note(&decision, edge, &mut following.record);
     let decision = decision.settle();
+    withheld::take_out(&mut head.headers, &decision, rule, at);
     let (over_http2, policy) = (matches!(head.upgrade, Some(Upgrade::Http2(_))), &*rule.policy);
     rewrite(head, &decision, policy, peer, at, following)?;
     access::finish(head, &rule.policy.access, peer, &following.record, at);
@@ -171,18 +178,7 @@ pub(super) async fn pass_through(
     let mut interim = passing::Guarded { interim, policy };
     let sent = failover::send(outgoing, rule, edge, at, &mut following.record, &mut interim);
     let (mut response, under_way) = sent.await?;
-    following.record.outcome = match &response.body {
-        Body::Tunnel(_) => Outcome::Tunnelled,
-        _ => Outcome::Forwarded,
-    };
-    match (over_http2, following.record.outcome == Outcome::Tunnelled) {
-        (true, true) => response.status = StatusCode::OK, // RFC 8441 section 5: where HTTP/1.1 says 101
-        // any 2xx would tell the client that its WebSocket is open
-        (true, false) if response.status.is_success() => {
-            return Err(Refusal::from(SendCause::Unsupported("this upgrade")));
-        }
-        _ => {}
-    }
+    following.record.outcome = respond::outcome(&mut response, over_http2)?;
     headers::strip_hop_by_hop(&mut response.headers);
     passing::strip_cookies(&mut response.headers, policy);
     if peer.listener == Listener::Http {
@@ -327,7 +323,8 @@ fn stopped(
     at: &Snapshot,
     following: &mut Following,
 ) -> Result<Passed, Refusal> {
-    if let Some(rule) = stop.route().and_then(|route| at.rule(route)) {
+    let rule = stop.route().and_then(|route| at.rule(route));
+    if let Some(rule) = rule {
         note_rule(rule, &mut following.record);
     }
     let redirect = match stop {
@@ -346,7 +343,12 @@ fn stopped(
             {
                 gate.wanted.notify_one();
             }
-            return Err(denied.into());
+            let by_session = rule.is_none_or(|rule| rule.requirement.accept.has(Source::Session));
+            let signing_in = by_session.then(|| sign_in::instead(&denied, ask, head, at, edge));
+            match signing_in.flatten() {
+                Some(redirect) => redirect,
+                None => return Err(denied.into()),
+            }
         }
     };
     following.record.outcome = Outcome::Answered;
@@ -366,11 +368,6 @@ fn note_decision(decision: &Decision<'_>, rule: &Rule, at: &Snapshot, following:
     let record = &mut following.record;
     note_rule(rule, record);
     record.visitor = Some(decision.seen.as_str());
-    record.gate = Some(if decision.identity.is_some() {
-        "passed"
-    } else {
-        "open"
-    });
     record.backend = at
         .backend(decision.backend)
         .map(|backend| backend.settings.name.shared());

@@ -18,6 +18,7 @@ use super::{
     headers, passing,
     recall::{Recall, Side as FlagSide},
     respond::Answering,
+    sign_in::Lease,
 };
 use crate::{
     backend::pool::UnderWay,
@@ -55,6 +56,8 @@ pub struct Followed {
     pub plea: Option<Plea>,
     /// Where its flag led it, if one did.
     pub side: Option<FlagSide>,
+    /// The session that let it in, if one did.
+    pub lease: Option<Lease>,
     /// Its seat among those who may be called back, once its answer is not over with its head.
     recall: Option<Recall>,
     edge: Rc<Edge>,
@@ -106,6 +109,7 @@ impl Following {
             compressing: None,
             plea: None,
             side: None,
+            lease: None,
             recall: None,
             edge: Rc::clone(edge),
             bytes_in: None,
@@ -162,7 +166,7 @@ impl Following {
             tunnel.recall_by(recall);
         }
         tunnel.on_end(move |report: TunnelReport| {
-            if report.end == TunnelEnd::Recalled {
+            if report.end == TunnelEnd::Recalled && !self.lease.as_ref().is_some_and(Lease::is_over) {
                 self.note_drained();
             }
             self.bytes_in = None;

@@ -75,12 +75,48 @@ pub fn strip_forged(headers: &mut Fields, trusted: bool) {
 fn is_forged(name: &str) -> bool {
     crate::gate::is_reserved_header(name)
         || is_twin(name)
+        || is_override(&crate::gate::fold_name(name))
         || Known::find(name.as_bytes()).is_some_and(|known| NEVER_PASSED.has(known))
 }
 
+/// Fields with which a client would have a framework or server serve another path or method than the one that was judged, or skip a
+/// step of its own. `name` is folded.
+fn is_override(name: &str) -> bool {
+    const OVERRIDES: [&str; 23] = [
+        // Symfony and Zend on IIS: another path (CVE-2018-14773)
+        "x-original-url",
+        "x-original-uri",
+        "x-rewrite-url",
+        "x-override-url",
+        // Rails, Express, Spring, Yii and others: another method
+        "x-http-method",
+        "x-http-method-override",
+        "x-method-override",
+        "x-original-method",
+        // Next.js: skips middleware, another path (CVE-2025-29927)
+        "x-middleware-subrequest",
+        "x-middleware-subrequest-id",
+        "x-middleware-rewrite",
+        "x-middleware-next",
+        "x-middleware-invoke",
+        "x-middleware-override-headers",
+        "x-middleware-set-cookie",
+        "x-matched-path",
+        "x-now-route-matches",
+        "x-invoke-path",
+        "x-invoke-query",
+        "x-invoke-status",
+        "x-invoke-output",
+        // Rack::Sendfile: which files are sent (CVE-2025-61780)
+        "x-accel-mapping",
+        "x-sendfile-type",
+    ];
+    name.starts_with("x-") && OVERRIDES.contains(&name)
+}
+
 /// What only Banyan says, and fields that frameworks act on as if an operator had set them: `Proxy` is read by CGI programs as a
-/// setting (CVE-2016-5385, "httpoxy"), `X-Middleware-Subrequest` made Next.js skip its checks (CVE-2025-29927), `HTTP2-Settings`
-/// belongs to a protocol change that is never passed on.
+/// setting (CVE-2016-5385, "httpoxy"), `X-Middleware-Subrequest` made Next.js skip its checks (CVE-2025-29927; `is_override` has its
+/// kin), `HTTP2-Settings` belongs to a protocol change that is never passed on.
 const NEVER_PASSED: KnownSet = KnownSet::of(&[
     Known::BANYAN_FLAGS,
     Known::BANYAN_FORCED,
@@ -90,6 +126,8 @@ const NEVER_PASSED: KnownSet = KnownSet::of(&[
     Known::BANYAN_USER,
     Known::PROXY,
     Known::X_MIDDLEWARE_SUBREQUEST,
+    Known::X_ORIGINAL_URL,
+    Known::X_REWRITE_URL,
     Known::HTTP2_SETTINGS,
 ]);
 
@@ -100,9 +138,7 @@ const ABOUT_THE_WAY: KnownSet = KnownSet::of(&[
     Known::X_CLIENT_IP,
     Known::X_CLUSTER_CLIENT_IP,
     Known::TRUE_CLIENT_IP,
-    Known::X_ORIGINAL_URL,
     Known::X_ORIGINAL_HOST,
-    Known::X_REWRITE_URL,
     Known::X_FORWARDED_FOR,
     Known::X_FORWARDED_HOST,
     Known::X_FORWARDED_PORT,
@@ -114,7 +150,8 @@ fn is_about_the_way(name: &str) -> bool {
         || Known::find(name.as_bytes()).is_some_and(|known| ABOUT_THE_WAY.has(known))
 }
 
-/// Fields that CGI and WSGI servers can't tell from one that matters: they read `_` as `-` (CVE-2025-64484).
+/// Fields that CGI and WSGI servers can't tell from one that matters: they read `_`, and some any
+/// other separator, as `-` (CVE-2025-64484).
 fn is_twin(name: &str) -> bool {
     const MATTER: KnownSet = KnownSet::of(&[
         Known::AUTHORIZATION,
@@ -128,8 +165,8 @@ fn is_twin(name: &str) -> bool {
         Known::TRANSFER_ENCODING,
         Known::X_REQUEST_ID,
     ]);
-    name.contains('_') && {
-        let folded = name.replace('_', "-");
+    let folded = crate::gate::fold_name(name);
+    folded != name && {
         is_about_the_way(&folded) || Known::find(folded.as_bytes()).is_some_and(|known| MATTER.has(known))
     }
 }

@@ -18,6 +18,7 @@ use tokio::sync::watch;
 use super::{
     edge::Edge,
     forward::{self, Outgoing},
+    sign_in,
 };
 use crate::{
     body::Body,
@@ -34,7 +35,7 @@ use crate::{
     },
     snapshot::{
         BackendId, Snapshot,
-        decide::{Ask, Credential, Decision, Stop, decide as decided},
+        decide::{Ask, Credential, Decision, Stop},
     },
     wire::NoInterim,
 };
@@ -72,7 +73,7 @@ impl Lookups {
     }
 }
 
-/// Decides what happens to a request, after asking what has to be asked for it.
+/// Decides what happens to a request, after its session was checked and what else has to be asked for it was asked.
 ///
 /// # Errors
 /// [`Stop`] says why it is not let through.
@@ -83,7 +84,7 @@ pub(super) async fn decide<'t>(
     at: &Snapshot,
     edge: &Rc<Edge>,
 ) -> Result<Decision<'t>, Stop> {
-    match decided(ask, now, at, &mut ()) {
+    match sign_in::decided(ask, now, at, edge).await {
         Err(Stop::Denied {
             denied: Denied::Ask(question),
             ..
@@ -104,7 +105,7 @@ async fn after_asking<'t>(
         credential: Credential::Asked(&edge.tokens),
         ..*ask
     };
-    decided(&asked, now, at, &mut ())
+    sign_in::decided(&asked, now, at, edge).await
 }
 
 /// Waits until `question` is answered, or was asked in vain, and remembers what came.

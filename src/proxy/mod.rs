@@ -5,7 +5,7 @@
 //! of that may take, [`respond`] writes what the route says of its answers, [`compress`] may encode them, [`follow`] watches the answer's
 //! body to its end, [`recall`] ends it when its side is switched off, [`refusal`] and [`answer`] are what happens instead, [`error_page`]
 //! is what browsers see of that, [`redirect`] sends clients elsewhere, `carried` is what browsers carry beside the visitor cookie,
-//! `override_page` the pages about it, [`ofrep`] serves flags to programs and pages as [`seats`] allow, [`edge`] is what
+//! `override_page` the pages about it, [`sign_in`] those where people sign in and out, [`ofrep`] serves flags to programs and pages as [`seats`] allow, [`edge`] is what
 //! a core keeps.
 
 mod access;
@@ -30,3 +30,5 @@ pub mod redirect;
 pub mod refusal;
 pub mod respond;
 pub mod seats;
+pub mod sign_in;
+mod withheld;

@@ -18,6 +18,7 @@ use super::{
     lookup,
     refusal::Refusal,
     seats::{Full, Seat, Seats},
+    sign_in,
 };
 use crate::{
     body::{Body, BodyError},
@@ -192,8 +193,12 @@ impl Asking<'_> {
         at: &Snapshot,
         following: &mut Following,
     ) -> Result<Reply, Refusal> {
-        let identity = self.identify(edge, at, following).await?;
         let now = following.record.began_at().wall();
+        let looks = at.serving.public.iter().any(|served| served.sees_person);
+        if looks && self.audience == Audience::Browsers {
+            Box::pin(sign_in::check(&self.head.headers, at, edge, now)).await;
+        }
+        let identity = self.identify(edge, at, following).await?;
         let known = match self.audience {
             Audience::Browsers => recognise(&self.head.headers, self.host, identity.as_deref(), now, at),
             Audience::Programs => visit::Known::default(),
@@ -262,9 +267,8 @@ impl Asking<'_> {
             return Ok(None);
         };
         let optional = Requirement {
-            auth: Auth::Optional,
-            roles: Vec::new(),
-            accept: Accept::of(&[Source::Bearer, Source::Legacy]),
+            accept: Accept::of(&[Source::Session, Source::Bearer, Source::Legacy]), // what a browser may bring
+            ..Requirement::of(Auth::Optional)
         };
         let (keys, now) = (at_work.keys.load(), following.record.began_at().wall());
         let check = || {

@@ -153,7 +153,7 @@ fn in_force(forced: &Forced, now: UnixTime, at: &Snapshot) -> String {
 }
 
 /// Names are made of harmless characters; that is not to be relied on here.
-fn escape(text: &str) -> String {
+pub(super) fn escape(text: &str) -> String {
     let mut out = String::with_capacity(text.len());
     for c in text.chars() {
         match c {

@@ -27,6 +27,8 @@ pub struct Refusal {
     pub retry: Retry,
     /// The cause, for the log alone.
     pub cause: Option<Box<dyn std::error::Error>>,
+    /// What somebody who is known lacks, in words for people: names of roles, groups, scopes or claims.
+    pub missing: Option<Box<str>>,
     /// `WWW-Authenticate`, where the gate said no.
     pub challenge: Option<HeaderValue>,
     /// `Allow`, where a method was refused with 405 and others are known to be served.
@@ -61,6 +63,7 @@ impl Refusal {
             side,
             retry: Retry::Never,
             cause: None,
+            missing: None,
             challenge: None,
             allow: None,
             backend: None,
@@ -194,8 +197,10 @@ impl From<Denied> for Refusal {
             denied.as_str(),
             Side::Client,
         );
+        let lacks = matches!(denied, Denied::Lacking(_));
         Self {
-            challenge: Some(denied.www_authenticate()),
+            missing: lacks.then(|| denied.to_string().into()),
+            challenge: (denied != Denied::CrossSite).then(|| denied.www_authenticate()),
             ..refusal
         }
     }

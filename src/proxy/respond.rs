@@ -2,7 +2,7 @@
 
 use http::StatusCode;
 
-use super::follow::Following;
+use super::{follow::Following, refusal::Refusal};
 use crate::{
     body::Body,
     clock,
@@ -15,6 +15,7 @@ use crate::{
     route::RouteId,
     snapshot::{Snapshot, preflight::Preflight},
     visitor::OWN_PREFIX,
+    wire::SendCause,
 };
 
 /// What is remembered of a request until its answer leaves. Nothing, for a route that says nothing of its answers.
@@ -42,6 +43,26 @@ pub fn preflight(preflight: &Preflight, head: &Head, following: &mut Following) 
         cors::write_preflight(&announced, preflight.answer.ok(), &mut response.headers);
     }
     response
+}
+
+/// How a backend's answer counts; what answers a WebSocket over HTTP/2 is made to say what that means there.
+///
+/// # Errors
+/// A backend that would not open the WebSocket, but says something that would tell the client that it is open.
+pub fn outcome(response: &mut Response, over_http2: bool) -> Result<Outcome, Refusal> {
+    let tunnelled = matches!(response.body, Body::Tunnel(_));
+    match (over_http2, tunnelled) {
+        (true, true) => response.status = StatusCode::OK, // RFC 8441 section 5: where HTTP/1.1 says 101
+        // any 2xx would tell the client that its WebSocket is open
+        (true, false) if response.status.is_success() => {
+            return Err(Refusal::from(SendCause::Unsupported("this upgrade")));
+        }
+        _ => {}
+    }
+    Ok(match tunnelled {
+        true => Outcome::Tunnelled,
+        false => Outcome::Forwarded,
+    })
 }
 
 /// Writes into an answer what its route says. A tunnel's answer belongs to who opened it and stays as it is.

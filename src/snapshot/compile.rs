@@ -4,7 +4,7 @@ use std::{collections::HashMap, path::Path, sync::Arc};
 
 use arc_swap::ArcSwap;
 
-use super::{BackendId, GateAtWork, Rule, Snapshot, Target, serving::Serving};
+use super::{BackendId, GateAtWork, Rule, Snapshot, Target, provider::Provider, serving::Serving};
 use crate::{
     backend::{Backend, BackendSettings, Scheme, Server, ServerAddress, server::TlsClient},
     config::settings::{RouteSettings, Settings, TargetSettings},
@@ -13,10 +13,11 @@ use crate::{
     gate::{
         Gate, GateSettings, KeySet,
         machine::{MachineSettings, Machines},
+        session::Sessions,
     },
     name::{BackendName, FlagKey, Place, VariantName},
     route::{Claim, Table},
-    visitor::{self, VisitorSettings},
+    visitor::{self, SigningKey, VisitorSettings},
 };
 
 /// Makes the TLS side of an https backend from the file of its certificate authorities; `None`: the system's.
@@ -28,6 +29,8 @@ pub struct Means<'a> {
     pub previous: Option<&'a Snapshot>,
     /// Signs visitor cookies when the settings name no key.
     pub visitors: &'a VisitorSettings,
+    /// Seals sessions when the settings name no key.
+    pub sessions: &'a [SigningKey],
     /// Makes the TLS side of https backends: certificate authorities come from files.
     pub tls: &'a MakeTls<'a>,
 }
@@ -98,7 +101,7 @@ pub fn compile(
             .edge
             .gate
             .as_ref()
-            .map(|gate| gate_at_work(gate, &settings.machines, means.previous)),
+            .map(|gate| gate_at_work(gate, &settings.machines, means)),
         admin: Arc::clone(&settings.edge.admin),
         places: settings.edge.places.clone(),
         limits: Arc::new(settings.edge.limits.clone()),
@@ -298,19 +301,30 @@ fn rule(route: &RouteSettings, names: &Names<'_>, problems: &mut Vec<CompileProb
 }
 
 /// Keys that were fetched for the same source stay; a new source starts with none, so nobody passes until they are there.
-fn gate_at_work(
-    settings: &GateSettings,
-    machines: &[MachineSettings],
-    previous: Option<&Snapshot>,
-) -> GateAtWork {
-    let known = previous.and_then(|previous| previous.gate.as_ref());
+fn gate_at_work(settings: &GateSettings, machines: &[MachineSettings], means: &Means<'_>) -> GateAtWork {
+    let known = means.previous.and_then(|previous| previous.gate.as_ref());
     let machines = Machines::new(machines, known.map(|known| &**known.gate.machines()));
     let (keys, wanted) = match known.filter(|known| known.source == settings.keys) {
         Some(known) => (Arc::clone(&known.keys), Arc::clone(&known.wanted)),
         None => (Arc::new(ArcSwap::from_pointee(KeySet::none())), Arc::default()),
     };
+    let sessions = settings.session.as_ref().map(|session| {
+        let before = known.and_then(|known| known.gate.sessions());
+        let revoked = before.map_or_else(Arc::default, |before| Arc::clone(&before.revoked));
+        Arc::new(Sessions::new(settings, session, means.sessions, revoked))
+    });
+    let provider = settings.session.as_ref().map(|_| {
+        let before = known.and_then(|known| known.provider.as_ref());
+        let same = before.filter(|before| before.settings == *settings);
+        same.map_or_else(|| Arc::new(Provider::new(settings.clone())), Arc::clone)
+    });
     GateAtWork {
-        gate: Arc::new(Gate::new(settings).with_machines(Arc::new(machines))),
+        gate: Arc::new(
+            Gate::new(settings)
+                .with_machines(Arc::new(machines))
+                .with_sessions(sessions),
+        ),
+        provider,
         keys,
         source: settings.keys.clone(),
         ca: settings.ca.clone(),

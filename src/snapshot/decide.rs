@@ -6,7 +6,7 @@ use http::{Method, StatusCode, Version};
 use smallvec::SmallVec;
 
 use super::{
-    BackendId, GateAtWork, Rule, Snapshot, Target, access,
+    BackendId, Rule, Snapshot, Target, access, admit,
     entry::{pass_method, pass_plain, redirected, unserved},
     preflight::{self, Preflight},
     visit::{self, Carried},
@@ -15,7 +15,7 @@ use crate::{
     clock::UnixTime,
     fields::Fields,
     flag::{self, Choice, FlagId, Person, Reason, Subject},
-    gate::{self, Auth, Denied, Identity, TokenMemory},
+    gate::{Auth, Demand, Denied, Identity, TokenMemory},
     policy::{Redirect, access::Barred, signed::Granted},
     route::{
         self, Probe, RouteId,
@@ -87,6 +87,10 @@ pub struct Decision<'a> {
     pub set_cookie: bool,
     /// Who is signed in.
     pub identity: Option<Arc<Identity>>,
+    /// What was asked of them: the route's word, or the operator's where that asks for more.
+    pub auth: Auth,
+    /// Why the gate would have denied it, were the route not `report_only`.
+    pub would_deny: Option<Denied>,
     /// What each flag of the route says, the one that picks the backend first.
     pub choices: Choices,
     /// Where it goes.
@@ -106,6 +110,8 @@ pub struct Settled {
     pub set_cookie: bool,
     /// See [`Decision::identity`].
     pub identity: Option<Arc<Identity>>,
+    /// See [`Decision::auth`].
+    pub auth: Auth,
     /// See [`Decision::choices`].
     pub choices: Choices,
     /// See [`Decision::backend`].
@@ -129,6 +135,7 @@ impl Decision<'_> {
             visitor: self.visitor,
             set_cookie: self.set_cookie,
             identity: self.identity,
+            auth: self.auth,
             choices: self.choices,
             backend: self.backend,
             carried: self.carried,
@@ -234,6 +241,8 @@ pub trait Trail<'s>: route::Watch<'s> + flag::Watch {
     fn took(&mut self, _route: RouteId) {}
     /// The signature that the route asks for.
     fn signed(&mut self, _granted: &Granted<'_>) {}
+    /// What the operator demands there.
+    fn demanded(&mut self, _demand: &'s Demand) {}
     /// What the gate said.
     fn passed_gate(&mut self, _identity: Option<&Identity>) {}
     /// What the visitor cookie was.
@@ -265,7 +274,7 @@ pub fn decide<'s, 't, T: Trail<'s>>(
         trail.took(route);
     }
     if let Entrance::Plain(version) = ask.entrance {
-        pass_plain(ask, version, &found, at)?;
+        pass_plain(ask, version, (&found, &judged.path), at)?;
     }
     if let Some(preflight) = preflight::judge(ask, query, &judged, at) {
         trail.took(preflight.route);
@@ -280,8 +289,9 @@ pub fn decide<'s, 't, T: Trail<'s>>(
         return Err(Stop::Ambiguous(ambiguous));
     }
     access::pass(ask, now, (rule, &judged.path), at, trail).map_err(|why| Stop::Barred { route, why })?;
-    let identity =
-        pass_gate(ask, now, rule, at.gate.as_ref()).map_err(|denied| Stop::Denied { route, denied })?;
+    let admitted = admit::pass(ask, now, (rule, &judged.path), at, trail)
+        .map_err(|denied| Stop::Denied { route, denied })?;
+    let identity = admitted.identity;
     trail.passed_gate(identity.as_deref());
     let visit = visit::meet(ask, now, rule, identity.as_deref(), at);
     let (seen, visitor, set_cookie) = (visit.seen, visit.visitor, visit.set_cookie);
@@ -311,6 +321,8 @@ pub fn decide<'s, 't, T: Trail<'s>>(
         visitor,
         set_cookie,
         identity,
+        auth: admitted.auth,
+        would_deny: admitted.would_deny,
         carried: visit.carry_on(ask, &choices, at),
         choices,
         backend,
@@ -379,41 +391,6 @@ fn find<'s, T: Trail<'s>>(
     match at.table.find_watched(&probe, trail) {
         Some(found) => Ok(found.route),
         None => Err(unserved(&at.table.other_methods(&probe))),
-    }
-}
-
-fn pass_gate(
-    ask: &Ask<'_, '_>,
-    now: UnixTime,
-    rule: &Rule,
-    gate: Option<&GateAtWork>,
-) -> Result<Option<Arc<Identity>>, Denied> {
-    match (ask.credential, gate) {
-        (Credential::Fields(memory) | Credential::Asked(memory), Some(at_work)) => {
-            let keys = at_work.keys.load();
-            let checked = at_work
-                .gate
-                .check(&rule.requirement, ask.headers, &keys, now, memory);
-            let checked = match checked {
-                Err(Denied::Ask(question)) if matches!(ask.credential, Credential::Asked(_)) => {
-                    question.unanswered(&rule.requirement)
-                }
-                checked => checked,
-            }?;
-            if let Some(identity) = &checked {
-                gate::machine::reaches(identity, &rule.squad)?;
-            }
-            Ok(checked)
-        }
-        // `config` refuses a route that requires someone where there is no gate; if one came through, nobody passes.
-        (Credential::Fields(_) | Credential::Asked(_), None) => {
-            gate::permit(&rule.requirement, None).map(|()| None)
-        }
-        (Credential::Pretend(identity), _) => {
-            let identity = identity.filter(|_| rule.requirement.auth != Auth::None);
-            gate::permit(&rule.requirement, identity.map(Arc::as_ref))?;
-            Ok(identity.cloned())
-        }
     }
 }
 

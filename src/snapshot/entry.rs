@@ -3,7 +3,7 @@
 use http::{Method, StatusCode, Version};
 
 use super::{
-    Rule, Snapshot,
+    Rule, Snapshot, admit,
     decide::{Ask, Stop},
 };
 use crate::{
@@ -32,7 +32,7 @@ pub(super) fn unserved(others: &[Method]) -> Stop {
 pub(super) fn pass_plain(
     ask: &Ask<'_, '_>,
     version: Version,
-    found: &Result<RouteId, Stop>,
+    (found, path): (&Result<RouteId, Stop>, &str),
     at: &Snapshot,
 ) -> Result<(), Stop> {
     let route = match found {
@@ -42,7 +42,9 @@ pub(super) fn pass_plain(
     };
     let https = route
         .and_then(|route| at.rule(route))
-        .map_or(Https::Redirect, over_plain);
+        .map_or(Https::Redirect, |rule| {
+            over_plain(rule, admit::demanded(ask, path, at))
+        });
     match https.over_plain(ask.method, version) {
         OverPlain::Passes => Ok(()),
         // a request may name no host (`Host: .`), so there is nowhere to send it
@@ -52,9 +54,9 @@ pub(super) fn pass_plain(
 }
 
 /// What a rule wants of plain HTTP. `config` refuses `allow` where someone must be known; if one came through, nobody passes: a
-/// token that anyone on the way could read proves nothing.
-fn over_plain(rule: &Rule) -> Https {
-    match (rule.policy.request.https, rule.requirement.auth) {
+/// token that anyone on the way could read proves nothing. Nor where the operator demands someone, whatever the route says.
+fn over_plain(rule: &Rule, demanded: Auth) -> Https {
+    match (rule.policy.request.https, rule.requirement.auth.max(demanded)) {
         (Https::Allow, Auth::Optional | Auth::Required) => Https::Only,
         (https, _) => https,
     }

@@ -7,17 +7,18 @@ use super::{
     Rule, Snapshot, Target, access,
     decide::{Ask, Credential, Decision, Entrance, Stop, decide},
     error_pages::{self, Shown},
+    gate,
     notes::{Asked, Notes},
     preflight::Preflight,
 };
 pub use super::{
+    gate::Gate,
     goes::{Goes, Standby},
     tried::explain_flag,
 };
 use crate::{
     clock::UnixTime,
     flag,
-    gate::Auth,
     name::{FlagKey, LayerName, VariantName},
     route::{PassedOver, RouteId},
 };
@@ -99,19 +100,6 @@ pub struct Won {
     pub place: String,
     /// What the placeholders stand for.
     pub params: Vec<(String, String)>,
-}
-
-/// What the gate says.
-#[derive(Debug, Clone, Serialize, JsonSchema, PartialEq, Eq)]
-pub struct Gate {
-    /// `none`, `optional` or `required`.
-    pub auth: String,
-    /// Roles of which one is asked for.
-    pub roles: Vec<String>,
-    /// Who is signed in.
-    pub user: Option<String>,
-    /// In words.
-    pub verdict: String,
 }
 
 /// What the visitor cookie is.
@@ -219,18 +207,16 @@ pub fn explain(ask: &Ask<'_, '_>, now: UnixTime, at: &Snapshot) -> Explanation {
     };
     let rule = notes.route.and_then(|route| at.rule(route));
     explanation.error_pages = error_pages::shown(rule, ask.host, now, at);
-    explanation.gate = rule.map(|rule| Gate {
-        auth: auth_word(rule.requirement.auth).to_owned(),
-        roles: rule.requirement.roles.clone(),
-        user: notes.user,
-        verdict: "passes".to_owned(),
-    });
+    explanation.gate = rule.map(|rule| gate::asked(rule, &notes.demands, notes.user));
     explanation.asks = rule.and_then(|rule| asked(ask, rule, now, at));
     let rules = rule.and_then(|rule| rule.policy.response.as_ref());
     explanation.answers = rules.map_or_else(Vec::new, |rules| rules.lines(ask.method, ask.headers));
     match decided {
         Ok(decision) => {
             admitted(&mut explanation, &decision, ask.method, at);
+            if let (Some(gate), Some(denied)) = (&mut explanation.gate, &decision.would_deny) {
+                gate.would_deny(denied, rule);
+            }
             explanation.carried = decision.carried.lines(now);
             let compression = rule.and_then(|rule| rule.policy.compress.as_ref());
             explanation.compress = compression.map(|compression| compression.told(ask.headers));
@@ -241,7 +227,7 @@ pub fn explain(ask: &Ask<'_, '_>, now: UnixTime, at: &Snapshot) -> Explanation {
                 forward.map_or_else(Vec::new, |forward| forward.told(ask.headers, decision.query));
         }
         Err(Stop::Preflight(preflight)) => answered(&mut explanation, &preflight),
-        Err(stop) => stopped(&mut explanation, &stop),
+        Err(stop) => stopped(&mut explanation, &stop, at),
     }
     explanation
 }
@@ -305,7 +291,7 @@ fn admitted(explanation: &mut Explanation, decision: &Decision<'_>, method: &htt
     }
 }
 
-fn stopped(explanation: &mut Explanation, stop: &Stop) {
+fn stopped(explanation: &mut Explanation, stop: &Stop, at: &Snapshot) {
     let (status, why) = match stop {
         Stop::Ambiguous(ambiguous) => (
             400,
@@ -343,19 +329,11 @@ fn stopped(explanation: &mut Explanation, stop: &Stop) {
         Stop::Preflight(_) => return, // no refusal
     };
     match (&mut explanation.gate, stop) {
-        (Some(gate), Stop::Denied { .. }) => gate.verdict.clone_from(&why),
+        (Some(gate), Stop::Denied { denied, route }) => gate.deny(denied, at.rule(*route)),
         (gate, Stop::PlainHttp { .. } | Stop::Method { .. }) => *gate = None, // nobody was asked yet
         _ => {}
     }
     explanation.refused = Some(Refused { status, why });
-}
-
-const fn auth_word(auth: Auth) -> &'static str {
-    match auth {
-        Auth::None => "none",
-        Auth::Optional => "optional",
-        Auth::Required => "required",
-    }
 }
 
 fn passed_over(passed: &PassedOver<'_>, at: &Snapshot) -> Option<Passed> {

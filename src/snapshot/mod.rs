@@ -1,13 +1,14 @@
 //! Everything a request needs, frozen.
 //!
 //! [`compile`] makes a snapshot from settings, [`decide`] answers what happens to a request (live traffic, `banyan explain`, the
-//! squads' tests and the admin API all ask it; [`preflight`] is its part for browsers that ask first), [`explain`] (with `goes` and `told`) writes down
+//! squads' tests and the admin API all ask it; `admit` is its part at the gate (`gate` tells of it), [`preflight`] that for browsers that ask first), [`explain`] (with `goes` and `told`) writes down
 //! why, [`visit`] finds out what the browser carries, [`live`] publishes and [`changes`] wakes who waits for that, [`serving`] says
-//! which flags programs and browsers may ask for, [`diff`] tells two apart.
+//! which flags programs and browsers may ask for, [`provider`] is where the identity provider is asked, [`diff`] tells two apart.
 //! A snapshot has no setter. State that changes (connections, breakers, health, the gate's keys) lives beside it and is
 //! carried over by name.
 
 mod access;
+mod admit;
 pub mod changes;
 pub mod compile;
 pub mod decide;
@@ -15,11 +16,13 @@ pub mod diff;
 mod entry;
 pub mod error_pages;
 pub mod explain;
+mod gate;
 mod goes;
 pub mod live;
 mod notes;
 pub mod preflight;
 pub mod prove;
+pub mod provider;
 pub mod serving;
 mod told;
 mod tried;
@@ -95,6 +98,8 @@ pub struct GateAtWork {
     pub source: KeySource,
     /// Certificate authorities that may vouch for that place, beside the system's.
     pub ca: Option<PathBuf>,
+    /// Whom people sign in at, if they may.
+    pub provider: Option<Arc<provider::Provider>>,
     /// Told when a token names a key that is not there: the control plane looks for newer ones.
     pub wanted: Arc<Notify>,
 }

@@ -3,7 +3,7 @@
 use super::{access, decide::Trail};
 use crate::{
     flag::{self, Choice, FlagId, Outcome, RolloutBy},
-    gate::Identity,
+    gate::{Demand, Identity},
     name::{FlagKey, LayerName, VariantName},
     policy::signed::Granted,
     route::{self, PassedOver, RouteId},
@@ -17,6 +17,7 @@ pub(super) struct Notes<'s> {
     pub(super) passed: Vec<PassedOver<'s>>,
     pub(super) route: Option<RouteId>,
     pub(super) signed: Option<String>,
+    pub(super) demands: Vec<&'s Demand>,
     pub(super) user: Option<String>,
     pub(super) flags: Vec<Asked>,
 }
@@ -76,6 +77,10 @@ impl<'s> Trail<'s> for Notes<'s> {
 
     fn signed(&mut self, granted: &Granted<'_>) {
         self.signed = Some(access::words(granted));
+    }
+
+    fn demanded(&mut self, demand: &'s Demand) {
+        self.demands.push(demand);
     }
 
     fn passed_gate(&mut self, identity: Option<&Identity>) {

@@ -70,16 +70,15 @@ fn one(test: &RouteTest, at: &Snapshot) -> Option<Failure> {
     })
 }
 
-/// The identity that a test pretends, with no claims beside its roles.
+/// The identity that a test pretends: its roles, and the claims that it says.
 #[must_use]
 pub fn identity(user: &TestUser) -> Identity {
-    Identity {
-        subject: user.id.clone(),
-        roles: user.roles.clone(),
-        claims: serde_json::json!({ "sub": user.id, "roles": user.roles }),
-        expires: UnixTime { millis: u64::MAX },
-        source: Source::Bearer,
+    let mut identity = Identity::pretended(&user.id, &user.roles);
+    if let serde_json::Value::Object(claims) = &mut identity.claims {
+        claims.extend(user.claims.clone());
     }
+    identity.source = Source::Key; // its claims have their plain names, wherever the issuer has its own
+    identity
 }
 
 fn differences(expect: &Expectation, got: &Explanation) -> Vec<String> {

@@ -117,9 +117,22 @@ fn write_gate(f: &mut fmt::Formatter<'_>, gate: &Gate, asks: Option<&str>) -> fm
         .as_ref()
         .map(|user| format!(" as {user}"))
         .unwrap_or_default();
-    writeln!(f, "  gate      auth {}{roles}: {}{user}", gate.auth, gate.verdict)?;
+    let at = gate
+        .decided_at
+        .as_ref()
+        .filter(|_| gate.verdict != "passes")
+        .map(|place| format!("  ({place})"))
+        .unwrap_or_default();
+    writeln!(
+        f,
+        "  gate      auth {}{roles}: {}{user}{at}",
+        gate.auth, gate.verdict
+    )?;
+    for asked in &gate.asks {
+        writeln!(f, "              asks {asked}")?;
+    }
     match asks {
-        Some(asks) => writeln!(f, "  asks      not here, but live: {asks}"),
+        Some(asks) => writeln!(f, "  lookup    not here, but live: {asks}"),
         None => Ok(()),
     }
 }

@@ -83,6 +83,15 @@ pub trait Recall {
     fn poll(&mut self, cx: &mut Context<'_>) -> Call;
 }
 
+/// Two who may end a tunnel: the stricter one counts.
+struct Both<R>(Box<dyn Recall>, R);
+
+impl<R: Recall> Recall for Both<R> {
+    fn poll(&mut self, cx: &mut Context<'_>) -> Call {
+        self.0.poll(cx).max(self.1.poll(cx))
+    }
+}
+
 /// The server's end of a tunnel, handed to the front in a response's [`Body::Tunnel`](crate::body::Body::Tunnel).
 pub struct Tunnel {
     io: TunnelIo,
@@ -111,9 +120,12 @@ impl Tunnel {
         self.ending.calls.push(Box::new(call));
     }
 
-    /// Lets `recall` end it.
+    /// Lets `recall` end it, beside whoever else may.
     pub fn recall_by(&mut self, recall: impl Recall + 'static) {
-        self.recall = Some(Box::new(recall));
+        self.recall = Some(match self.recall.take() {
+            None => Box::new(recall),
+            Some(other) => Box::new(Both(other, recall)),
+        });
     }
 
     /// What it speaks, in lower case.

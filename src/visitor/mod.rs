@@ -55,7 +55,7 @@ impl Default for VisitorSettings {
 }
 
 /// A secret with a name.
-#[derive(Clone)]
+#[derive(Clone, PartialEq, Eq)]
 pub struct SigningKey {
     /// Its id inside cookies.
     pub id: String,

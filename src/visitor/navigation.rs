@@ -1,10 +1,13 @@
 //! Who may be given a visitor cookie: people who open a page, not crawlers, prefetches or page parts.
 
+use std::sync::LazyLock;
+
+use aho_corasick::{AhoCorasick, AhoCorasickKind, Match};
 use http::Method;
 
 use crate::fields::{Fields, Known};
 
-/// What declared crawlers, link previewers and watchers have in their `User-Agent`, lower case; three bytes at least. A crawler that
+/// What declared crawlers, link previewers and watchers have in their `User-Agent`, lower case. A crawler that
 /// flips between variants would index both and spoil what is counted, so it stays on the default.
 const CRAWLERS: &[&str] = &[
     "+http", // a page about itself: what a machine tells whoever wonders
@@ -63,7 +66,7 @@ pub fn may_mint(method: &Method, headers: &Fields) -> bool {
 
 /// Whether the `User-Agent` says that this is a crawler or link previewer.
 ///
-/// Each request of a route with flags is asked, so most of it is one look at every second byte: see [`PAIRS`].
+/// Each request of a route with flags is asked, so all words are looked for at once.
 #[must_use]
 pub fn is_crawler(headers: &Fields) -> bool {
     headers
@@ -72,62 +75,25 @@ pub fn is_crawler(headers: &Fields) -> bool {
 }
 
 fn names_crawler(agent: &[u8]) -> bool {
-    let suspicious = |pair: &[u8]| matches!(pair, [first, second] if is_pair(*first, *second));
-    let mut pairs = agent.chunks_exact(2).enumerate();
-    pairs.any(|(number, pair)| {
-        suspicious(pair)
-            && (begins_crawler(agent, number * 2) || number > 0 && begins_crawler(agent, number * 2 - 1))
-    })
-}
-
-/// Whether one of the words stands at `at`.
-fn begins_crawler(agent: &[u8], at: usize) -> bool {
-    let Some((before, rest)) = agent.split_at_checked(at) else {
-        return false;
-    };
-    let begins = |word: &str| {
-        let start = rest.get(..word.len());
-        start.is_some_and(|start| start.eq_ignore_ascii_case(word.as_bytes()))
-    };
     // phones named `CUBOT …` send this; their owners are people
-    let in_cubot = || {
-        before
-            .last_chunk::<2>()
-            .is_some_and(|end| end.eq_ignore_ascii_case(b"cu"))
+    let in_cubot = |found: &Match| {
+        let before = agent.get(..found.start()).and_then(<[u8]>::last_chunk::<2>);
+        before.is_some_and(|end| end.eq_ignore_ascii_case(b"cu"))
+            && CRAWLERS.get(found.pattern().as_usize()) == Some(&"bot")
     };
-    CRAWLERS
-        .iter()
-        .any(|word| begins(word) && !(*word == "bot" && in_cubot()))
+    WORDS
+        .as_ref()
+        .is_some_and(|words| words.find_iter(agent).any(|found| !in_cubot(&found)))
 }
 
-/// The first two bytes of each word, and its second and third: wherever a word stands, one of both begins at an even place.
-static PAIRS: [u128; 128] = pairs();
-
-fn is_pair(first: u8, second: u8) -> bool {
-    let row = PAIRS.get(usize::from(first.to_ascii_lowercase()));
-    row.is_some_and(|row| {
-        row.checked_shr(u32::from(second.to_ascii_lowercase()))
-            .unwrap_or(0)
-            & 1
-            == 1
-    })
-}
-
-#[expect(
-    clippy::indexing_slicing,
-    reason = "it runs when this is compiled: what is wrong does not compile"
-)]
-const fn pairs() -> [u128; 128] {
-    let mut pairs = [0; 128];
-    let mut at = 0;
-    while at < CRAWLERS.len() {
-        let word = CRAWLERS[at].as_bytes();
-        pairs[word[0] as usize] |= 1 << word[1];
-        pairs[word[1] as usize] |= 1 << word[2];
-        at += 1;
-    }
-    pairs
-}
+/// One automaton for all of [`CRAWLERS`]: a step for each byte. `None` if it could not be built, which a test rules out.
+static WORDS: LazyLock<Option<AhoCorasick>> = LazyLock::new(|| {
+    let mut builder = AhoCorasick::builder();
+    builder
+        .ascii_case_insensitive(true)
+        .kind(Some(AhoCorasickKind::DFA));
+    builder.build(CRAWLERS).ok()
+});
 
 fn is_prefetch(headers: &Fields) -> bool {
     [Known::SEC_PURPOSE, Known::PURPOSE]

@@ -53,7 +53,8 @@ impl Issuer {
         }
     }
 
-    fn kid(&self, algorithm: &str) -> String {
+    /// The name of its key of this kind.
+    pub fn kid(&self, algorithm: &str) -> String {
         format!("{}-{algorithm}", self.name)
     }
 
@@ -127,8 +128,7 @@ impl Issuer {
 
 fn merged(claims: &Value) -> Value {
     let now = clock::wall().secs();
-    let mut good =
-        json!({ "iss": ISSUER, "aud": AUDIENCE, "sub": "alice", "iat": now - 10, "exp": now + 3600 });
+    let mut good = json!({ "iss": ISSUER, "aud": AUDIENCE, "sub": "alice", "iat": now - 10, "exp": now + 3600, "client_id": "app", "jti": "n1" });
     for (name, value) in claims.as_object().unwrap() {
         good[name] = value.clone();
     }

@@ -80,6 +80,7 @@ pub fn compiled_from(settings: &Settings, secret: Vec<u8>) -> Snapshot {
     let means = Means {
         previous: None,
         visitors: &visitors,
+        sessions: &[],
         tls: &tls,
     };
     compile(settings, 1, &means).unwrap()

@@ -117,6 +117,7 @@ impl Case {
             user: self.user.as_ref().map(|user| TestUser {
                 id: user.id.clone(),
                 roles: user.roles.clone(),
+                ..TestUser::default()
             }),
             private: self.private,
             plain: self.plain,

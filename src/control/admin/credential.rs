@@ -51,9 +51,8 @@ pub(super) fn by_gate(at: &Snapshot, token: &str, now: UnixTime) -> Result<Groun
     let mut fields = Fields::new();
     fields.append(Known::AUTHORIZATION, format!("Bearer {token}"));
     let somebody = Requirement {
-        auth: Auth::Required,
-        roles: Vec::new(),
         accept: Accept::of(&[Source::Bearer]),
+        ..Requirement::of(Auth::Required)
     };
     match gate
         .gate

@@ -50,7 +50,7 @@ impl Issuer {
     fn token(&self, roles: &[&str]) -> String {
         let now = clock::wall().secs();
         let header = json!({ "alg": "EdDSA", "typ": "at+jwt", "kid": "ed" });
-        let claims = json!({ "iss": "https://id.example.test", "aud": "edge", "sub": "mina", "roles": roles, "exp": now + 600 });
+        let claims = json!({ "iss": "https://id.example.test", "aud": "edge", "sub": "mina", "roles": roles, "iat": now - 1, "exp": now + 600, "client_id": "app", "jti": "n1" });
         let part = |value: &serde_json::Value| URL_SAFE_NO_PAD.encode(value.to_string());
         let message = format!("{}.{}", part(&header), part(&claims));
         format!(

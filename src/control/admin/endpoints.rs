@@ -73,6 +73,8 @@ pub(super) enum Needed {
     Once,
     Maybe,
     AnyNumber,
+    /// Maybe, and then it is a whole number.
+    Number,
 }
 
 /// How an answer is made.

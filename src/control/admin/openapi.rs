@@ -66,11 +66,21 @@ fn path(endpoint: &Endpoint, generator: &mut SchemaGenerator) -> Value {
         "4XX".to_owned(),
         json!({ "$ref": "#/components/responses/Refused" }),
     );
-    let parameters: Vec<Value> = endpoint
+    let mut parameters: Vec<Value> = endpoint
         .parameters
         .iter()
         .map(|parameter| described(endpoint, parameter))
         .collect();
+    parameters.extend(nameless(endpoint));
+    if endpoint.otherwise.iter().any(|(status, _)| *status == 428) {
+        parameters.push(json!({
+            "name": "If-Match",
+            "in": "header",
+            "description": "The version that the change is made for, in quotes, as its `ETag` has it; `*`: whatever is there.",
+            "required": true,
+            "schema": { "type": "string", "pattern": "^([*]|\"[^\"]+\")$" },
+        }));
+    }
     let mut described =
         json!({ "summary": endpoint.summary, "parameters": parameters, "responses": responses });
     if let (Some(takes), Some(described)) = (endpoint.takes(), described.as_object_mut()) {
@@ -92,7 +102,9 @@ fn described(endpoint: &Endpoint, parameter: &Parameter) -> Value {
     let in_path = endpoint.path.contains(&format!("{{{}}}", parameter.name));
     let schema = match parameter.needed {
         Needed::AnyNumber => json!({ "type": "array", "items": { "type": "string" } }),
-        Needed::Once | Needed::Maybe => json!({ "type": "string" }),
+        Needed::Once => json!({ "type": "string", "minLength": 1 }),
+        Needed::Maybe => json!({ "type": "string" }),
+        Needed::Number => json!({ "type": "integer", "minimum": 0 }),
     };
     json!({
         "name": parameter.name,
@@ -100,5 +112,17 @@ fn described(endpoint: &Endpoint, parameter: &Parameter) -> Value {
         "description": parameter.summary,
         "required": parameter.needed == Needed::Once,
         "schema": schema,
+    })
+}
+
+/// The parts of the path that no parameter describes.
+fn nameless(endpoint: &Endpoint) -> impl Iterator<Item = Value> {
+    let parts = endpoint
+        .path
+        .split('/')
+        .filter_map(|part| part.strip_prefix('{')?.strip_suffix('}'));
+    let known = |name: &str| endpoint.parameters.iter().any(|parameter| parameter.name == name);
+    parts.filter(move |name| !known(name)).map(|name| {
+        json!({ "name": name, "in": "path", "required": true, "schema": { "type": "string", "minLength": 1 } })
     })
 }

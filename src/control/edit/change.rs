@@ -190,7 +190,7 @@ fn schedule(file: &mut DocumentMut, points: &[Point]) -> Result<(), Unfit> {
     }
     let mut tables = Vec::with_capacity(points.len());
     for point in points {
-        let at: Datetime = point
+        let mut at: Datetime = point
             .at
             .parse()
             .map_err(|_| Unfit(format!("{:?} is no date and time as RFC 3339 has it", point.at)))?;
@@ -199,6 +199,9 @@ fn schedule(file: &mut DocumentMut, points: &[Point]) -> Result<(), Unfit> {
                 "{:?} lacks a part: write such as 2026-12-01T08:00:00Z",
                 point.at
             ));
+        }
+        if let Some(time) = &mut at.time {
+            time.nanosecond = time.nanosecond.filter(|nanos| *nanos != 0); // a browser writes `.000`
         }
         let mut table = InlineTable::new();
         table.insert("at", Value::from(at));

@@ -108,7 +108,7 @@ fn points() -> Fields {
     };
     Fields {
         schedule: Some(vec![
-            point("2026-12-01T08:00:00Z", 25.0),
+            point("2026-12-01T08:00:00.000Z", 25.0),
             point("2026-12-02T08:00:00+09:00", 100.0),
         ]),
         shape: Some("linear".to_owned()),

@@ -15,7 +15,7 @@ use super::{
 use crate::{
     clock::{self, UnixTime},
     fields::{Fields, Known},
-    gate::{Accept, Auth, BadToken, Denied, Requirement, Source, TokenMemory, lookup::Question},
+    gate::{Auth, BadToken, Denied, Requirement, Source, TokenMemory, lookup::Question},
     name::BackendName,
 };
 
@@ -343,12 +343,7 @@ fn asked_in_vain_nobody_is_let_in_and_open_pages_stay_open() {
             .unwrap_err(),
     );
     let token = question(introspection().find("opaque", memory.answers(), NOW).unwrap_err());
-    let asks = |auth| Requirement {
-        auth,
-        roles: Vec::new(),
-        accept: Accept::default(),
-    };
-    let (required, optional) = (asks(Auth::Required), asks(Auth::Optional));
+    let (required, optional) = (Requirement::of(Auth::Required), Requirement::of(Auth::Optional));
     assert_eq!(
         legacy.unanswered(&required),
         Err(Denied::Unanswered(Whom::Legacy))

@@ -186,6 +186,7 @@ fn json_decision(record: &Record, object: &mut Object<'_>) {
     }
     object.text(quoted!("visitor"), record.visitor);
     object.text(quoted!("gate"), record.gate);
+    object.text(quoted!("would_deny"), record.would_deny);
 }
 
 fn json_answer(record: &Record, object: &mut Object<'_>) {

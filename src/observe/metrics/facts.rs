@@ -120,6 +120,12 @@ impl Facts {
         known.replace(Family::KeyNotAfter, ends);
     }
 
+    /// So many sessions, or users, are remembered as signed out.
+    pub fn revoked_sessions(&self, count: usize) {
+        let count = u64::try_from(count).unwrap_or(u64::MAX);
+        self.lock().put(Family::SessionsRevoked, &[], whole(count));
+    }
+
     /// Somebody of this kind asked the admin listener for something, with this outcome. Both are of fixed sets.
     pub fn admin_asked(&self, who: &'static str, outcome: &'static str) {
         let series = Series::new(Family::AdminRequests, &[who, outcome]);

@@ -95,6 +95,14 @@ families! {
         "Questions under way; at most 256 on each core, beyond it they count as busy.";
     LookupAnswers Gauge "banyan_lookup_answers" ["kind"]
         "Answers remembered, of somebody and of nobody; at most 4,096 of each on each core.";
+    GateDecisions Counter "banyan_gate_decisions_total" ["http_route", "reason", "mode"]
+        "Requests of routes that ask who it is, by why they passed or not; mode `report` counts what a dry run let pass.";
+    SignIns Counter "banyan_sign_ins_total" ["outcome"]
+        "Sign-ins at the identity provider: begun, done, declined, or why they failed.";
+    SessionChecks Counter "banyan_session_checks_total" ["outcome"]
+        "Sessions that were checked at the identity provider: renewed, or why they were not.";
+    SignOuts Counter "banyan_sign_outs_total" ["outcome"]
+        "Sign-outs: done (here), back_channel (by the identity provider), or why a logout token was refused.";
     Aborted Counter "banyan_exchanges_aborted_total" ["side"]
         "Exchanges cut short, by who went away.";
     Received Counter "banyan_received_bytes_total" ["listener"]
@@ -155,6 +163,8 @@ families! {
         "When a machine's key ends.";
     AdminRequests Counter "banyan_admin_requests_total" ["who_kind", "outcome"]
         "Requests to the admin listener, by who asked (nobody, token, role, session, cli) and what the door said.";
+    SessionsRevoked Gauge "banyan_sessions_revoked" []
+        "Sessions and users that are remembered as signed out; beyond 16,384 everybody has to sign in again.";
     SnapshotAge Gauge "banyan_snapshot_age_seconds" []
         "Time since the snapshot that serves was published.";
     Cores Gauge "banyan_cores" []

@@ -159,8 +159,22 @@ impl Tally {
                 plan.adds.push((self.number(family, &[Label::Word(word)]), 1));
             }
         }
+        self.plan_gate(record, &mut plan);
         self.plan_outcome(record, &mut plan);
         plan
+    }
+
+    fn plan_gate(&mut self, record: &Record, plan: &mut Plan) {
+        let Some(route) = &record.route else { return };
+        let enforced = record
+            .gate
+            .filter(|word| *word != "open" && record.would_deny.is_none());
+        for (word, mode) in [(enforced, "enforce"), (record.would_deny, "report")] {
+            if let Some(word) = word {
+                let labels = [Label::Name(route), Label::Word(word), Label::Word(mode)];
+                plan.adds.push((self.number(Family::GateDecisions, &labels), 1));
+            }
+        }
     }
 
     fn plan_backend(&mut self, record: &Record, plan: &mut Plan) {

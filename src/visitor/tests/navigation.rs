@@ -45,6 +45,13 @@ fn a_crawler_is_found_wherever_its_word_stands() {
             }
         }
     }
+    for agent in ["CUBOT X30", "cubot cuBot"] {
+        let mut headers = HeaderMap::new();
+        headers.append("user-agent", agent.parse().unwrap());
+        assert!(!is_crawler(&headers.clone().into()), "{agent}");
+        headers.append("user-agent", format!("{agent} bot").parse().unwrap());
+        assert!(is_crawler(&headers.into()), "{agent}");
+    }
     let mut several = HeaderMap::new();
     for agent in ["Mozilla/5.0", "", "b", "bo", "curl/8"] {
         several.append("user-agent", agent.parse().unwrap());

@@ -45,7 +45,7 @@ pub(super) const LAYERS: [(&str, &[&str]); 29] = [
     ("visitor", &["clock", "fields"]),
     ("route", &["courtesy", "fields", "name"]),
     ("policy", &["clock", "fields", "message", "name", "route"]),
-    ("gate", &["clock", "fields", "name"]),
+    ("gate", &["clock", "fields", "name", "visitor"]),
     ("flag", &["clock", "fields", "name", "visitor"]),
     (
         "backend",
@@ -120,10 +120,11 @@ pub(super) const KEPT_TO: [(&str, &[&str], &str); 21] = [
         &[
             "config",
             "control/admin",
-            "gate/source.rs",
+            "gate/source.rs", // named in files
             "snapshot/diff.rs",
             "snapshot/error_pages.rs",
             "snapshot/explain.rs",
+            "snapshot/gate.rs",
             "snapshot/goes.rs",
         ],
         "schemas are of files and of what the admin API answers",
@@ -140,7 +141,13 @@ pub(super) const KEPT_TO: [(&str, &[&str], &str); 21] = [
     ("httparse", &["http1"], "HTTP/1's scanner is known to http1 alone"),
     (
         "hyper",
-        &["cli/flag", "demo", "control/jwks.rs", "control/admin/mod.rs"],
+        &[
+            "cli/flag",
+            "demo",
+            "control/jwks.rs",
+            "control/provider",
+            "control/admin/mod.rs",
+        ],
         "no request passes through hyper",
     ),
     (
@@ -161,8 +168,9 @@ pub(super) const KEPT_TO: [(&str, &[&str], &str); 21] = [
             "body.rs",
             "wire.rs",
             "tunnel",
-            "snapshot/mod.rs",  // the bell that asks for missing keys
-            "snapshot/live.rs", // those that tell of swaps and of changes
+            "snapshot/mod.rs",      // the bell that asks for missing keys
+            "snapshot/provider.rs", // the way to who speaks to the identity provider
+            "snapshot/live.rs",     // those that tell of swaps and of changes
             "ofrep/events.rs",
             "http1",
             "http2",
@@ -197,7 +205,13 @@ pub(super) const KEPT_TO: [(&str, &[&str], &str); 21] = [
     ("UdpSocket", &[], "nothing speaks UDP yet"),
     (
         "arc_swap",
-        &["snapshot", "control", "tls/acceptor.rs"],
+        &[
+            "snapshot",
+            "control",
+            "gate/assertion.rs",
+            "tls/acceptor.rs",
+            "gate/session/revoked.rs",
+        ],
         "only what is published whole is swapped",
     ),
 ];
@@ -266,7 +280,17 @@ pub(super) const ALLOWED_WORDS: [(&str, &str); 15] = [
 /// Files in which such a word is the right one.
 pub(super) const AT_HOME: [(&str, &[&str]); 1] = [
     // Fetch's name for where a script came from, which its `Origin` field says
-    ("origin", &["policy/cors.rs", "config/cors.rs"]),
+    (
+        "origin",
+        &[
+            "policy/cors.rs",
+            "config/cors.rs",
+            "config/who.rs",
+            "gate/csrf.rs",
+            "gate/requirement.rs",
+            "snapshot/admit.rs",
+        ],
+    ),
 ];
 
 /// Names that say nothing about what is inside.

@@ -9,6 +9,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{
     super::{
+        actor::admit_change,
         answer::Answer,
         endpoints::{Asked, Endpoint, Order, Verb},
         refusal::Refusal,
@@ -348,6 +349,9 @@ fn carry_out<T: serde::de::DeserializeOwned + Send + 'static>(
     Box::pin(async move {
         let version = if_match(&order.headers)?;
         let (change, why) = read(order.read()?)?;
+        if let Some(squad) = new_squad(&change) {
+            admit_change(order.actor.as_ref(), &asked.key, squad)?;
+        }
         let (editor, key) = (view.editor.clone(), asked.key.clone());
         let served = served_file(&view, &asked.key);
         let who = match (order.actor, why.by) {
@@ -380,6 +384,14 @@ fn carry_out<T: serde::de::DeserializeOwned + Send + 'static>(
         let (file, done) = changed.map_err(|error| Refusal::Internal(error.to_string()))??;
         put_in_force(&view, &asked.key, &file, done).await
     })
+}
+
+/// Whose the flag will be, where a change says so: nobody gives a flag to those whose flags they may not change.
+fn new_squad(change: &Change) -> Option<Option<&str>> {
+    let Change::Fields(fields) = change else {
+        return None;
+    };
+    fields.set.get("squad").map(serde_json::Value::as_str)
 }
 
 /// The version that the client has seen. `None`: any will do, says `*`.

@@ -93,6 +93,7 @@ fn user(asked: &Asked) -> Result<Option<TestUser>, Refusal> {
         Some(id) => Ok(Some(TestUser {
             id: id.to_owned(),
             roles,
+            ..TestUser::default()
         })),
         None if roles.is_empty() => Ok(None),
         None => Err(Refusal::Parameter(

@@ -104,13 +104,13 @@ impl Told {
 const LIMIT_PARAMETER: Parameter = Parameter {
     name: "limit",
     summary: "How many, 200 at most; 50 unless said otherwise.",
-    needed: Needed::Maybe,
+    needed: Needed::Number,
 };
 
 const BEFORE_PARAMETER: Parameter = Parameter {
     name: "before",
     summary: "Only entries with a lower `id`.",
-    needed: Needed::Maybe,
+    needed: Needed::Number,
 };
 
 const OTHERWISE: &[(u16, &str)] = &[

@@ -36,6 +36,7 @@ pub(in super::super) struct LinkOrder {
     #[serde(default, rename = "for")]
     lasts: Option<String>,
     /// Why; kept in the log.
+    #[schemars(length(min = 1, max = REASON_BYTES_MAX))]
     reason: String,
     /// Where it leads on to, an address of the same host: `/checkout`. By itself to a page that shows what is forced.
     #[serde(default)]
@@ -64,6 +65,7 @@ pub(in super::super) struct Link {
 #[serde(deny_unknown_fields)]
 pub(in super::super) struct RevokeOrder {
     /// Why; kept in the log.
+    #[schemars(length(min = 1, max = REASON_BYTES_MAX))]
     reason: String,
 }
 

@@ -45,6 +45,8 @@ pub(in super::super) struct Route {
     pub(in super::super) auth: String,
     /// Roles of which one is asked for.
     pub(in super::super) roles: Vec<String>,
+    /// Everything that is asked of who comes, in words. The operator may demand more.
+    pub(in super::super) asks: Vec<String>,
     /// Flags whose decisions its backend is told.
     pub(in super::super) flags: Vec<String>,
     /// Paths with `%2F` and `%5C` are let through as they are.
@@ -149,7 +151,8 @@ impl Route {
             place: rule.place().to_string(),
             target: Leads::of(rule, at),
             auth: auth(rule.requirement.auth).to_owned(),
-            roles: rule.requirement.roles.clone(),
+            roles: rule.requirement.roles().cloned().collect(),
+            asks: rule.requirement.in_words(),
             flags: flags.collect(),
             allow_encoded_slash: rule.allow_encoded_slash,
             says: rule.policy.request.in_words(),

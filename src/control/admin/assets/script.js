@@ -172,18 +172,13 @@ async function introduce() {
   if (!pulse || !place) return null;
   const answer = await get("/api/me").catch(() => null);
   if (answer?.status === 401) {
-    const link = document.createElement("a");
-    link.href = "/login";
-    link.textContent = "Sign in";
-    place.replaceChildren(link);
-    place.hidden = false;
+    place.textContent = "Sign in";
     return { name: null, scopes: [] };
   }
   if (answer?.status !== 200) return null;
   const me = await answer.json();
   place.textContent = me.name;
   place.title = (me.scopes || []).join(", ");
-  place.hidden = false;
   return me;
 }
 

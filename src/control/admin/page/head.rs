@@ -46,9 +46,8 @@ pub(super) fn open(html: &mut Html, shown: &Frame<'_>) {
         Here::Front => "<a href=\"/flags\">Flags</a>",
     });
     html.raw(
-        "<a href=\"/#routes\">Routes</a><a href=\"/#backends\">Backends</a><a href=\"/#explain\">Explain</a><a href=\"/login\">Account</a>",
+        "<a href=\"/#routes\">Routes</a><a href=\"/#backends\">Backends</a><a href=\"/#explain\">Explain</a><a href=\"/login\" id=\"me\">Account</a></nav></div>",
     );
-    html.raw("<span id=\"me\" class=\"me\" hidden></span></nav></div>");
     html.raw("<div class=\"bar change\" id=\"change\" data-live>");
     change(html, shown);
     html.raw("</div><p class=\"lost\" id=\"lost\" role=\"alert\" hidden></p></header>");

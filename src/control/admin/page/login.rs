@@ -61,7 +61,7 @@ fn signed_in(html: &mut Html, actor: &Actor) {
     }
     html.raw(
         ".</p><p class=\"do\"><a class=\"button\" href=\"/\">Go on</a></p>\
-         <form method=\"post\" action=\"/logout\"><button class=\"plain\">Sign out</button></form>",
+         <form method=\"post\" action=\"/logout\"><button class=\"link\">Sign out</button></form>",
     );
 }
 

@@ -379,6 +379,7 @@ fn route_of(text: &str) -> routes::Route {
         },
         auth: "required".to_owned(),
         roles: vec![own()],
+        asks: vec![own()],
         flags: vec!["told".to_owned()],
         allow_encoded_slash: true,
         says: vec![own()],
@@ -477,8 +478,10 @@ fn explanation_of(text: &str) -> explain::Explanation {
         gate: Some(explain::Gate {
             auth: "none".to_owned(),
             roles: vec![own()],
+            asks: vec![own()],
             user: None,
             verdict: own(),
+            decided_at: Some(own()),
         }),
         carried: vec![own()],
         visitor: Some(explain::Cookie {

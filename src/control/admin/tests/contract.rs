@@ -144,6 +144,28 @@ async fn what_is_documented_is_served_and_the_other_way_round() {
     }
 }
 
+#[test]
+fn what_an_address_or_a_change_needs_is_in_the_document() {
+    let document = document();
+    let mut changes = 0;
+    for (path, ways) in document["paths"].as_object().unwrap() {
+        for (way, described) in ways.as_object().unwrap() {
+            let parameters = described["parameters"].as_array().unwrap();
+            let has = |name: &str, place: &str| {
+                let mut named = parameters.iter().filter(|one| one["name"] == name);
+                named.any(|one| one["in"] == place && one["required"] == true)
+            };
+            for part in path.split('/').filter(|part| part.starts_with('{')) {
+                assert!(has(part.trim_matches(['{', '}']), "path"), "{way} {path}");
+            }
+            let versioned = !described["responses"]["428"].is_null();
+            assert_eq!(has("If-Match", "header"), versioned, "{way} {path}");
+            changes += usize::from(versioned);
+        }
+    }
+    assert!(changes > 4);
+}
+
 #[tokio::test]
 async fn every_answer_has_the_shape_that_its_schema_promises() {
     let document = document();

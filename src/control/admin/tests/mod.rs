@@ -11,9 +11,9 @@ use std::{collections::BTreeMap, path::Path, sync::atomic::Ordering};
 use http::{Method, Request, StatusCode, header};
 use serde::Deserialize;
 
-use crate::backend::health::Health;
+use crate::{backend::health::Health, config::admin::hex, control::admin::tokens::hash};
 pub(in crate::control) use site::view;
-use site::{Told, ask, get};
+use site::{Told, ask, get, view_with};
 
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -110,6 +110,27 @@ fn check_fields(told: &Told, request: &str) {
         StatusCode::UNAUTHORIZED => {} // the router names the methods to whoever asks
         _ => assert!(value("allow").is_empty(), "{request}"),
     }
+}
+
+#[tokio::test]
+async fn a_flag_is_not_given_to_those_whose_flags_one_may_not_change() {
+    let ends = "2999-01-01T00:00:00Z";
+    let hash = hex(&hash("bny_learn"));
+    let view = view_with(&format!(
+        "[[admin.tokens]]\nname = \"learn\"\nscope = \"write\"\nsquads = [\"learn\"]\nhash = \"{hash}\"\nexpires = {ends}\n"
+    ));
+    let set = async |squad: &str| {
+        let request = Request::patch("/api/flags/course-reviews")
+            .header(header::HOST, "127.0.0.1")
+            .header(header::AUTHORIZATION, "Bearer bny_learn")
+            .header(header::CONTENT_TYPE, "application/json")
+            .header(header::IF_MATCH, "*");
+        let body = format!("{{\"set\":{{\"squad\":{squad}}}}}");
+        ask(&view, request.body(body.into()).unwrap()).await.status
+    };
+    assert_eq!(set("\"pay\"").await, StatusCode::FORBIDDEN);
+    assert_eq!(set("null").await, StatusCode::FORBIDDEN);
+    assert_ne!(set("\"learn\"").await, StatusCode::FORBIDDEN);
 }
 
 #[tokio::test]

@@ -162,6 +162,7 @@ fn of(new: &Sources, last_good: &Sources) -> View {
     let means = Means {
         previous: None,
         visitors: &visitors,
+        sessions: &[],
         tls: &|_| Err("no https here".to_owned()),
     };
     let snapshot = compile(&settings, 1, &means).unwrap();

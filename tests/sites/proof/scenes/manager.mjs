@@ -1,8 +1,8 @@
 // What a release manager does on the admin pages: look at a flag as it happens, ramp, kill, restore, and meet somebody who was quicker.
-//
-// Looking is the real thing. Orders are answered by a small stand-in that keeps a flag as the API does, so that races can be arranged.
 
 import assert from 'node:assert/strict';
+import { readFileSync } from 'node:fs';
+import { join } from 'node:path';
 import { fresh, Watcher } from '../browser.mjs';
 import { check } from '../report.mjs';
 import { until } from '../until.mjs';
@@ -10,82 +10,56 @@ import { Crowd } from '../visitor.mjs';
 
 const KEY = 'course-page';
 const LOOKS = [['wide', 1280, 'light'], ['wide', 1280, 'dark'], ['phone', 390, 'light'], ['phone', 390, 'dark']];
-const json = (route, status, body, headers = {}) => route.fulfill({
-  status, headers: { 'Content-Type': 'application/json', ...headers }, body: JSON.stringify(body),
-});
 
-/** A flag that can be changed, in the words of the API. */
-class Stand {
-  constructor(real) {
-    this.flag = real;
-    this.version = 1;
-    this.history = [];
-    this.orders = [];
-    this.note('mina', 'file', 'first version', 'new = 0.0', 'new = 30.0');
+/** Somebody else, who changes the flag through the API. */
+class Other {
+  constructor(router) {
+    this.address = `http://127.0.0.1:${router.ports.admin}/api/flags/${KEY}`;
+    this.token = readFileSync(join(router.folder, 'state', 'cli.token'), 'utf8').trim();
   }
 
-  note(who, how, reason, before, after) {
-    this.history.unshift({
-      id: `h${this.history.length + 1}`, at: new Date().toISOString(), flag: KEY, who, how, reason, before, after, diff: ` [rollout]\n-${before}\n+${after}`,
+  async order(path, body) {
+    const answer = await fetch(this.address + path, {
+      method: 'POST', body: JSON.stringify(body),
+      headers: { Authorization: `Bearer ${this.token}`, 'Content-Type': 'application/json', 'If-Match': '*' },
     });
+    assert.equal(answer.status, 200, await answer.text());
   }
 
-  change(who, change, reason) {
-    const before = `new = ${this.flag.shares.new}, ${this.flag.state}`;
-    Object.assign(this.flag, change);
-    this.version += 1;
-    this.note(who, 'page', reason, before, `new = ${this.flag.shares.new}, ${this.flag.state}`);
-  }
+  async flag() { return (await fetch(this.address)).json(); }
 
-  async take(route) {
-    const request = route.request();
-    const path = new URL(request.url()).pathname;
-    const rest = path.slice(`/api/flags/${KEY}`.length);
-    if (path === '/api/me') return json(route, 200, { name: 'mina', scopes: ['read', 'write'] });
-    if (/^\/api\/links\/.*\/revoke$/.test(path)) return json(route, 200, {});
-    if (request.method() === 'GET' && rest === '') return json(route, 200, this.flag, { ETag: `"${this.version}"` });
-    if (request.method() === 'GET') return json(route, 200, { entries: this.history, more: false });
-    const body = request.postDataJSON();
-    this.orders.push({ rest, body });
-    if (request.headers()['if-match'] !== `"${this.version}"`) return json(route, 409, { status: 409, detail: 'it is another version' });
-    if (rest === '/links') {
-      return json(route, 200, { id: 'l1', url: 'https://localhost/.banyan/override?t=x', expires: new Date(Date.now() + 3.6e6).toISOString() });
-    }
-    const change = {
-      '/ramp': { shares: body.rollout }, '/kill': { state: 'disabled' }, '/restore': { state: 'enabled' },
-      '/schedule': { rollout: { schedule: body.schedule, shape: body.shape } }, '/undo': { shares: { new: 30 } },
-    }[rest];
-    this.change('mina', change, body.reason);
-    return json(route, 200, this.flag, { ETag: `"${this.version}"` });
-  }
+  async newest() { return (await (await fetch(`${this.address}/history?limit=1`)).json()).entries[0]; }
 }
 
-/** A page of the admin listener; `stand` answers its orders. */
-async function open(context, router, path, stand) {
+/** A page of the admin listener. */
+async function open(context, router, path) {
   const page = await context.newPage();
   const watcher = new Watcher(page);
-  if (stand) await page.route(/\/api\/(me|links\/.*|flags\/.*)$|\/history\?/, (route) => stand.take(route));
-  else await page.route(/\/api\/me$/, (route) => json(route, 200, { name: 'mina', scopes: ['read'] }));
   const answer = await page.goto(`http://127.0.0.1:${router.ports.admin}${path}`);
   assert.equal(answer.status(), 200);
   return { page, watcher };
 }
 
-async function realFlag(router) {
-  const answer = await fetch(`http://127.0.0.1:${router.ports.admin}/api/flags/${KEY}`);
-  return answer.json();
+async function signIn(context, router, { token }) {
+  const { page } = await open(context, router, '/login');
+  await page.locator('#token').fill(token);
+  await page.getByRole('button', { name: 'Sign in' }).click();
+  await page.waitForURL((url) => url.pathname === '/');
+  await page.close();
 }
 
 async function pictures(browser, router, shots) {
   for (const [name, width, colorScheme] of LOOKS) {
     await check(`pictures of the flags at ${width} px, ${colorScheme}: nothing is wider than the screen`, async () => {
       const context = await fresh(browser, { viewport: { width, height: 900 }, colorScheme });
-      for (const [what, path] of [['flags', '/flags'], ['flag', `/flags/${KEY}?url=/courses/rust&user=mina&role=staff`]]) {
-        const { page, watcher } = await open(context, router, path, new Stand(await realFlag(router)));
-        await page.locator('#fresh.on').waitFor();
+      const looks = [['login', '/login'], ['flags', '/flags'], ['flag', `/flags/${KEY}?url=/courses/rust&user=mina&role=staff`]];
+      for (const [what, path] of looks) {
+        if (what === 'flags') await signIn(context, router, new Other(router));
+        const { page, watcher } = await open(context, router, path);
+        if (what !== 'login') await page.locator('#fresh.on').waitFor();
         if (what === 'flag') await page.locator('#history li').first().waitFor();
-        assert.ok(await page.evaluate(() => document.documentElement.scrollWidth <= innerWidth), `${what} is too wide`);
         await page.screenshot({ path: shots(`${what}-${name}-${colorScheme}`), fullPage: true });
+        assert.ok(await page.evaluate(() => document.documentElement.scrollWidth <= innerWidth), `${what} is too wide`);
         assert.deepEqual(watcher.wrong, []);
       }
       await context.close();
@@ -108,7 +82,6 @@ async function looking(context, router) {
   });
   await check('a flag\'s page follows a change of its file', async () => {
     const { page } = await open(context, router, `/flags/${KEY}`);
-    await page.route(/\/history\?/, (route) => json(route, 200, { entries: [], more: false }));
     await router.ramp(45);
     await page.locator('#flag-live .legend').getByText('45 %').waitFor();
     await until('the control follows', async () => await page.locator('#ramp input[type=number]').inputValue() === '45');
@@ -118,8 +91,15 @@ async function looking(context, router) {
 }
 
 async function moving(context, router) {
-  const stand = new Stand(await realFlag(router));
-  const { page, watcher } = await open(context, router, `/flags/${KEY}`, stand);
+  const other = new Other(router);
+  await check('who is not signed in may look, and is told why no button works', async () => {
+    const { page } = await open(context, router, `/flags/${KEY}`);
+    await page.getByText('Sign in to change this flag.').waitFor();
+    assert.ok(await page.locator('#kill').isDisabled());
+    await page.close();
+  });
+  await signIn(context, router, other);
+  const { page, watcher } = await open(context, router, `/flags/${KEY}`);
   const said = page.locator('#said');
   const number = page.locator('#ramp input[type=number]');
   await page.locator('#history li').first().waitFor();
@@ -129,7 +109,9 @@ async function moving(context, router) {
     await page.locator('#ramp-reason').fill('looks good');
     await page.getByRole('button', { name: 'Set to 50 %' }).click();
     await page.getByText('Ramp: in force since').waitFor();
-    assert.deepEqual(stand.orders.at(-1), { rest: '/ramp', body: { rollout: { new: 50 }, reason: 'looks good', how: 'page' } });
+    assert.equal((await other.flag()).shares.new, 50);
+    const { who, how, reason } = await other.newest();
+    assert.deepEqual({ who, how, reason }, { who: 'command line', how: 'page', reason: 'looks good' });
     await number.fill('10');
     await page.getByText('Takes 40 % of visitors off new: those who were added last.').waitFor();
     await number.fill('101');
@@ -138,7 +120,7 @@ async function moving(context, router) {
     await page.locator('#reset').click();
   });
   await check('one click, a double click and a key that is held down too shortly kill nobody', async () => {
-    const orders = stand.orders.length;
+    const { id } = await other.newest();
     const kill = page.locator('#kill');
     await kill.dblclick();
     await kill.press('Escape');
@@ -146,19 +128,19 @@ async function moving(context, router) {
     await page.keyboard.down('Enter');
     await page.keyboard.up('Enter');
     await kill.press('Escape');
-    assert.equal(stand.orders.length, orders);
+    assert.equal((await other.newest()).id, id);
     assert.equal((await kill.textContent()).trim(), 'Kill');
   });
   await check('holding for a second kills, also when somebody else changed the flag meanwhile; restore brings it back', async () => {
-    stand.change('omar', { shares: { new: 60 } }, 'more');
+    await other.order('/ramp', { share: 60, by: 'omar' });
     await page.locator('#kill').hover();
     await page.mouse.down();
     await page.locator('#restore').waitFor();
     await page.mouse.up();
-    assert.equal(stand.flag.state, 'disabled');
+    assert.equal((await other.flag()).state, 'disabled');
     await page.locator('#restore').click();
     await page.locator('#kill').waitFor();
-    assert.equal(stand.flag.state, 'enabled');
+    assert.equal((await other.flag()).state, 'enabled');
   });
   await check('two presses of a key kill as well', async () => {
     await page.locator('#kill').focus();
@@ -171,16 +153,16 @@ async function moving(context, router) {
   });
   await check('who comes second sees both sides and chooses', async () => {
     await number.fill('20');
-    stand.change('omar', { shares: { new: 80 } }, 'full speed');
+    await other.order('/ramp', { share: 80, by: 'omar', reason: 'full speed' });
     watcher.start();
     await page.locator('#apply').click();
     const conflict = page.locator('#conflict');
     await conflict.getByText('omar').waitFor();
     assert.deepEqual(await conflict.locator('tbody tr').first().locator('th, td').allTextContents(), ['new', '80 %', '20 %']);
-    assert.equal(stand.flag.shares.new, 80);
+    assert.equal((await other.flag()).shares.new, 80);
     await page.getByRole('button', { name: 'Apply mine on top' }).click();
     await said.getByText('Ramp: in force since').waitFor();
-    assert.equal(stand.flag.shares.new, 20);
+    assert.equal((await other.flag()).shares.new, 20);
   });
   await check('a schedule is sent as a whole, a change is undone, a link is made and revoked', async () => {
     await page.locator('#schedule summary').click();
@@ -189,12 +171,15 @@ async function moving(context, router) {
     await page.locator('#schedule-rows input[type=number]').fill('25');
     await page.getByRole('button', { name: 'Save schedule' }).click();
     await said.getByText('Schedule: in force since').waitFor();
-    const sent = stand.orders.at(-1).body;
-    assert.deepEqual([sent.schedule[0].shares, sent.shape], [{ new: 25 }, 'steps']);
+    const { rollout } = await other.flag();
+    assert.deepEqual([rollout.schedule.length, rollout.shape], [1, 'steps']);
     await page.locator('#history li button').first().click();
     await said.getByText('Undo: in force since').waitFor();
+    assert.equal((await other.flag()).rollout.schedule?.length ?? 0, 0);
     await page.locator('#links summary').click();
     await page.getByRole('button', { name: 'Make a link' }).click();
+    const link = await page.getByLabel('Link to').inputValue();
+    assert.match(link, /^https:\/\/localhost[:/].*\.banyan\/override\?t=/);
     await page.getByRole('button', { name: 'Revoke' }).click();
     await said.getByText('Link revoked.').waitFor();
   });

@@ -1,0 +1,172 @@
+//! Whether the gate lets a request in: what its route asks for, and what the operator demands at its path whatever the route says.
+
+use std::sync::Arc;
+
+use smallvec::SmallVec;
+
+use super::{
+    GateAtWork, Rule, Snapshot,
+    decide::{Ask, Credential, Entrance, Trail, judged_host},
+};
+use crate::{
+    clock::UnixTime,
+    gate::{self, Auth, Demand, Denied, Identity, Requirement, Source, session::NoSession},
+};
+
+/// A request that the gate lets in.
+#[derive(Debug)]
+pub(super) struct Admitted {
+    /// Who sends it, if that was asked and is known.
+    pub(super) identity: Option<Arc<Identity>>,
+    /// What was asked: the route's word, or the operator's where that asks for more.
+    pub(super) auth: Auth,
+    /// Why it would have been denied, were the route not `report_only`.
+    pub(super) would_deny: Option<Denied>,
+}
+
+/// What is demanded at one path.
+type Demands<'d> = SmallVec<[&'d Demand; 4]>;
+
+/// Lets a request in that `rule` took for this (canonical) path, or says why not.
+pub(super) fn pass<'s, T: Trail<'s>>(
+    ask: &Ask<'_, '_>,
+    now: UnixTime,
+    (rule, path): (&Rule, &str),
+    at: &'s Snapshot,
+    trail: &mut T,
+) -> Result<Admitted, Denied> {
+    let own = &rule.requirement;
+    let demands = demands(ask, path, at);
+    for demand in &demands {
+        trail.demanded(demand);
+    }
+    let judge = |own: &Requirement| judge(ask, now, (own, &rule.squad), &demands, at.gate.as_ref());
+    let auth = strongest(own.auth, &demands);
+    let denied = match judge(own) {
+        Ok(identity) => {
+            return Ok(Admitted {
+                identity,
+                auth,
+                would_deny: None,
+            });
+        }
+        Err(denied) if own.report_only && !is_open(&denied) => denied,
+        Err(denied) => return Err(denied),
+    };
+    // A dry run forgives what the route asks for, never what the operator does; and who is named is somebody who proved it.
+    let nobody = Requirement {
+        accept: own.accept,
+        ..Requirement::of(Auth::None)
+    };
+    let named = Requirement {
+        accept: own.accept,
+        origins: own.origins.clone(),
+        ..Requirement::of(Auth::Optional)
+    };
+    let identity = match judge(&named) {
+        Ok(identity) => identity,
+        Err(denied) if is_open(&denied) => return Err(denied),
+        Err(_) => judge(&nobody)?,
+    };
+    Ok(Admitted {
+        identity,
+        auth,
+        would_deny: Some(denied),
+    })
+}
+
+/// Whether somebody else is to be asked first: it isn't said yet what a dry run could forgive.
+const fn is_open(denied: &Denied) -> bool {
+    matches!(denied, Denied::Ask(_) | Denied::NoSession(NoSession::Unchecked))
+}
+
+/// What is asked of requests for this path at the least.
+pub(super) fn demanded(ask: &Ask<'_, '_>, path: &str, at: &Snapshot) -> Auth {
+    strongest(Auth::None, &demands(ask, path, at))
+}
+
+fn demands<'d>(ask: &Ask<'_, '_>, path: &str, at: &'d Snapshot) -> Demands<'d> {
+    let host = judged_host(ask, at).unwrap_or(ask.host);
+    at.gate
+        .as_ref()
+        .map_or_else(Demands::new, |gate| gate.gate.demands(path, host).collect())
+}
+
+fn strongest(own: Auth, demands: &[&Demand]) -> Auth {
+    let demanded = demands.iter().map(|demand| demand.requirement.auth);
+    demanded.fold(own, Auth::max)
+}
+
+fn judge(
+    ask: &Ask<'_, '_>,
+    now: UnixTime,
+    (own, squad): (&Requirement, &str),
+    demands: &[&Demand],
+    gate: Option<&GateAtWork>,
+) -> Result<Option<Arc<Identity>>, Denied> {
+    if demands.is_empty() {
+        return one(ask, now, (own, squad), gate);
+    }
+    let accept = demands
+        .iter()
+        .fold(own.accept, |accept, demand| accept.and(demand.requirement.accept));
+    let asked = Requirement {
+        accept,
+        origins: own.origins.clone(),
+        ..Requirement::of(strongest(own.auth, demands))
+    };
+    let identity = one(ask, now, (&asked, squad), gate)?;
+    gate::permit(own, identity.as_deref(), now)?;
+    for demand in demands {
+        gate::permit(&demand.requirement, identity.as_deref(), now)?;
+    }
+    Ok(identity)
+}
+
+fn one(
+    ask: &Ask<'_, '_>,
+    now: UnixTime,
+    (requirement, squad): (&Requirement, &str),
+    gate: Option<&GateAtWork>,
+) -> Result<Option<Arc<Identity>>, Denied> {
+    match (ask.credential, gate) {
+        (Credential::Fields(memory) | Credential::Asked(memory), Some(at_work)) => {
+            let keys = at_work.keys.load();
+            let checked = at_work.gate.check(requirement, ask.headers, &keys, now, memory);
+            let identity = match checked {
+                Err(Denied::Ask(question)) if matches!(ask.credential, Credential::Asked(_)) => {
+                    question.unanswered(requirement)
+                }
+                checked => checked,
+            }?;
+            if let Some(identity) = &identity {
+                gate::machine::reaches(identity, squad)?;
+            }
+            pass_origin(ask, requirement, identity.as_deref())?;
+            Ok(identity)
+        }
+        // `config` refuses a route that requires someone where there is no gate; if one came through, nobody passes.
+        (Credential::Fields(_) | Credential::Asked(_), None) => {
+            gate::permit(requirement, None, now).map(|()| None)
+        }
+        (Credential::Pretend(identity), _) => {
+            let identity = identity.filter(|_| requirement.auth != Auth::None);
+            gate::permit(requirement, identity.map(Arc::as_ref), now)?;
+            Ok(identity.cloned())
+        }
+    }
+}
+
+/// Browsers send cookies by themselves, also when another site's page has them do it. Backends, who ask on the private listener, don't.
+fn pass_origin(
+    ask: &Ask<'_, '_>,
+    requirement: &Requirement,
+    identity: Option<&Identity>,
+) -> Result<(), Denied> {
+    let by_cookie =
+        identity.is_some_and(|identity| matches!(identity.source, Source::Session | Source::Legacy));
+    if by_cookie && ask.entrance != Entrance::Private {
+        gate::csrf::check(ask.method, ask.headers, &requirement.origins)?;
+    }
+    Ok(())
+}
