@@ -9,7 +9,7 @@ use crate::{
     clock,
     config::settings::TestUser,
     fields::Fields,
-    gate::{KeySet, KeySource, TokenMemory},
+    gate::{KeySet, KeySource, TokenMemory, machine},
     snapshot::{
         Snapshot,
         decide::{Ask, Credential, Entrance},
@@ -85,7 +85,8 @@ pub(super) fn explain(options: &Options) -> Exit {
         site::print(&loaded.problems);
         return Exit::Invalid;
     };
-    if options.token.is_some()
+    let is_token = |text: &String| !text.starts_with(machine::PREFIX); // a machine's key needs none of the issuer's
+    if options.token.as_ref().is_some_and(is_token)
         && let Err(error) = read_keys(options, &snapshot)
     {
         eprintln!("banyan: {error}");

@@ -246,9 +246,13 @@ impl Gate {
             true => self.in_session(requirement.auth, headers, now, memory),
             false => Ok(None),
         };
+        // one that is only to be checked first has not ended
         let is_settled = matches!(
             session,
-            Ok(Some(_)) | Err(Denied::NoSession(NoSession::Unchecked))
+            Ok(Some(_))
+                | Err(Denied::NoSession(
+                    NoSession::Unchecked | NoSession::CheckDue | NoSession::Silent
+                ))
         );
         match &self.legacy {
             Some(legacy) if !is_settled && accept.has(Source::Legacy) => {

@@ -85,6 +85,7 @@ impl Oracle {
         Self { server, says, heard }
     }
 
+    #[expect(clippy::needless_pass_by_value, reason = "texts and JSON as they are written")]
     fn say(&self, status: u16, body: impl ToString) {
         *self.says.lock().unwrap() = Says::This(status, body.to_string());
     }
@@ -135,6 +136,13 @@ backend = "app"
 path = "/maybe"
 auth = "optional"
 accept = ["legacy"]
+backend = "app"
+[[routes]]
+path = "/trial"
+auth = "required"
+roles = ["staff"]
+accept = ["legacy"]
+report_only = true
 backend = "app"
 [[routes]]
 path = "/token"
@@ -239,6 +247,27 @@ async fn who_is_signed_in_at_legacy_is_signed_in_here() {
         world.metric("banyan_lookup_answers{kind=\"somebody\"}").await == 3.0
     })
     .await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_dry_run_asks_and_forgives_what_comes_of_it() {
+    let legacy = Oracle::new(Says::This(200, alice().to_string()));
+    let world = site(&legacy, "").start().await;
+    let mut client = world.client(Http::Two).await;
+    let seen = with_cookie(&mut client, "/trial", "PHPSESSID=1").await.seen();
+    assert_eq!(
+        seen.header("banyan-user"),
+        "alice",
+        "who has too few roles is still who they are"
+    );
+    legacy.say(503, "");
+    let seen = with_cookie(&mut client, "/trial", "PHPSESSID=2").await.seen();
+    assert!(!seen.has("banyan-user"), "{seen:?}");
+    assert_eq!(legacy.asked(), 2);
+    assert_eq!(
+        with_cookie(&mut client, "/staff", "PHPSESSID=2").await.status,
+        503
+    );
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -26,9 +26,8 @@ async fn by_key(client: &mut Client, path: &str, key: &str) -> Answer {
     client.get_with(path, &[("authorization", &bearer)]).await
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_machine_comes_in_by_its_key_until_it_is_revoked() {
-    let world = machines().start().await;
+/// A new key of a machine `ci`.
+fn added(world: &World) -> String {
     let add = [
         "key",
         "add",
@@ -51,6 +50,13 @@ async fn a_machine_comes_in_by_its_key_until_it_is_revoked() {
         Some(1),
         "a name is one key's"
     );
+    key
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_machine_comes_in_by_its_key_until_it_is_revoked() {
+    let world = machines().start().await;
+    let key = added(&world);
     let mut client = world.client(Http::Two).await;
     until("the new key", async || {
         by_key(&mut client, "/machine", &key).await.status == 200

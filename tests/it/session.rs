@@ -119,13 +119,16 @@ async fn a_page_sends_people_to_sign_in_and_has_them_back() {
     assert!(!world.admin("/metrics").await.text().contains(SECRET));
 }
 
+/// Method and fields of a request, and the status that it gets.
+type Asking<'c> = (&'c Method, &'c [(&'c str, &'c str)], u16);
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn only_pages_are_sent_and_everything_else_is_told() {
     let provider = Provider::start();
     let world = world(&provider, "").await;
     let mut browser = Browser::new(&world).await;
     let page = ("sec-fetch-mode", "navigate");
-    let cases: [(&Method, &[(&str, &str)], u16); 11] = [
+    let cases: [Asking<'_>; 11] = [
         (&Method::GET, &[page, ("sec-fetch-dest", "document")], 302),
         (&Method::HEAD, &[page, ("sec-fetch-dest", "document")], 302),
         (&Method::GET, &[page, ("sec-fetch-dest", "iframe")], 401),
@@ -297,6 +300,9 @@ async fn no_lie_of_the_provider_signs_anybody_in() {
     );
 }
 
+/// What is changed of an address, the status that it gets, and how it is changed.
+type Change<'c> = (&'c str, u16, &'c dyn Fn(&str) -> String);
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn what_comes_back_must_be_the_answer_to_what_was_asked() {
     let provider = Provider::start();
@@ -308,7 +314,7 @@ async fn what_comes_back_must_be_the_answer_to_what_was_asked() {
             .filter(|pair| !pair.starts_with(&format!("{name}=")));
         format!("{path}?{}", kept.collect::<Vec<_>>().join("&"))
     };
-    let cases: [(&str, u16, &dyn Fn(&str) -> String); 10] = [
+    let cases: [Change<'_>; 10] = [
         ("no state", 400, &|back| cut(back, "state")),
         ("another state", 400, &|back| cut(back, "state") + "&state=AAAA"),
         ("two states", 400, &|back| format!("{back}&state=AAAA")),

@@ -242,14 +242,11 @@ async fn sign_out(world: &World, token: &str) -> u16 {
     answer.status.as_u16()
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn the_provider_signs_people_out_by_its_back_channel() {
-    let provider = Provider::start();
-    let world = world(&provider, "").await;
-    let mut browser = signed_in(&world, &provider).await;
+/// Logout tokens that must end nothing.
+fn bad_logout_tokens(provider: &Provider) -> Vec<(&'static str, String)> {
     let now = banyan::clock::wall().secs();
     let event = "http://schemas.openid.net/event/backchannel-logout";
-    let bad = [
+    vec![
         (
             "another issuer",
             provider.logout_token(&json!({ "iss": "https://evil.test" })),
@@ -302,8 +299,15 @@ async fn the_provider_signs_people_out_by_its_back_channel() {
             ),
         ),
         ("rubbish", "x".to_owned()),
-    ];
-    for (what, token) in bad {
+    ]
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_provider_signs_people_out_by_its_back_channel() {
+    let provider = Provider::start();
+    let world = world(&provider, "").await;
+    let mut browser = signed_in(&world, &provider).await;
+    for (what, token) in bad_logout_tokens(&provider) {
         assert_eq!(sign_out(&world, &token).await, 400, "{what}");
         assert_eq!(browser.fetch("/account/x").await.status, 200, "{what}");
     }
