@@ -15,6 +15,7 @@ use socket2::{Domain, Protocol, Socket, Type};
 use tokio::sync::{Semaphore, mpsc};
 
 use crate::{
+    cache,
     config::settings::{EdgeSettings, ListenSettings, LogFormat, LogSettings, LogTarget},
     control::{
         self,
@@ -158,6 +159,7 @@ pub fn start(path: &Path) -> Result<Running, StartError> {
         source,
     })?;
     let signer = Arc::new(signer);
+    let cache = Arc::clone(publisher.cache().store());
     let cores = core_count(edge.cores);
     let (addresses, sockets) = bind_all(&edge.listen, cores)?;
     let admin = edge.listen.admin.map(bind_admin).transpose()?;
@@ -180,6 +182,7 @@ pub fn start(path: &Path) -> Result<Running, StartError> {
             live: publisher.live(),
             tls: publisher.server_tls(),
             signer: Arc::clone(&signer),
+            cache: Arc::clone(&cache),
             https_port,
             seats: (edge.limits.connections_max / cores).max(1),
             limits: edge.limits.clone(),
@@ -335,6 +338,7 @@ struct Seed {
     live: Arc<Live>,
     tls: Arc<ServerTls>,
     signer: Arc<Signer>,
+    cache: Arc<cache::store::Store>,
     https_port: Option<u16>,
     seats: usize,
     limits: Limits,
@@ -357,6 +361,7 @@ impl Seed {
             view: View::new(self.live),
             observe: Rc::clone(&observe),
             signer: self.signer,
+            cache: self.cache,
             drain,
             https_port: self.https_port,
         };

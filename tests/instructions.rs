@@ -22,6 +22,10 @@ mod ways;
 use std::{collections::BTreeMap, fs, path::Path, process::Command};
 
 use banyan::{
+    cache::store::{
+        Chunks, How, Key, KeyHash, Labels, New, Reader, Selected, Store, StoreSettings, Terms, Times,
+        What as Purged,
+    },
     clock::UnixTime,
     fields::Fields,
     gate::TokenMemory,
@@ -64,6 +68,18 @@ const EXCHANGE_BUDGETS: [(What, u64); 8] = [
     (What::Router(Http2, Http1), 445_000),
     (What::Router(Http1, Http2), 415_000),
     (What::Router(Http2, Http2), 445_000),
+];
+/// Set: be what is counted, looks into the cache.
+const COUNTED_LOOKS: &str = "BANYAN_COUNTED_LOOKS";
+/// Answers that are kept: more than lie at hand on a core.
+const KEPT: usize = 4_000;
+/// Looks in one count.
+const LOOKS: usize = 1_000;
+/// What a look may cost, unoptimised: at what lies at hand, at what doesn't, and at the first after a purge of something else.
+const LOOK_BUDGETS: [(&str, u64); 3] = [
+    ("at hand", 4_000),
+    ("in the table", 32_000),
+    ("after a purge", 60_000),
 ];
 /// What a decision may cost at all, unoptimised.
 const INSTRUCTIONS_MAX: u64 = 400_000;
@@ -204,6 +220,81 @@ fn an_exchange_keeps_its_budget() {
 #[inline(never)]
 fn exchanges(bench: &mut Bench) {
     bench.exchanges(EXCHANGES);
+}
+
+#[test]
+fn a_look_into_the_cache_keeps_its_budget() {
+    if std::env::var_os(COUNTED_LOOKS).is_some() {
+        let store = Store::new(&StoreSettings::default());
+        let keys: Vec<KeyHash> = (0..KEPT).map(|number| kept(&store, number)).collect();
+        let reader = store.reader();
+        let few: Vec<KeyHash> = (0..LOOKS).map(|at| keys[at % 16]).collect();
+        let spread: Vec<KeyHash> = (0..LOOKS).map(|at| keys[(at * 7) % KEPT]).collect();
+        uncounted(&reader, &few);
+        looks(&reader, &few);
+        looks(&reader, &spread);
+        uncounted(&reader, &spread);
+        store.purge(&Purged::Tag("another"), How::Hard);
+        looks(&reader, &spread);
+        return;
+    }
+    let test = "a_look_into_the_cache_keeps_its_budget";
+    let Some(totals) = totals("looks", test, (COUNTED_LOOKS, "1")) else {
+        assert!(std::env::var_os("CI").is_none(), "valgrind is missing");
+        return println!("SKIPPED: instructions are counted by valgrind, which is not installed");
+    };
+    assert_eq!(totals.len(), LOOK_BUDGETS.len());
+    for ((what, budget), total) in LOOK_BUDGETS.into_iter().zip(totals) {
+        let one = total / LOOKS as u64;
+        println!("{what}: {one} instructions, budget {budget}");
+        assert!(
+            one <= budget,
+            "a look {what} takes {one} instructions; its budget is {budget}"
+        );
+    }
+}
+
+fn kept(store: &Store, number: usize) -> KeyHash {
+    let target = format!("/courses/{number}");
+    let key = Key {
+        hash: KeyHash::of(["www.example.com", &target]),
+        host: "www.example.com",
+        target: &target,
+        rest: "",
+    };
+    let (none, time) = (std::time::Duration::ZERO, UnixTime::from_secs(1_800_000_000));
+    let new = New {
+        status: http::StatusCode::OK,
+        fields: Fields::new(),
+        body: Chunks::new(vec![bytes::Bytes::from(vec![0; 1_024])]),
+        selected: Selected::default(),
+        times: Times {
+            asked: time,
+            answered: time,
+            initial_age: none,
+            lifetime: none,
+            while_revalidate: none,
+            if_error: none,
+        },
+        terms: Terms::default(),
+        labels: Labels::default(),
+        stamp: store.stamp(),
+    };
+    store.keep(&key, new).expect("room for it");
+    key.hash
+}
+
+/// What callgrind counts: it knows the function by its name.
+#[inline(never)]
+fn looks(reader: &Reader, keys: &[KeyHash]) {
+    uncounted(reader, keys);
+}
+
+fn uncounted(reader: &Reader, keys: &[KeyHash]) {
+    for key in keys {
+        let found = reader.look(*key).expect("what was kept");
+        assert_eq!(found.variants().count(), 1);
+    }
 }
 
 /// Sites are made, and asked once, outside of what is counted.

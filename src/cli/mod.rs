@@ -1,5 +1,6 @@
 //! The command line: one file per command.
 
+mod cache;
 mod check;
 mod demo;
 mod explain;
@@ -60,6 +61,8 @@ enum Command {
     Explain(explain::Options),
     /// List and change flags: through the running router, or on the files when none runs.
     Flag(flag::Options),
+    /// Purge and look into the cache of the running router.
+    Cache(cache::Options),
     /// Make Banyan's files of another router's configuration, with a report of what became of every part.
     Import(import::Options),
     /// Make secrets for programs and people that use the admin listener.
@@ -103,6 +106,7 @@ pub fn main() -> ExitCode {
         Command::Check(options) => check::check(&options),
         Command::Explain(options) => explain::explain(&options),
         Command::Flag(options) => flag::flag(&options),
+        Command::Cache(options) => cache::cache(&options),
         Command::Import(options) => import::import(&options),
         Command::Token(command) => token::token(&command),
         Command::Key(command) => key::key(&command),

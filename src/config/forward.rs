@@ -51,7 +51,7 @@ impl ForwardFile {
 
 /// Which of many pass.
 #[derive(Debug)]
-enum WhichFile {
+pub(super) enum WhichFile {
     All,
     None,
     Listed(Listed),
@@ -60,13 +60,13 @@ enum WhichFile {
 /// A list of those that pass, or of those that don't.
 #[derive(Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields, default)]
-struct Listed {
+pub(super) struct Listed {
     only: Option<Spot<Vec<Spot<String>>>>,
     except: Option<Spot<Vec<Spot<String>>>>,
 }
 
 impl WhichFile {
-    fn settle(&self, whole: &Spot<Self>, of: Of, report: &mut Report) -> Which {
+    pub(super) fn settle(&self, whole: &Spot<Self>, of: Of, report: &mut Report) -> Which {
         match self {
             Self::All => Which::All,
             Self::None => Which::Nothing,
@@ -104,7 +104,7 @@ impl WhichFile {
     }
 }
 
-fn names(list: &Spot<Vec<Spot<String>>>, of: Of, report: &mut Report) -> Option<Names> {
+pub(super) fn names(list: &Spot<Vec<Spot<String>>>, of: Of, report: &mut Report) -> Option<Names> {
     if list.value.is_empty() {
         report
             .error("empty-list", list.span.clone(), "an empty list says nothing")
@@ -139,7 +139,7 @@ fn names(list: &Spot<Vec<Spot<String>>>, of: Of, report: &mut Report) -> Option<
     }
 }
 
-fn bad_name(text: &str, of: Of, bad: BadName, report: &mut Report, span: std::ops::Range<usize>) {
+pub(super) fn bad_name(text: &str, of: Of, bad: BadName, report: &mut Report, span: std::ops::Range<usize>) {
     let noun = match of {
         Of::Headers => "header field",
         Of::Cookies => "cookie",

@@ -14,6 +14,7 @@ use serde::{Deserialize, Serialize};
 use super::{
     access::{self, GeoFile, KeyGroupsFile},
     admin::AdminFile,
+    cache::CacheFile,
     claims,
     consent::ConsentFile,
     errors,
@@ -67,6 +68,8 @@ pub(super) struct OperatorFile {
     cores: Spot<usize>,
     /// Bounds of clients' connections and requests.
     limits: LimitsFile,
+    /// What answers may take that are kept for everyone.
+    cache: Option<Spot<CacheFile>>,
     /// The access log.
     log: LogFile,
     /// Pages that browsers are shown instead of errors, wherever a route has none of its own.
@@ -90,6 +93,7 @@ impl Default for OperatorFile {
             state: text("state"),
             cores: Spot::default(), // an edge node has nothing else to do
             limits: LimitsFile::default(),
+            cache: None,
             log: LogFile::default(),
             errors: Vec::new(),
         }
@@ -226,6 +230,7 @@ impl OperatorFile {
             state: folder_of(folder, &self.state, "state", report),
             cores: cores(&self.cores, report),
             limits: self.limits.settle(),
+            cache: CacheFile::settle(self.cache.as_ref(), report),
             log: self.log.settle(folder, report),
             errors: errors::pages(&self.errors, sources, report),
             visitor: self

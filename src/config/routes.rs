@@ -9,6 +9,7 @@ use serde::Deserialize;
 use super::{
     access::{self, CountriesFile, Offered, SignedFile, ViewerFile},
     backends::{self, BackendFile},
+    caching::{self, CacheFile},
     claims,
     compress::{self, CompressFile},
     cors::CorsFile,
@@ -128,6 +129,8 @@ pub(super) struct RouteFile {
     viewer: Option<Spot<ViewerFile>>,
     /// Whether answers are compressed (br, zstd, gzip) for clients that take it: true, false, or a table that says how.
     compress: Option<Spot<CompressFile>>,
+    /// Whether answers are kept for others: `"off"` (so it is unless said otherwise), `"standard"`, or a table that says how.
+    cache: Option<Spot<CacheFile>>,
 }
 
 /// What a squad's file says, with the places that later judgements point at.
@@ -320,6 +323,7 @@ impl RouteFile {
             forward: self.forward.as_ref().and_then(|forward| forward.settle(report)),
             response: response::rules(self.response.as_ref(), self.cors.as_ref(), report),
             compress: compress::compression(self.compress.as_ref(), report),
+            cache: caching::caching(self.cache.as_ref(), report),
             ..Policy::default() // the rest is judged with the target
         }
     }

@@ -12,6 +12,7 @@ use ipnet::IpNet;
 use super::admin::AdminSettings;
 use crate::{
     backend::BackendSettings,
+    cache::store::StoreSettings,
     flag::{FlagSettings, LayerSettings},
     gate::{GateSettings, Requirement, machine::MachineSettings},
     limits::Limits,
@@ -57,6 +58,8 @@ pub struct EdgeSettings {
     pub cores: usize,
     /// Bounds.
     pub limits: Limits,
+    /// What the cache may take.
+    pub cache: StoreSettings,
     /// The access log.
     pub log: LogSettings,
     /// Pages that browsers are shown instead of errors, where a route has none of its own.

@@ -166,6 +166,9 @@ fn summary(settings: &Settings) -> String {
     if edge.limits != crate::limits::Limits::default() {
         _ = writeln!(out, "{:?}", edge.limits);
     }
+    if edge.cache != crate::cache::store::StoreSettings::default() {
+        _ = writeln!(out, "{:?}", edge.cache);
+    }
     if let Some(visitor) = &edge.visitor {
         _ = writeln!(out, "{visitor:?}");
     }

@@ -1,11 +1,12 @@
 //! The control plane: on its own thread and runtime, so that a slow admin call can't delay a request.
 //!
 //! [`plane`] runs it, [`publish`] loads and puts in force, [`watch`] notices saved files, [`jwks`] fetches the gate's keys, [`provider`] speaks to the identity provider,
-//! [`keep`] holds the secrets that Banyan makes itself, [`edit`] changes flags, [`history`] remembers that, [`live`] has the figures of
+//! [`keep`] holds the secrets that Banyan makes itself, [`cache`] purges, [`edit`] changes flags, [`history`] remembers that, [`live`] has the figures of
 //! the last minutes, [`admin`] is the page and the API.
 //! It never names `proxy`: the two planes meet in the published snapshot.
 
 pub mod admin;
+pub mod cache;
 pub mod edit;
 pub mod history;
 pub mod jwks;

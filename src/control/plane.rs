@@ -18,6 +18,7 @@ use tokio::{
 
 use super::{
     admin,
+    cache::Cache,
     edit::Editor,
     jwks,
     links::Links,
@@ -130,6 +131,8 @@ pub struct View {
     pub editor: Arc<Editor>,
     /// Puts changes in force.
     pub plane: Handle,
+    /// The cache.
+    pub cache: Arc<Cache>,
     /// The last minutes.
     pub pulse: Arc<Pulse>,
     /// The folder of `banyan.toml`, to which places are relative.
@@ -180,6 +183,7 @@ impl Plane {
             door: Arc::new(door),
             editor: Arc::new(publisher.editor()),
             plane: handle.clone(),
+            cache: publisher.cache(),
             pulse: Arc::default(),
             folder: publisher.folder().into(),
         };
@@ -344,6 +348,7 @@ impl Plane {
         if let Some(sessions) = sessions {
             self.facts.revoked_sessions(sessions.revoked.len());
         }
+        self.view.cache.housekeep(&self.facts);
     }
 }
 

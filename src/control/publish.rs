@@ -10,6 +10,7 @@ use std::{
 use arc_swap::ArcSwap;
 
 use super::{
+    cache::Cache,
     edit::{self, Editor},
     history::History,
     links::read_revoked,
@@ -104,6 +105,7 @@ pub struct Publisher {
     certs: PathBuf,
     server_tls: Arc<ServerTls>,
     live: Arc<Live>,
+    cache: Arc<Cache>,
     facts: Arc<Facts>,
     status: Arc<ArcSwap<Status>>,
     retired: Vec<(UnixTime, Arc<Snapshot>)>,
@@ -167,6 +169,7 @@ impl Publisher {
             path: path.to_path_buf(),
             last_good: isolated.sources,
             last_seen: sources,
+            cache: Arc::new(Cache::new(&settings)),
             settings,
             visitors,
             session_key,
@@ -196,6 +199,12 @@ impl Publisher {
     #[must_use]
     pub fn live(&self) -> Arc<Live> {
         Arc::clone(&self.live)
+    }
+
+    /// The cache, which outlives snapshots.
+    #[must_use]
+    pub fn cache(&self) -> Arc<Cache> {
+        Arc::clone(&self.cache)
     }
 
     /// The TLS side of https listeners.
@@ -298,7 +307,7 @@ impl Publisher {
                     } else {
                         Outcome::Partial
                     };
-                    self.put_in_force(settings, isolated.sources, snapshot, before);
+                    self.put_in_force(settings, isolated.sources, snapshot, before, &status.diff);
                 }
                 Err(what) => tracing::error!(
                     what,
@@ -316,6 +325,7 @@ impl Publisher {
         applied: Sources,
         snapshot: Snapshot,
         before: Arc<Snapshot>,
+        diff: &Diff,
     ) {
         if settings.edge.listen != self.settings.edge.listen
             || settings.edge.cores != self.settings.edge.cores
@@ -324,7 +334,9 @@ impl Publisher {
                 "`listen` and `cores` are read at the start only: restart to put the new values in force"
             );
         }
-        self.live.publish(Arc::new(snapshot));
+        let snapshot = Arc::new(snapshot);
+        self.live.publish(Arc::clone(&snapshot));
+        self.cache.follow(&settings, &before, &snapshot, diff);
         self.settings = settings;
         self.in_force.store(Arc::new(applied.clone()));
         self.last_good = applied;

@@ -3,10 +3,12 @@
 //! - [`request`]: what is said of requests before all else: https, methods, the path that is forwarded. [`redirect`] is a target of its
 //!   own: an answer instead of a backend.
 //! - [`access`]: who is let in by signature ([`signed`]) and country ([`geo`]), and what the backend is told of the [`viewer`].
+//! - [`caching`]: what is kept of answers, and by what requests are told apart.
 //! - [`errors`]: pages that browsers see instead of errors.
 //! - [`forward`]: what of a request passes. [`failover`]: who is asked when a backend fails. [`response`]: fields of answers; [`cors`]: who else may read them.
 
 pub mod access;
+pub mod caching;
 pub mod cors;
 pub mod device;
 pub mod errors;
@@ -41,4 +43,6 @@ pub struct Policy {
     pub access: access::Access,
     /// Answers are compressed, and how.
     pub compress: Option<compress::Compression>,
+    /// Answers are kept, and how.
+    pub cache: Option<Box<caching::Caching>>,
 }

@@ -9,6 +9,7 @@ use std::{
 };
 
 use super::{
+    caching::flights::Flights,
     compress::Places,
     error_page::Asking,
     lookup::{self, Lookups},
@@ -18,6 +19,7 @@ use super::{
 };
 use crate::{
     backend::{Backend, pool::Pools},
+    cache::store::{Reader, Store},
     clock,
     gate::{TokenMemory, assertion},
     observe::{
@@ -44,6 +46,10 @@ pub struct Edge {
     pub signer: Arc<assertion::Signer>,
     /// Identities that were signed lately.
     pub signed: assertion::AssertionMemory,
+    /// What is kept of answers.
+    pub cache: Reader,
+    /// Answers that are asked for, to be kept.
+    pub flights: Flights,
     /// Answers that are being compressed.
     pub compressing: Places,
     /// When to stop.
@@ -73,6 +79,8 @@ pub struct Parts {
     pub observe: Rc<observe::Core>,
     /// Signs identities for backends.
     pub signer: Arc<assertion::Signer>,
+    /// What is kept of answers, by all cores.
+    pub cache: Arc<Store>,
     /// When to stop.
     pub drain: Drain,
     /// The port that redirects name.
@@ -111,6 +119,8 @@ impl Edge {
             observe: parts.observe,
             signer: parts.signer,
             signed: assertion::AssertionMemory::new(),
+            cache: parts.cache.reader(),
+            flights: Flights::default(),
             compressing: Places::default(),
             drain: parts.drain,
             https_port: parts.https_port,
@@ -146,6 +156,7 @@ impl Edge {
         }
         self.pools.sweep(clock::steady());
         lookup::measure(self);
+        self.cache.sweep();
         for backend in &snapshot.backends {
             self.count_connections(backend);
         }

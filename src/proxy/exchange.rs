@@ -12,10 +12,9 @@ use http::{Method, StatusCode, Version};
 use smallvec::SmallVec;
 
 use super::{
-    access, answer, carried, compress,
+    access, answer, caching, carried, compress,
     edge::{Edge, Peer},
     error_page::{self, Plea},
-    failover,
     follow::Following,
     forward::Outgoing,
     headers, lookup, ofrep, override_page, passing,
@@ -146,9 +145,7 @@ pub(super) async fn pass_through(
     let decision = lookup::decide(&ask, following.record.began_at().wall(), at, edge).await;
     let decided = clock::steady();
     following.record.timings.decide = Some(decided.saturating_duration_since(following.record.began));
-    let route = decision
-        .as_ref()
-        .map_or_else(Stop::route, |decision| Some(decision.route));
+    let route = respond::taken(&decision);
     respond::note(route, head, at, following);
     compress::note(route, head, at, following);
     following.plea = Plea::of(&decision, &head.headers, at);
@@ -163,6 +160,7 @@ pub(super) async fn pass_through(
     sign_in::note(&decision, &ask, at, following);
     carried::note(&decision.carried, edge);
     withheld::note(&decision, edge, &mut following.record);
+    let noted = caching::key::Noted::of(&decision, head, &host, at);
     let decision = decision.settle();
     withheld::take_out(&mut head.headers, &decision, rule, at);
     let (over_http2, policy) = (matches!(head.upgrade, Some(Upgrade::Http2(_))), &*rule.policy);
@@ -176,8 +174,8 @@ pub(super) async fn pass_through(
         ready: decided,
     };
     let mut interim = passing::Guarded { interim, policy };
-    let sent = failover::send(outgoing, rule, edge, at, &mut following.record, &mut interim);
-    let (mut response, under_way) = sent.await?;
+    let way = caching::Way::new(rule, edge, at, &mut following.record, &mut interim);
+    let (mut response, under_way) = caching::send(noted, outgoing, way).await?;
     following.record.outcome = respond::outcome(&mut response, over_http2)?;
     headers::strip_hop_by_hop(&mut response.headers);
     passing::strip_cookies(&mut response.headers, policy);
@@ -185,7 +183,7 @@ pub(super) async fn pass_through(
         headers::strip_secure_cookies(&mut response.headers);
     }
     carried::set_cookies(&mut response.headers, &decision, at);
-    Ok((response, Some(under_way)))
+    Ok((response, under_way))
 }
 
 /// Begins the record of a request.

@@ -10,6 +10,7 @@
 
 mod access;
 pub mod answer;
+pub mod caching;
 mod carried;
 pub mod compress;
 mod deadline;

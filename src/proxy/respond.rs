@@ -13,7 +13,11 @@ use crate::{
         response::{Answered, Made, ResponseRules, Spent},
     },
     route::RouteId,
-    snapshot::{Snapshot, preflight::Preflight},
+    snapshot::{
+        Snapshot,
+        decide::{Decision, Stop},
+        preflight::Preflight,
+    },
     visitor::OWN_PREFIX,
     wire::SendCause,
 };
@@ -23,6 +27,13 @@ use crate::{
 pub struct Answering {
     route: Option<RouteId>,
     verdict: Verdict,
+}
+
+/// The route that took a request.
+pub fn taken(decided: &Result<Decision<'_>, Stop>) -> Option<RouteId> {
+    decided
+        .as_ref()
+        .map_or_else(Stop::route, |decision| Some(decision.route))
 }
 
 /// Notes what the answer will depend on, while the request's head is as it came.

@@ -1,6 +1,11 @@
 //! Settings to snapshot. What a request needs is looked up here once, so that no request has to.
 
-use std::{collections::HashMap, path::Path, sync::Arc};
+use std::{
+    collections::HashMap,
+    hash::{Hash as _, Hasher as _},
+    path::Path,
+    sync::Arc,
+};
 
 use arc_swap::ArcSwap;
 
@@ -88,6 +93,7 @@ pub fn compile(
     Ok(Snapshot {
         version,
         serving: Serving::of(&flags, &rules),
+        caches: rules.iter().any(|rule| rule.policy.cache.is_some()),
         hosts: settings.edge.hosts.clone(),
         table,
         rules,
@@ -288,6 +294,7 @@ fn rule(route: &RouteSettings, names: &Names<'_>, problems: &mut Vec<CompileProb
             flags,
             requirement: route.requirement.clone(),
             allow_encoded_slash: route.allow_encoded_slash,
+            fingerprint: fingerprint(route),
             policy: Arc::clone(&route.policy),
         }),
         Err(what) => {
@@ -298,6 +305,24 @@ fn rule(route: &RouteSettings, names: &Names<'_>, problems: &mut Vec<CompileProb
             None
         }
     }
+}
+
+/// What tells a route's cached answers from those of another, or of the same one written otherwise. 0 where none are kept.
+fn fingerprint(route: &RouteSettings) -> u64 {
+    let (claim, policy) = (&route.claim, &route.policy);
+    if policy.cache.is_none() {
+        return 0;
+    }
+    let mut hasher = std::hash::DefaultHasher::new();
+    let taken = (&claim.hosts, &claim.path, claim.order, &claim.conditions);
+    let told = (&policy.forward, &policy.request, &policy.cache, &policy.access);
+    format!(
+        "{taken:?} {told:?} {:?} {:?}",
+        route.flags,
+        policy.compress.is_some()
+    )
+    .hash(&mut hasher);
+    hasher.finish()
 }
 
 /// Keys that were fetched for the same source stay; a new source starts with none, so nobody passes until they are there.

@@ -4,7 +4,7 @@ use schemars::JsonSchema;
 use serde::Serialize;
 
 use super::{
-    Rule, Snapshot, Target, access,
+    Rule, Snapshot, Target, access, cached,
     decide::{Ask, Credential, Decision, Entrance, Stop, decide},
     error_pages::{self, Shown},
     gate,
@@ -60,6 +60,8 @@ pub struct Explanation {
     pub backend: Option<Goes>,
     /// Who is asked when that one fails.
     pub failover: Option<Standby>,
+    /// What the cache would do for it, where the route has one: key, `Cache-Status` and why. A line for each.
+    pub cache: Vec<String>,
     /// How its answer is compressed, where the route says so.
     pub compress: Option<String>,
     /// Fields that the backend gets from Banyan beside the forwarding ones.
@@ -196,6 +198,7 @@ pub fn explain(ask: &Ask<'_, '_>, now: UnixTime, at: &Snapshot) -> Explanation {
             .collect(),
         backend: None,
         failover: None,
+        cache: Vec::new(),
         compress: None,
         headers: Vec::new(),
         forwards: Vec::new(),
@@ -218,6 +221,8 @@ pub fn explain(ask: &Ask<'_, '_>, now: UnixTime, at: &Snapshot) -> Explanation {
                 gate.would_deny(denied, rule);
             }
             explanation.carried = decision.carried.lines(now);
+            let cached = rule.map(|rule| cached::told(ask, &decision, rule, at));
+            explanation.cache = cached.unwrap_or_default();
             let compression = rule.and_then(|rule| rule.policy.compress.as_ref());
             explanation.compress = compression.map(|compression| compression.told(ask.headers));
             let told = rule.map(|rule| access::told(ask, rule, at));

@@ -9,6 +9,7 @@
 
 mod access;
 mod admit;
+pub mod cached;
 pub mod changes;
 pub mod compile;
 pub mod decide;
@@ -85,6 +86,8 @@ pub struct Snapshot {
     pub errors: ErrorPages,
     /// Which flags are served to programs and browsers.
     pub serving: serving::Serving,
+    /// Some route keeps answers: what succeeds elsewhere may make them invalid.
+    pub caches: bool,
 }
 
 /// The gate and the keys that it trusts just now.
@@ -129,6 +132,8 @@ pub struct Rule {
     pub allow_encoded_slash: bool,
     /// What it does to requests and answers.
     pub policy: Arc<Policy>,
+    /// Of all that its cached answers depend on beside the request: another text of the route keeps nothing of the old.
+    pub fingerprint: u64,
 }
 
 /// Where a route leads.

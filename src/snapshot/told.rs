@@ -54,15 +54,7 @@ impl fmt::Display for Explanation {
         for (name, value) in &self.headers {
             writeln!(f, "  adds      {name}: {value}")?;
         }
-        for (part, what) in &self.forwards {
-            writeln!(f, "  forwards  {part} {what}")?;
-        }
-        for line in &self.answers {
-            writeln!(f, "  answer    {line}")?;
-        }
-        if let Some(told) = &self.compress {
-            writeln!(f, "  compress  {told}")?;
-        }
+        write_answer(f, self)?;
         if let Some(answered) = &self.answered {
             writeln!(f, "  answered  {}: {}", answered.status, answered.why)?;
         }
@@ -77,6 +69,22 @@ impl fmt::Display for Explanation {
             write_error_page(f, shown)?;
         }
         Ok(())
+    }
+}
+
+fn write_answer(f: &mut fmt::Formatter<'_>, told: &Explanation) -> fmt::Result {
+    for (part, what) in &told.forwards {
+        writeln!(f, "  forwards  {part} {what}")?;
+    }
+    for line in &told.answers {
+        writeln!(f, "  answer    {line}")?;
+    }
+    for line in &told.cache {
+        writeln!(f, "  cache     {line}")?;
+    }
+    match &told.compress {
+        Some(told) => writeln!(f, "  compress  {told}"),
+        None => Ok(()),
     }
 }
 

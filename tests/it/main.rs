@@ -23,6 +23,8 @@ mod world;
 
 mod asked;
 mod attacks;
+mod cache;
+mod caching;
 mod carried;
 mod chaos;
 mod check;

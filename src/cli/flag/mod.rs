@@ -10,10 +10,10 @@ use std::net::SocketAddr;
 use clap::Subcommand;
 use serde_json::Value;
 
+pub(super) use self::router::Router;
 use self::{
     act::{Act, Said},
     files::Files,
-    router::Router,
 };
 use super::{Exit, Site, site};
 use crate::config::{self, Sources};
@@ -114,13 +114,13 @@ enum Command {
 
 /// Why something was not done.
 #[derive(Debug)]
-struct Failed {
-    exit: Exit,
-    why: String,
+pub(super) struct Failed {
+    pub(super) exit: Exit,
+    pub(super) why: String,
 }
 
 impl Failed {
-    fn new(exit: Exit, why: impl Into<String>) -> Self {
+    pub(super) fn new(exit: Exit, why: impl Into<String>) -> Self {
         Self {
             exit,
             why: why.into(),

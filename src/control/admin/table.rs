@@ -170,6 +170,12 @@ pub(super) const ENDPOINTS: &[Endpoint] = &[
         )
     },
     plain(
+        "/cache",
+        HTML,
+        "How full the cache is, and what was purged.",
+        Does::Now(page::cache),
+    ),
+    plain(
         "/assets/style.css",
         CSS,
         "How the page looks.",
@@ -257,6 +263,9 @@ pub(super) const ENDPOINTS: &[Endpoint] = &[
     api::history::ONE,
     api::history::ALL,
     api::decide::DECIDE,
+    api::cache::STATS,
+    api::cache::EXPLAIN,
+    api::cache::PURGE,
     Endpoint {
         parameters: &[Parameter {
             name: "once",

@@ -17,6 +17,7 @@ use crate::{
         lookup::{LegacySettings, Terms},
         test_issuer::{NOW, settings},
     },
+    name::BackendName,
     visitor::SigningKey,
 };
 
@@ -181,7 +182,7 @@ fn a_session_wins_over_the_legacy_cookie_until_it_has_ended() {
     let at = sessions(&[key("a")]);
     let second = Duration::from_secs(1);
     let legacy = LegacySettings {
-        backend: "legacy".parse().unwrap(),
+        backend: BackendName::new("legacy").unwrap(),
         path: "/session".to_owned(),
         host: None,
         cookies: vec!["PHPSESSID".to_owned()],

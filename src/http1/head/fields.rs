@@ -21,8 +21,35 @@ pub(super) struct Noted {
 pub(super) enum Transfer {
     /// `chunked`, and nothing else.
     Chunked,
-    /// Anything else.
+    /// Another that is known to some, or several.
     Unknown,
+    /// A word that is nobody's coding, `identity` among them: it says nothing of the bytes.
+    Unregistered,
+}
+
+impl Transfer {
+    fn of(value: &[u8]) -> Self {
+        const REGISTERED: [&[u8]; 6] = [
+            b"chunked",
+            b"compress",
+            b"deflate",
+            b"gzip",
+            b"x-compress",
+            b"x-gzip",
+        ];
+        let registered = || REGISTERED.iter().any(|coding| value.eq_ignore_ascii_case(coding));
+        let spelt = || {
+            value
+                .to_ascii_lowercase()
+                .windows(7)
+                .any(|part| part == b"chunked")
+        }; // someone may take it for that
+        match value {
+            value if value.eq_ignore_ascii_case(b"chunked") => Self::Chunked,
+            value if is_token(value) && !registered() && !spelt() => Self::Unregistered,
+            _ => Self::Unknown,
+        }
+    }
 }
 
 /// What a request expects before it sends its body.
@@ -90,12 +117,7 @@ impl Noted {
                 return Err("content-length-repeated");
             }
         } else if name == Known::TRANSFER_ENCODING {
-            let transfer = if value.eq_ignore_ascii_case(b"chunked") {
-                Transfer::Chunked
-            } else {
-                Transfer::Unknown
-            };
-            if self.transfer.replace(transfer).is_some() {
+            if self.transfer.replace(Transfer::of(value)).is_some() {
                 return Err("transfer-encoding-repeated");
             }
         } else if name == Known::CONNECTION {

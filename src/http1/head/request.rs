@@ -240,7 +240,7 @@ fn framing(version: Version, noted: Noted) -> Result<BodyKind, Malformed> {
     match (noted.transfer, noted.content_length) {
         (Some(_), Some(_)) => Err(Malformed::bad("length-and-encoding")),
         (Some(_), None) if version == Version::HTTP_10 => Err(Malformed::bad("transfer-encoding-1.0")),
-        (Some(Transfer::Unknown), None) => Err(Malformed {
+        (Some(Transfer::Unknown | Transfer::Unregistered), None) => Err(Malformed {
             status: StatusCode::NOT_IMPLEMENTED,
             what: "transfer-encoding",
         }),

@@ -129,7 +129,8 @@ fn assemble(
         (Some(_), None) if status.is_informational() || status == StatusCode::NO_CONTENT => {
             return Err("body-not-allowed"); // RFC 9112 section 6.1
         }
-        (Some(Transfer::Chunked), None) => {
+        // RFC 9112 section 6.3: without `chunked` its body ends with the connection
+        (Some(Transfer::Chunked | Transfer::Unregistered), None) => {
             headers.remove(Known::TRANSFER_ENCODING);
         }
         (None, _) => {}
@@ -137,7 +138,7 @@ fn assemble(
     Ok(ResponseHead {
         status,
         headers,
-        chunked: noted.transfer.is_some(),
+        chunked: noted.transfer == Some(Transfer::Chunked),
         content_length: noted.content_length,
         persistent: !noted.connection.close && (modern || noted.connection.keep_alive),
     })

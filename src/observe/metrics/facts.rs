@@ -126,6 +126,14 @@ impl Facts {
         self.lock().put(Family::SessionsRevoked, &[], whole(count));
     }
 
+    /// Sets numbers that somebody else counts.
+    pub fn set<'a>(&self, numbers: impl IntoIterator<Item = (Family, &'a [&'a str], u64)>) {
+        let mut known = self.lock();
+        for (family, labels, number) in numbers {
+            known.put(family, labels, whole(number));
+        }
+    }
+
     /// Somebody of this kind asked the admin listener for something, with this outcome. Both are of fixed sets.
     pub fn admin_asked(&self, who: &'static str, outcome: &'static str) {
         let series = Series::new(Family::AdminRequests, &[who, outcome]);

@@ -133,6 +133,8 @@ families! {
         "Bytes of answers before they were compressed.";
     CompressionGiven Counter "banyan_compression_output_bytes_total" ["encoding"]
         "Bytes of answers after they were compressed.";
+    CacheRequests Counter "banyan_cache_requests_total" ["http_route", "result"]
+        "Requests of routes that cache, by what the cache was to them: hit, miss, stale, revalidated, collapsed or bypass.";
     LogLinesDropped Counter "banyan_access_log_lines_dropped_total" ["cause"]
         "Access-log lines that were not written: queue_full or write_error.";
     Panics Counter "banyan_panics_total" []
@@ -165,6 +167,20 @@ families! {
         "Requests to the admin listener, by who asked (nobody, token, role, session, cli) and what the door said.";
     SessionsRevoked Gauge "banyan_sessions_revoked" []
         "Sessions and users that are remembered as signed out; beyond 16,384 everybody has to sign in again.";
+    CacheEntries Gauge "banyan_cache_entries" []
+        "Answers that the cache keeps.";
+    CacheBytes Gauge "banyan_cache_bytes" ["of"]
+        "Bytes that the cache takes: for small answers, for large ones (above 1 MiB), and for those that are being collected.";
+    CacheBytesMax Gauge "banyan_cache_bytes_max" ["of"]
+        "Bytes that the cache may take: `[cache] memory` less `large`, `large`, and `collecting`.";
+    CacheKept Counter "banyan_cache_kept_total" []
+        "Answers that the cache took in or refreshed.";
+    CacheEvictions Counter "banyan_cache_evictions_total" ["of"]
+        "Answers that went from the cache to make room, small or large.";
+    CacheRefused Counter "banyan_cache_refused_total" ["why"]
+        "Answers that were passed on and not kept, by why: large, labels, purged (on their way), or full (`collecting`).";
+    CachePurges Counter "banyan_cache_purges_total" ["how"]
+        "Purges, soft or hard.";
     SnapshotAge Gauge "banyan_snapshot_age_seconds" []
         "Time since the snapshot that serves was published.";
     Cores Gauge "banyan_cores" []

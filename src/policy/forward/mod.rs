@@ -11,12 +11,15 @@ mod query;
 mod tests;
 mod told;
 
-use std::fmt;
+use std::{borrow::Cow, fmt};
 
 pub use headers::{ACCEPT_ENCODING, USER_AGENT, always_passes};
 pub use names::{BadName, Names, Of};
 
-use crate::{fields::Key, message::Head};
+use crate::{
+    fields::{Fields, Key},
+    message::Head,
+};
 
 /// What of a request passes. At least one part does not pass whole.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -46,7 +49,7 @@ pub enum Which {
 impl Which {
     /// Whether one passes, `listed` saying whether it is in a list.
     #[inline]
-    fn lets(&self, listed: impl FnOnce(&Names) -> bool) -> bool {
+    pub(super) fn lets(&self, listed: impl FnOnce(&Names) -> bool) -> bool {
         match self {
             Self::All => true,
             Self::Nothing => false,
@@ -75,6 +78,21 @@ impl Forward {
     pub fn lets_answers_set_cookies(&self) -> bool {
         self.cookies != Which::Nothing
     }
+}
+
+/// The cookies of a request, each with its name.
+pub(super) fn cookies(fields: &Fields) -> impl Iterator<Item = (&[u8], &[u8])> {
+    cookies::cookies(fields)
+}
+
+/// Takes the cookies away that don't pass; those that do are sorted.
+pub(super) fn keep_cookies(which: &Which, fields: &mut Fields) {
+    cookies::keep(which, fields);
+}
+
+/// What of a query passes. `None`: nothing.
+pub(super) fn kept_query<'q>(which: &Which, query: &'q str) -> Option<Cow<'q, str>> {
+    query::kept(which, query)
 }
 
 impl fmt::Display for Which {

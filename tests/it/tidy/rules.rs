@@ -1,7 +1,7 @@
 //! What `tidy` holds the code to, as tables: who may name whom, what stays where, which words are not ours.
 
 /// Top-level modules and which others each may name, in reading order. What may be named is what it is built on.
-pub(super) const LAYERS: [(&str, &[&str]); 29] = [
+pub(super) const LAYERS: [(&str, &[&str]); 30] = [
     ("name", &[]),
     ("clock", &[]),
     ("limits", &[]),
@@ -56,7 +56,8 @@ pub(super) const LAYERS: [(&str, &[&str]); 29] = [
     (
         "config",
         &[
-            "backend", "clock", "courtesy", "flag", "gate", "limits", "name", "policy", "route", "visitor",
+            "backend", "cache", "clock", "courtesy", "flag", "gate", "limits", "name", "policy", "route",
+            "visitor",
         ],
     ),
     (
@@ -72,18 +73,24 @@ pub(super) const LAYERS: [(&str, &[&str]); 29] = [
     ),
     ("observe", &["clock", "fields", "message", "name"]),
     (
+        "cache",
+        &[
+            "body", "clock", "courtesy", "fields", "observe", "policy", "route",
+        ],
+    ),
+    (
         "proxy",
         &[
-            "backend", "body", "clock", "fields", "flag", "gate", "http1", "http2", "limits", "message",
-            "name", "observe", "ofrep", "policy", "route", "snapshot", "stream", "tls", "tunnel", "visitor",
-            "wire",
+            "backend", "body", "cache", "clock", "fields", "flag", "gate", "http1", "http2", "limits",
+            "message", "name", "observe", "ofrep", "policy", "route", "snapshot", "stream", "tls", "tunnel",
+            "visitor", "wire",
         ],
     ),
     (
         "control",
         &[
-            "backend", "clock", "config", "fields", "flag", "gate", "http1", "limits", "name", "observe",
-            "ofrep", "route", "snapshot", "stream", "tls", "visitor", "wire",
+            "backend", "cache", "clock", "config", "fields", "flag", "gate", "http1", "limits", "name",
+            "observe", "ofrep", "route", "snapshot", "stream", "tls", "visitor", "wire",
         ],
     ),
     ("import", &["backend", "name", "policy", "route"]),
@@ -92,7 +99,7 @@ pub(super) const LAYERS: [(&str, &[&str]); 29] = [
     (
         "serve",
         &[
-            "config", "control", "gate", "limits", "observe", "proxy", "snapshot", "tls", "wire",
+            "cache", "config", "control", "gate", "limits", "observe", "proxy", "snapshot", "tls", "wire",
         ],
     ),
 ];
@@ -101,7 +108,7 @@ pub(super) const LAYERS: [(&str, &[&str]); 29] = [
 pub(super) const RIM: [&str; 3] = ["cli", "lib", "main"];
 
 /// What only some places may name, and why.
-pub(super) const KEPT_TO: [(&str, &[&str], &str); 21] = [
+pub(super) const KEPT_TO: [(&str, &[&str], &str); 22] = [
     ("toml", &["config"], "only config knows TOML"),
     ("toml_edit", &["control/edit"], "files are edited in one place"),
     (
@@ -109,6 +116,7 @@ pub(super) const KEPT_TO: [(&str, &[&str], &str); 21] = [
         &["control/history"],
         "what was changed is kept in one place",
     ),
+    ("papaya", &["cache/store"], "one table is shared by all cores"),
     ("miette", &["config/render.rs"], "problems are drawn in one place"),
     (
         "maxminddb",
@@ -210,6 +218,7 @@ pub(super) const KEPT_TO: [(&str, &[&str], &str); 21] = [
             "control",
             "gate/assertion.rs",
             "tls/acceptor.rs",
+            "cache/store",
             "gate/session/revoked.rs",
         ],
         "only what is published whole is swapped",

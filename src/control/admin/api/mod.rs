@@ -3,6 +3,7 @@
 //! Shares are percent, durations milliseconds, times RFC 3339, places `file:line`.
 
 pub(super) mod backends;
+pub(super) mod cache;
 pub(super) mod changes;
 pub(super) mod decide;
 pub(super) mod explain;

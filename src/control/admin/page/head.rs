@@ -43,11 +43,14 @@ pub(super) fn open(html: &mut Html, shown: &Frame<'_>) {
     html.raw(match shown.here {
         Here::Flags => "<a href=\"/flags\" aria-current=\"page\">Flags</a>",
         Here::Flag => "<a href=\"/flags\" aria-current=\"true\">Flags</a>",
-        Here::Front => "<a href=\"/flags\">Flags</a>",
+        Here::Front | Here::Cache => "<a href=\"/flags\">Flags</a>",
     });
-    html.raw(
-        "<a href=\"/#routes\">Routes</a><a href=\"/#backends\">Backends</a><a href=\"/#explain\">Explain</a><a href=\"/login\" id=\"me\">Account</a></nav></div>",
-    );
+    html.raw("<a href=\"/#routes\">Routes</a><a href=\"/#backends\">Backends</a>");
+    html.raw(match shown.here {
+        Here::Cache => "<a href=\"/cache\" aria-current=\"page\">Cache</a>",
+        Here::Front | Here::Flags | Here::Flag => "<a href=\"/cache\">Cache</a>",
+    });
+    html.raw("<a href=\"/#explain\">Explain</a><a href=\"/login\" id=\"me\">Account</a></nav></div>");
     html.raw("<div class=\"bar change\" id=\"change\" data-live>");
     change(html, shown);
     html.raw("</div><p class=\"lost\" id=\"lost\" role=\"alert\" hidden></p></header>");

@@ -4,6 +4,7 @@
 //! something new. Changing needs one: orders are JSON, which no form can send.
 
 mod backends;
+mod cache;
 mod chart;
 mod control;
 mod explain;
@@ -56,6 +57,8 @@ pub(super) enum Here {
     Flags,
     /// `/flags/{key}`
     Flag,
+    /// `/cache`
+    Cache,
 }
 
 /// Everything that the front page shows.
@@ -115,6 +118,14 @@ pub(super) fn flag(view: &View, asked: &Asked) -> Result<Answer, Refusal> {
             asked,
             explained: explained(asked, &at),
         })
+    })
+}
+
+/// `GET /cache`.
+pub(super) fn cache(view: &View, _: &Asked) -> Result<Answer, Refusal> {
+    let at = view.live.current();
+    framed(view, &at, Here::Cache, Some("Cache"), |frame| {
+        cache::draw(&frame, &api::cache::Cache::of(view))
     })
 }
 

@@ -483,6 +483,7 @@ fn explanation_of(text: &str) -> explain::Explanation {
             verdict: own(),
             decided_at: Some(own()),
         }),
+        cache: vec![own()],
         carried: vec![own()],
         visitor: Some(explain::Cookie {
             state: own(),

@@ -7,7 +7,7 @@ use super::site::{get, tell, view, view_after, view_in};
 use crate::control::admin::openapi::document;
 
 /// Every path that clients may rely on, with a request that it answers.
-const PROMISED: [(&str, &str); 24] = [
+const PROMISED: [(&str, &str); 27] = [
     ("/", "/?find=x&url=/courses/rust"),
     ("/flags", "/flags"),
     ("/flags/{key}", "/flags/course-reviews?url=/courses/rust/reviews"),
@@ -27,6 +27,12 @@ const PROMISED: [(&str, &str); 24] = [
     ("/api/history", "/api/history?flag=x&limit=2&before=9"),
     ("/api/live", "/api/live?once=true"),
     ("/api/me", "/api/me"),
+    ("/cache", "/cache"),
+    ("/api/cache", "/api/cache"),
+    (
+        "/api/cache/explain",
+        "/api/cache/explain?url=https://www.example.com/a?b=1",
+    ),
     ("/api/backends", "/api/backends"),
     ("/api/squads", "/api/squads"),
     (
@@ -38,7 +44,7 @@ const PROMISED: [(&str, &str); 24] = [
 ];
 
 /// Orders with a body that each takes.
-const ORDERED: [(&str, &str, &str); 8] = [
+const ORDERED: [(&str, &str, &str); 9] = [
     (
         "patch",
         "/api/flags/{key}",
@@ -54,6 +60,11 @@ const ORDERED: [(&str, &str, &str); 8] = [
         r#"{"flag":"course-reviews","url":"/courses/rust/reviews"}"#,
     ),
     ("post", "/api/flags/{key}/schedule", r#"{"schedule":[]}"#),
+    (
+        "post",
+        "/api/cache/purge",
+        r#"{"paths":["/a","/b/*"],"host":"www.example.com","tags":["red"],"groups":["g"],"hard":true,"reason":"x","by":"y"}"#,
+    ),
     (
         "post",
         "/api/flags/{key}/links",
@@ -183,7 +194,7 @@ async fn every_answer_has_the_shape_that_its_schema_promises() {
             checked += 1;
         }
     }
-    assert_eq!(checked, 2 * 12);
+    assert_eq!(checked, 2 * 14);
 }
 
 #[tokio::test]

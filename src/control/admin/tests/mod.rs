@@ -1,5 +1,6 @@
 //! The admin listener as its clients meet it: requests by table, the document against the answers, freshness, bounds.
 
+mod cache;
 mod contract;
 mod live;
 mod ofrep;

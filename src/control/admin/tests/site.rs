@@ -18,6 +18,7 @@ use crate::{
     config::{self, Sources, admin::hex},
     control::{
         admin::{Door, endpoints, tokens::hash},
+        cache::Cache,
         edit::Editor,
         history::History,
         plane::{Handle, View},
@@ -195,6 +196,7 @@ fn of(new: &Sources, last_good: &Sources) -> View {
         signer: Arc::new(Signer::from_pkcs8(key.as_ref()).unwrap()),
         links: Arc::default(),
         door: Arc::new(Door::new(state.path(), Some(address), Arc::default())),
+        cache: Arc::new(Cache::new(&settings)),
         pulse: Arc::default(),
         folder: Path::new("/site").into(),
     }

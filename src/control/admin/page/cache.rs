@@ -1,0 +1,141 @@
+//! The cache: how full it is, what was not kept, and the last purges.
+
+use super::{
+    Frame, head,
+    html::{Html, counted},
+};
+use crate::control::admin::api::cache::{Cache, Purge, Room};
+
+/// Draws it.
+pub(super) fn draw(frame: &Frame<'_>, cache: &Cache) -> String {
+    let mut html = Html::default();
+    head::open(&mut html, frame);
+    html.raw("<main id=\"main\" class=\"single\"><div>");
+    head::attention(&mut html, frame);
+    html.raw("<div class=\"head\"><h1>Cache</h1><p class=\"quiet\" id=\"cache-count\" data-live>");
+    html.element("", entries(cache.entries, "answer"), " kept</p></div>");
+    html.raw("<section><h2>Memory</h2><div id=\"cache-live\" data-live data-pulse>");
+    memory(&mut html, cache);
+    html.raw("<dl class=\"facts\">");
+    let facts = [
+        ("Taken in or refreshed", cache.kept),
+        ("Went to make room", cache.evicted),
+        ("Too large to keep", cache.refused.large),
+        ("Too many tags", cache.refused.labels),
+        ("Purged on their way", cache.refused.purged),
+        ("No room on their way", cache.refused.full),
+    ];
+    html.each(facts, "", |html, (name, number)| {
+        html.element("<div><dt>", name, "</dt>")
+            .element("<dd>", number, "</dd></div>");
+    });
+    html.raw("</dl></div></section><section><h2>Purges</h2><div id=\"cache-purges\" data-live>");
+    purges(&mut html, cache);
+    html.raw("</div></section></div></main>");
+    head::close(&mut html, frame);
+    html.finish()
+}
+
+fn memory(html: &mut Html, cache: &Cache) {
+    html.raw("<div class=\"scroll\"><table><thead><tr><th scope=\"col\">For</th><th scope=\"col\" class=\"number\">Taken</th>");
+    html.raw("<th scope=\"col\" class=\"number\">Of</th><th scope=\"col\" class=\"number\">Full</th></tr></thead><tbody>");
+    let rows = [
+        ("Answers up to 1 MiB", &cache.small),
+        ("Larger answers", &cache.large),
+        ("Answers on their way in", &cache.collecting),
+    ];
+    html.each(rows, "", |html, (name, Room { bytes, max })| {
+        html.element("<tr><th scope=\"row\">", name, "</th>")
+            .element("<td class=\"number\">", size(*bytes), "</td>")
+            .element("<td class=\"number\">", size(*max), "</td>")
+            .element("<td class=\"number\">", percent(*bytes, *max), " %</td></tr>");
+    });
+    html.raw("</tbody></table></div>");
+    html.element(
+        "<p class=\"note\">Bodies above ",
+        size(cache.entry_max),
+        " are passed on and not kept.</p>",
+    );
+}
+
+fn purges(html: &mut Html, cache: &Cache) {
+    if cache.recent.is_empty() {
+        html.raw("<p class=\"empty\">None since the start. <code>banyan cache purge /path</code> or <code>POST /api/cache/purge</code> orders one.</p>");
+        return;
+    }
+    html.raw(
+        "<div class=\"scroll\"><table><thead><tr><th scope=\"col\">When</th><th scope=\"col\">What</th>",
+    );
+    html.raw(
+        "<th scope=\"col\">How</th><th scope=\"col\">Who</th><th scope=\"col\">Why</th></tr></thead><tbody>",
+    );
+    for purge in &cache.recent {
+        one(html, purge);
+    }
+    html.raw("</tbody></table></div>");
+}
+
+fn one(html: &mut Html, purge: &Purge) {
+    html.element("<tr><td class=\"quiet\">", &purge.at, "</td><td>");
+    html.each(&purge.what, ", ", |html, what| {
+        html.element("<code>", what, "</code>");
+    });
+    let more = purge.count.saturating_sub(purge.what.len());
+    if more > 0 {
+        html.element(" <span class=\"quiet\">and ", more, " more</span>");
+    }
+    for squad in &purge.squads {
+        html.element(" <span class=\"squad\">", squad, "</span>");
+    }
+    html.raw(if purge.hard {
+        "</td><td><span class=\"pill warn\">Hard</span></td>"
+    } else {
+        "</td><td><span class=\"pill good\">Soft</span></td>"
+    });
+    html.element("<td>", &purge.who, "</td>")
+        .element("<td>", &purge.reason, "</td></tr>");
+}
+
+fn entries(count: u64, thing: &str) -> String {
+    counted(usize::try_from(count).unwrap_or(usize::MAX), thing)
+}
+
+/// Whole percent, as far as there is anything to fill.
+fn percent(bytes: u64, max: u64) -> u64 {
+    bytes.saturating_mul(100).checked_div(max).unwrap_or(100)
+}
+
+/// To three digits, in the unit that matters.
+fn size(bytes: u64) -> String {
+    let units = [("GiB", 30), ("MiB", 20), ("KiB", 10)];
+    let unit = units.into_iter().find(|(_, bits)| bytes >> bits > 0);
+    let Some((name, bits)) = unit else {
+        return format!("{bytes} B");
+    };
+    let tenths = bytes.saturating_mul(10) >> bits;
+    match tenths {
+        0..1000 => format!("{}.{} {name}", tenths / 10, tenths % 10),
+        _ => format!("{} {name}", tenths / 10),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{percent, size};
+
+    #[test]
+    fn sizes_are_short() {
+        let cases = [
+            (0, "0 B"),
+            (1023, "1023 B"),
+            (1024, "1.0 KiB"),
+            (1536, "1.5 KiB"),
+            (268_435_456, "256 MiB"),
+            (1_610_612_736, "1.5 GiB"),
+        ];
+        for (bytes, wanted) in cases {
+            assert_eq!(size(bytes), wanted);
+        }
+        assert_eq!((percent(1, 3), percent(0, 0)), (33, 100));
+    }
+}
