@@ -41,6 +41,10 @@ static GATE: LazyLock<Gate> = LazyLock::new(|| {
             place: place(),
         }],
         strip: vec!["x-remote-*".into()],
+        session: None,
+        ca: None,
+        legacy: None,
+        introspection: None,
     })
 });
 

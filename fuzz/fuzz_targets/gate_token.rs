@@ -8,7 +8,7 @@ use banyan::{
     clock::UnixTime,
     fields::{Fields, Known},
     gate::{
-        Accept, Auth, Gate, GateSettings, KeySet, KeySource, LIFETIME, ROLES_TOLD_BYTES_MAX, Requirement,
+        Accept, Auth, Gate, GateSettings, KeySet, KeySource, LIFETIME, ROLES_TOLD_BYTES_MAX, Requirement, Source,
         TokenMemory, TokenProfile, escape,
     },
 };
@@ -34,6 +34,9 @@ static GATE: LazyLock<Gate> = LazyLock::new(|| {
         roles_claim: "/roles".to_owned(),
         leeway: Duration::from_secs(30),
         default_auth: None,
+        ca: None,
+        legacy: None,
+        introspection: None,
         default_accept: Accept::default(),
         groups_claim: "/groups".to_owned(),
         profile: TokenProfile::Jwt,
@@ -50,7 +53,10 @@ fn judge(field: &[u8]) {
     if headers.is_empty() {
         return;
     }
-    let requirement = Requirement::of(Auth::Required);
+    let requirement = Requirement {
+        accept: Accept::of(&[Source::Bearer, Source::Key]),
+        ..Requirement::of(Auth::Required)
+    };
     let memory = TokenMemory::new();
     let verdict = GATE.check(&requirement, &headers, &KEYS, NOW, &memory);
     assert_eq!(GATE.check(&requirement, &headers, &KEYS, NOW, &memory), verdict);

@@ -6,6 +6,7 @@ mod demo;
 mod explain;
 mod flag;
 mod import;
+mod key;
 mod run;
 mod schema;
 mod site;
@@ -67,6 +68,9 @@ enum Command {
     /// Make secrets for programs and people that use the admin listener.
     #[command(subcommand)]
     Token(token::Command),
+    /// Make, list and revoke machines' keys for routes that accept them.
+    #[command(subcommand)]
+    Key(key::Command),
     /// Print the JSON Schema of the files, for editors.
     Schema(schema::Options),
 }
@@ -105,6 +109,7 @@ pub fn main() -> ExitCode {
         Command::Cache(options) => cache::cache(&options),
         Command::Import(options) => import::import(&options),
         Command::Token(command) => token::token(&command),
+        Command::Key(command) => key::key(&command),
         Command::Schema(options) => schema::schema(&options),
     };
     exit.into()

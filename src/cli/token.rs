@@ -90,7 +90,7 @@ impl Add {
     }
 }
 
-fn name(text: &str) -> Result<String, &'static str> {
+pub(super) fn name(text: &str) -> Result<String, &'static str> {
     if is_token_name(text) {
         Ok(text.to_owned())
     } else {
@@ -113,7 +113,7 @@ fn squad(text: &str) -> Result<String, String> {
         .map_err(|error| error.to_string())
 }
 
-fn seconds(text: &str) -> Result<u64, &'static str> {
+pub(super) fn seconds(text: &str) -> Result<u64, &'static str> {
     const TEN_YEARS: u64 = 3650 * 86_400;
     let unit = match text.bytes().last() {
         Some(b'h') => 3600,

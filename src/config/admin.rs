@@ -138,7 +138,7 @@ struct TokenFile {
 
 /// A date and time with an offset, in seconds since 1970.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-struct Moment(u64);
+pub(super) struct Moment(pub(super) u64);
 
 impl AdminFile {
     /// Judges the table. `squads` are those of the file; none: any name will do.
@@ -386,7 +386,7 @@ pub fn hex(hash: &[u8; 32]) -> String {
     text
 }
 
-fn unhex(text: &str) -> Option<[u8; 32]> {
+pub(super) fn unhex(text: &str) -> Option<[u8; 32]> {
     if text.len() != 64 || !text.bytes().all(|byte| byte.is_ascii_hexdigit()) {
         return None;
     }

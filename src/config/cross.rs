@@ -8,7 +8,7 @@ use std::{
 
 use super::{
     claims::{self, Verdict},
-    layers, raised,
+    layers, lookup, raised,
     report::{Report, suggest},
     requires,
     routes::{RoutePart, SquadPart},
@@ -30,6 +30,22 @@ pub(super) fn judge(site: &mut Site, sources: &Sources) {
     squads(site, main, &mut reports);
     let backends = backends(site, &mut reports);
     let flags = flags(site, &mut reports);
+    if let Some(gate) = site
+        .operator
+        .as_ref()
+        .and_then(|operator| operator.edge.gate.as_ref())
+    {
+        lookup::accepted(&site.squads, gate, &mut reports);
+    }
+    let asked = site
+        .operator
+        .as_ref()
+        .and_then(|operator| operator.asked.as_ref());
+    if let Some(mut report) = reports.remove(main.as_str()) {
+        let is_unread = |name: &str| declared_unread(site, name);
+        lookup::judge(asked, backends.keys().copied(), is_unread, &mut report);
+        reports.insert(Arc::clone(&report.file), report);
+    }
     targets(site, &backends, &flags, &mut reports);
     let unread = |key: &str| declared_unread(site, key);
     requires::judge(site, &flags, unread, &mut reports);
@@ -107,6 +123,9 @@ fn backends<'s>(
     let mut known: BTreeMap<&str, (&SquadPart, &Spot<String>)> = BTreeMap::new();
     for part in &site.squads {
         for name in &part.declared {
+            if let Some(report) = reports.get_mut(&part.file) {
+                lookup::is_reserved(&name.value, &name.span, report);
+            }
             if let Some((other, first)) = known.get(name.value.as_str()) {
                 if let Some(report) = reports.get_mut(&part.file) {
                     report
@@ -379,9 +398,14 @@ fn url(claim: &Claim, host: Option<&str>, path: &str) -> String {
 /// What is written and never asked for.
 fn unused(site: &Site, reports: &mut Reports) {
     let routes = || site.squads.iter().flat_map(|part| &part.routes);
+    let asked = site
+        .operator
+        .as_ref()
+        .and_then(|operator| operator.asked.as_ref());
     let backends: BTreeSet<&str> = routes()
         .flat_map(|route| route.settings.backends())
         .map(BackendName::as_str)
+        .chain(asked.map(|asked| asked.value.as_str()))
         .collect();
     for part in &site.squads {
         for name in part

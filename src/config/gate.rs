@@ -1,27 +1,40 @@
 //! `[gate]` as the operator writes it, and what it means.
 
-use std::{ops::Range, path::Path, time::Duration};
+use std::{
+    ops::Range,
+    path::{Path, PathBuf},
+    time::Duration,
+};
 
 use http::{HeaderName, Uri};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::{
+    lookup::{Asked, Believed, IntrospectionFile, LegacyFile},
+    machines::KEYS_FILE,
     operator::text,
     report::Report,
     session::SessionFile,
+    sources::Sources,
     values::{DurationText, OneOrMany, SecretText, Spot},
     who::{self, DemandFile, GROUPS},
 };
-use crate::gate::{Auth, GateSettings, KeySource, LIFETIME, Source, TokenProfile, fold_name};
+use crate::{
+    backend::BackendSettings,
+    gate::{
+        Accept, Auth, GateSettings, KeySource, LIFETIME, Source, TokenProfile, fold_name,
+        lookup::{IntrospectionSettings, LegacySettings},
+    },
+};
 
 /// `[gate]`: whose tokens are believed.
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub(super) struct GateFile {
-    /// The identity provider's issuer identifier: the `iss` that a token must bear.
-    #[schemars(required, extend("x-required" = true))]
-    issuer: Option<Spot<String>>,
+    /// The identity provider's issuer identifier: the `iss` that a token must bear. Only a gate with `legacy`, `introspection` or a
+    /// `keys.toml` may lack one; then no signed token counts.
+    pub(super) issuer: Option<Spot<String>>,
     /// The `aud` values of which a token must bear one. Without it: `client_id`.
     audience: Option<Spot<OneOrMany>>,
     /// The issuer's keys: a JWKS file, or an http or https address of one. Without it: the address that the issuer's
@@ -53,6 +66,12 @@ pub(super) struct GateFile {
     pub(super) client_secret: Option<SecretText>,
     /// How long people stay signed in.
     pub(super) session: Option<Spot<SessionFile>>,
+    /// A PEM file of certificate authorities for the issuer and the introspection endpoint, beside the system's.
+    ca: Option<Spot<String>>,
+    /// The legacy application is asked who its cookie belongs to.
+    legacy: Option<Spot<LegacyFile>>,
+    /// The authorization server is asked what an opaque token is worth.
+    introspection: Option<Spot<IntrospectionFile>>,
 }
 
 impl Default for GateFile {
@@ -79,6 +98,9 @@ impl Default for GateFile {
             strip: Vec::new(),
             client_id: None,
             client_secret: None,
+            ca: None,
+            legacy: None,
+            introspection: None,
             session: None,
         }
     }
@@ -127,10 +149,14 @@ impl From<AuthFile> for Auth {
 
 impl GateFile {
     /// Judges the table. `None` when something needed is missing; then the report says so.
-    pub(super) fn settle(gate: &Spot<Self>, folder: &Path, report: &mut Report) -> Option<GateSettings> {
+    pub(super) fn settle(gate: &Spot<Self>, sources: &Sources, report: &mut Report) -> Option<GateSettings> {
         let (file, table) = (&gate.value, &gate.span);
-        let issuer = file.issuer(table, report);
-        let audiences = file.audiences(table, report);
+        let folder = sources.folder.as_path();
+        let others =
+            file.legacy.is_some() || file.introspection.is_some() || sources.get(KEYS_FILE).is_some();
+        let issuer = file.issuer(table, others, report);
+        let needs_audience = file.issuer.is_some() || !others;
+        let audiences = file.audiences(table, needs_audience, report);
         pointer(&file.roles_claim, "roles_claim", report);
         pointer(&file.groups_claim, "groups_claim", report);
         file.check_times(report);
@@ -140,13 +166,18 @@ impl GateFile {
             .iter()
             .filter_map(|name| stripped(name, report))
             .collect();
-        let default_accept = who::accept(file.default_accept.as_ref(), report);
+        let default_accept = file.default_accept(report);
         let session = SessionFile::settle(file, report);
+        let others = file.others(audiences.as_deref().unwrap_or_default(), report);
         let issuer = issuer?;
+        let (legacy, introspection) = others?;
         Some(GateSettings {
             keys: file.keys(&issuer, folder, report)?,
             issuer,
             audiences: audiences?,
+            ca: file.ca.as_ref().map(|ca| folder.join(&ca.value)),
+            legacy,
+            introspection,
             roles_claim: file.roles_claim.value.clone(),
             leeway: file.leeway.value.0,
             default_auth: file.default_auth.map(Auth::from),
@@ -158,6 +189,62 @@ impl GateFile {
             strip,
             session,
         })
+    }
+
+    /// Where the backend is named that knows whose cookies are, and the backend that stands for introspection.
+    pub(super) fn asked(
+        &self,
+        ca: Option<PathBuf>,
+        report: &Report,
+    ) -> (Option<Asked>, Option<BackendSettings>) {
+        let legacy = self.legacy.as_ref().and_then(|legacy| legacy.value.backend());
+        let introspection = self.introspection.as_ref();
+        let own = introspection.and_then(|file| IntrospectionFile::backend(file, ca, report));
+        (legacy.cloned(), own)
+    }
+
+    /// Who is asked about cookies, and who about opaque tokens. `None`: what is written can't be used, and takes the whole gate with it.
+    fn others(
+        &self,
+        audiences: &[String],
+        report: &mut Report,
+    ) -> Option<(Option<LegacySettings>, Option<IntrospectionSettings>)> {
+        let legacy = self
+            .legacy
+            .as_ref()
+            .map(|legacy| LegacyFile::settle(legacy, report));
+        let introspection = self.introspection.as_ref().map(|introspection| {
+            let believed = Believed {
+                client_id: self.client_id.as_ref().map(|id| id.value.as_str()),
+                client_secret: self.client_secret.as_ref().map(|secret| secret.0.as_str()),
+                issuer: self.issuer.as_ref().map(|issuer| issuer.value.as_str()),
+                audiences,
+                roles_claim: &self.roles_claim.value,
+                leeway: self.leeway.value.0,
+            };
+            IntrospectionFile::settle(introspection, &believed, report)
+        });
+        Some((
+            legacy.map_or(Some(None), |legacy| legacy.map(Some))?,
+            introspection.map_or(Some(None), |introspection| introspection.map(Some))?,
+        ))
+    }
+
+    fn default_accept(&self, report: &mut Report) -> Option<Accept> {
+        let written = self.default_accept.as_ref();
+        let accept = who::accept(written, report);
+        if let (Some(written), None) = (written, &self.legacy)
+            && written.value.contains(&Source::Legacy)
+        {
+            report
+                .error(
+                    "no-legacy",
+                    written.span.clone(),
+                    "routes that say nothing accept `legacy`, and `[gate]` does not say who is asked",
+                )
+                .hint("add `[gate.legacy]`, or take `legacy` out");
+        }
+        accept
     }
 
     fn check_times(&self, report: &mut Report) {
@@ -181,8 +268,11 @@ impl GateFile {
         }
     }
 
-    fn issuer(&self, table: &Range<usize>, report: &mut Report) -> Option<String> {
+    fn issuer(&self, table: &Range<usize>, others: bool, report: &mut Report) -> Option<String> {
         let Some(issuer) = &self.issuer else {
+            if others {
+                return Some(String::new());
+            }
             report.missing(
                 table,
                 "issuer",
@@ -193,10 +283,11 @@ impl GateFile {
         address(issuer, "issuer", report)
     }
 
-    fn audiences(&self, table: &Range<usize>, report: &mut Report) -> Option<Vec<String>> {
+    fn audiences(&self, table: &Range<usize>, is_needed: bool, report: &mut Report) -> Option<Vec<String>> {
         let written: Vec<String> = match (&self.audience, &self.client_id) {
             (Some(audience), _) => audience.value.0.iter().map(|text| text.value.clone()).collect(),
             (None, Some(client)) => vec![client.value.clone()],
+            (None, None) if !is_needed => return Some(Vec::new()),
             (None, None) => {
                 report.missing(
                     table,
@@ -222,6 +313,9 @@ impl GateFile {
     }
 
     fn keys(&self, issuer: &str, folder: &Path, report: &mut Report) -> Option<KeySource> {
+        if issuer.is_empty() {
+            return Some(KeySource::Nowhere);
+        }
         let Some(jwks) = &self.jwks else {
             return Some(KeySource::Url(format!(
                 "{}{DISCOVERY}",

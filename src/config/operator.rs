@@ -22,12 +22,14 @@ use super::{
     layers::{self, LayersFile},
     limits::LimitsFile,
     listen::ListenFile,
+    lookup,
     report::Report,
     settings::{EdgeSettings, LogFormat, LogSettings, LogTarget, SquadSettings},
     sources::Sources,
     values::{DurationText, SecretText, Spot},
 };
 use crate::{
+    backend::BackendSettings,
     name::SquadName,
     visitor::{Consent, SigningKey, VisitorSettings},
 };
@@ -192,6 +194,18 @@ impl OperatorFile {
             .collect()
     }
 
+    /// Who the gate asks: the place where the legacy application's backend is named, and the backend that stands for introspection.
+    pub(super) fn asked(
+        &self,
+        edge: &EdgeSettings,
+        report: &Report,
+    ) -> (Option<lookup::Asked>, Option<BackendSettings>) {
+        let ca = edge.gate.as_ref().and_then(|gate| gate.ca.clone());
+        self.gate
+            .as_ref()
+            .map_or((None, None), |gate| gate.value.asked(ca, report))
+    }
+
     fn squad_names(&self) -> Vec<&str> {
         self.squads.keys().map(|name| name.value.as_str()).collect()
     }
@@ -226,7 +240,7 @@ impl OperatorFile {
             gate: self
                 .gate
                 .as_ref()
-                .and_then(|gate| GateFile::settle(gate, folder, report)),
+                .and_then(|gate| GateFile::settle(gate, sources, report)),
             layers: layers::settle(&self.layers, report),
             admin: AdminFile::settle(
                 self.admin.as_ref(),

@@ -50,7 +50,7 @@ impl Default for SessionFile {
 }
 
 impl SessionFile {
-    /// Judges the table. `None`: there is no `client_id`, so nobody can sign in.
+    /// Judges the table. `None`: there is no `client_id`, or no issuer where it would count, so nobody can sign in.
     pub(super) fn settle(gate: &GateFile, report: &mut Report) -> Option<SessionSettings> {
         let (written, unsaid) = (gate.session.as_ref(), Self::default());
         let Some(client) = gate.client_id.as_ref().filter(|client| !client.value.is_empty()) else {
@@ -60,6 +60,13 @@ impl SessionFile {
             }
             return None;
         };
+        if gate.issuer.is_none() {
+            if let Some(session) = written {
+                let hint = "people sign in at the issuer: write its address into `[gate]`";
+                report.missing(&session.span, "issuer", hint);
+            }
+            return None; // the name is for introspection then
+        }
         let file = written.map_or(&unsaid, |session| &session.value);
         file.judge_times(report);
         let mut scopes = vec!["openid".to_owned()];

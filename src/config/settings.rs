@@ -14,7 +14,7 @@ use crate::{
     backend::BackendSettings,
     cache::store::StoreSettings,
     flag::{FlagSettings, LayerSettings},
-    gate::{GateSettings, Requirement},
+    gate::{GateSettings, Requirement, machine::MachineSettings},
     limits::Limits,
     name::{BackendName, FlagKey, Place, SquadName, VariantName},
     policy::{Policy, Redirect, errors::ErrorPages, geo, signed::KeyGroup},
@@ -37,6 +37,8 @@ pub struct Settings {
     pub flags: Vec<FlagSettings>,
     /// The squads' `[[tests]]`.
     pub tests: Vec<RouteTest>,
+    /// Machines that may come in.
+    pub machines: Vec<MachineSettings>,
 }
 
 /// `banyan.toml`.

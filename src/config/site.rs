@@ -7,6 +7,8 @@ use super::{
     access::Offered,
     cross, document, flag_sets,
     flags::FlagFile,
+    lookup,
+    machines::KeysFile,
     operator::OperatorFile,
     problem::{Problem, Problems, Severity},
     report::Report,
@@ -15,7 +17,12 @@ use super::{
     sources::{FileKind, Sources, Unreadable},
     who::GateState,
 };
-use crate::{courtesy::give_way, flag::FlagSettings, gate::GateSettings};
+use crate::{
+    backend::BackendSettings,
+    courtesy::give_way,
+    flag::FlagSettings,
+    gate::{GateSettings, machine::MachineSettings},
+};
 
 /// What the files say, and what is wrong with them so far.
 #[derive(Debug)]
@@ -28,6 +35,8 @@ pub(super) struct Site {
     pub(super) squads: Vec<SquadPart>,
     /// `flags/*`, with the file of each.
     pub(super) flags: Vec<FlagPart>,
+    /// `keys.toml`.
+    pub(super) machines: Vec<MachineSettings>,
     /// Files without a readable form, with their texts: what they would have declared isn't known.
     pub(super) unread: Vec<(Arc<str>, Arc<str>)>,
 }
@@ -38,6 +47,10 @@ pub(super) struct OperatorPart {
     pub(super) edge: EdgeSettings,
     /// Where each squad is written.
     pub(super) squad_spans: BTreeMap<String, Range<usize>>,
+    /// Where the backend is named that knows whose the legacy application's cookies are.
+    pub(super) asked: Option<lookup::Asked>,
+    /// The backend that stands for the introspection endpoint.
+    own_backend: Option<BackendSettings>,
     /// What routes may use of it.
     offered: Arc<Offered>,
 }
@@ -62,6 +75,7 @@ impl Site {
             operator: None,
             squads: Vec::new(),
             flags: Vec::new(),
+            machines: Vec::new(),
             unread: Vec::new(),
         };
         if let Some(text) = sources.get(&sources.main) {
@@ -85,6 +99,7 @@ impl Site {
             match sources.kind(file) {
                 Some(FileKind::Squad) => site.read_squad(file, text, around, env),
                 Some(kind @ (FileKind::Flag | FileKind::FlagSet)) => site.read_flags(file, kind, text, env),
+                Some(FileKind::Keys) => site.read_keys(file, text, env),
                 Some(FileKind::Operator) | None => {}
             }
         }
@@ -133,13 +148,17 @@ impl Site {
     }
 
     fn settings(self, sources: &Sources) -> Option<Settings> {
+        let OperatorPart {
+            edge, own_backend, ..
+        } = self.operator?;
         let mut settings = Settings {
             folder: sources.folder.clone(),
-            edge: self.operator?.edge,
+            edge,
             backends: Vec::new(),
             routes: Vec::new(),
             flags: self.flags.into_iter().filter_map(|flag| flag.settings).collect(),
             tests: Vec::new(),
+            machines: self.machines,
         };
         for squad in self.squads {
             settings.backends.extend(squad.backends);
@@ -148,6 +167,7 @@ impl Site {
                 .extend(squad.routes.into_iter().map(|route| route.settings));
             settings.tests.extend(squad.tests);
         }
+        settings.backends.extend(own_backend);
         settings.backends.sort_by(|a, b| a.name.cmp(&b.name));
         settings.flags.sort_by(|a, b| a.key.cmp(&b.key));
         Some(settings)
@@ -158,9 +178,12 @@ impl Site {
         match document::read::<OperatorFile>(text, env, &mut report) {
             Some(file) => {
                 let edge = file.settle(sources, &mut report);
+                let (asked, own_backend) = file.asked(&edge, &report);
                 self.operator = Some(OperatorPart {
                     offered: Arc::new(Offered::of(&edge.key_groups, file.has_geo(), &report)),
                     edge,
+                    asked,
+                    own_backend,
                     squad_spans: file.squad_spans(),
                 });
             }
@@ -190,6 +213,13 @@ impl Site {
             Some(routes) => self.squads.extend(routes.settle(stem(file), around, &mut report)),
             None => self.unread.push((Arc::clone(&report.file), Arc::clone(text))),
         }
+        self.reports.insert(Arc::clone(&report.file), report);
+    }
+
+    fn read_keys(&mut self, file: &str, text: &Arc<str>, env: &Env<'_>) {
+        let mut report = Report::of(file, text);
+        let keys = document::read::<KeysFile>(text, env, &mut report);
+        self.machines = keys.map(|keys| keys.settle(&mut report)).unwrap_or_default();
         self.reports.insert(Arc::clone(&report.file), report);
     }
 

@@ -12,6 +12,7 @@ use std::{
 use super::{
     attached::{self, Attached},
     errors::{files_named, is_beneath},
+    machines::KEYS_FILE,
 };
 use crate::policy::errors::PAGE_BYTES_MAX;
 
@@ -85,6 +86,8 @@ pub(super) enum FileKind {
     Flag,
     /// `flags/<name>.json`, a flagd flag set.
     FlagSet,
+    /// `keys.toml`.
+    Keys,
 }
 
 impl Sources {
@@ -126,6 +129,9 @@ impl Sources {
         };
         sources.read_file(&main);
         sources.read_attached(&before.attached);
+        if sources.folder.join(KEYS_FILE).exists() {
+            sources.read_file(KEYS_FILE);
+        }
         for (folder, _) in FOLDERS {
             sources.read_folder(folder);
         }
@@ -272,6 +278,9 @@ impl Sources {
     pub(super) fn kind(&self, file: &str) -> Option<FileKind> {
         if file == self.main {
             return Some(FileKind::Operator);
+        }
+        if file == KEYS_FILE {
+            return Some(FileKind::Keys);
         }
         match file.split_once('/')? {
             ("routes", name) if name.ends_with(".toml") => Some(FileKind::Squad),

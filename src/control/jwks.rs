@@ -1,6 +1,14 @@
 //! Reads the issuer's keys from a file or an address, keeps them fresh, and keeps the last good ones when that fails.
 
-use std::{convert::Infallible, io, io::Read as _, path::Path, pin::pin, sync::Arc, time::Duration};
+use std::{
+    convert::Infallible,
+    io,
+    io::Read as _,
+    path::Path,
+    pin::pin,
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 use arc_swap::ArcSwap;
 use bytes::Bytes;
@@ -17,6 +25,7 @@ use tokio::{net::TcpStream, sync::Notify};
 use tokio_rustls::TlsConnector;
 
 use crate::{
+    clock,
     gate::{BadKeys, KEYS_BYTES_MAX, KeySet, KeySource, SkippedKey},
     stream::{Socket, Stream},
 };
@@ -34,6 +43,9 @@ pub struct Pace {
     pub refresh: Duration,
     /// At least this from one attempt to the next, whatever happens and whoever asks.
     pub pause_min: Duration,
+    /// How long the last keys of an address are believed while no newer ones come. Whoever took the issuer off the net must not keep a
+    /// key alive for ever that was withdrawn there.
+    pub age_max: Duration,
 }
 
 impl Default for Pace {
@@ -41,6 +53,7 @@ impl Default for Pace {
         Self {
             refresh: Duration::from_secs(5 * 60), // a key that was withdrawn is gone everywhere after that
             pause_min: Duration::from_secs(10),   // tokens with made-up key names can't make us a nuisance
+            age_max: Duration::from_secs(24 * 3600), // somebody is awake once a day
         }
     }
 }
@@ -75,6 +88,9 @@ pub enum FetchError {
     /// It is no UTF-8.
     #[error("the key set is not UTF-8")]
     NotText,
+    /// The last good keys are older than [`Pace::age_max`]: they don't count any longer.
+    #[error("the last keys are too old to be believed; the latest attempt: {0}")]
+    TooOld(String),
     /// It was read, and is no key set that can be used.
     #[error(transparent)]
     Keys(#[from] BadKeys),
@@ -134,6 +150,7 @@ async fn fetch_within(
     deadline: Duration,
 ) -> Result<(KeySet, Vec<SkippedKey>), FetchError> {
     let bytes = match source {
+        KeySource::Nowhere => return Ok((KeySet::none(), Vec::new())),
         KeySource::File(path) => read_file(path)?,
         KeySource::Url(url) => tokio::time::timeout(deadline, Box::pin(find(url, trust)))
             .await
@@ -164,18 +181,23 @@ async fn find(url: &str, trust: &Trust) -> Result<Bytes, FetchError> {
     let Some(issuer) = url.strip_suffix(DISCOVERY) else {
         return Ok(bytes);
     };
+    download(&keys_named(url, issuer, &bytes)?, trust).await
+}
+
+/// Where the keys are, as the self-description at `url` says.
+fn keys_named(url: &str, issuer: &str, bytes: &[u8]) -> Result<String, FetchError> {
     let about: serde_json::Value =
-        serde_json::from_slice(&bytes).map_err(|_| FetchError::Discovery("is not JSON"))?;
+        serde_json::from_slice(bytes).map_err(|_| FetchError::Discovery("is not JSON"))?;
     let text = |key| about.get(key).and_then(serde_json::Value::as_str);
     // Section 4.3: a description that names somebody else would let that one's keys in.
     if text("issuer").map(|named| named.trim_end_matches('/')) != Some(issuer) {
         return Err(FetchError::Discovery("names another issuer"));
     }
-    download(
-        text("jwks_uri").ok_or(FetchError::Discovery("has no `jwks_uri`"))?,
-        trust,
-    )
-    .await
+    let keys = text("jwks_uri").ok_or(FetchError::Discovery("has no `jwks_uri`"))?;
+    if url.starts_with("https://") && !keys.starts_with("https://") {
+        return Err(FetchError::Discovery("names keys that don't come over https"));
+    }
+    Ok(keys.to_owned())
 }
 
 async fn download(url: &str, trust: &Trust) -> Result<Bytes, FetchError> {
@@ -266,16 +288,26 @@ impl Keeper {
     /// Reads keys now and again and again. `tell` hears how each attempt ended: the keys left out, or why there are none.
     pub async fn keep(self, mut tell: impl FnMut(Result<&[SkippedKey], &FetchError>)) -> Infallible {
         let mut failures = 0_u32;
+        let mut good: Option<Instant> = None;
         loop {
             match fetch(&self.source, &self.trust).await {
                 Ok((keys, skipped)) => {
                     failures = 0;
+                    good = Some(clock::steady());
                     self.keys.store(Arc::new(keys));
                     tell(Ok(&skipped));
                 }
                 Err(error) => {
                     failures = failures.saturating_add(1);
-                    tell(Err(&error));
+                    let age = good.map(|good| clock::steady().saturating_duration_since(good));
+                    let is_too_old = age.is_some_and(|age| age >= self.pace.age_max);
+                    if is_too_old && matches!(self.source, KeySource::Url(_)) {
+                        good = None;
+                        self.keys.store(Arc::new(KeySet::none()));
+                        tell(Err(&FetchError::TooOld(error.to_string())));
+                    } else {
+                        tell(Err(&error));
+                    }
                 }
             }
             let wait = wait_after(failures, self.pace, random());

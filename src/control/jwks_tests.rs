@@ -258,6 +258,7 @@ async fn the_last_good_keys_stay_when_reading_fails() {
         pace: Pace {
             refresh: Duration::from_millis(2),
             pause_min: Duration::from_millis(1),
+            age_max: Duration::from_secs(3600),
         },
     };
     let (sender, mut told) = mpsc::unbounded_channel();
@@ -274,6 +275,50 @@ async fn the_last_good_keys_stay_when_reading_fails() {
 }
 
 #[tokio::test]
+async fn the_last_good_keys_end_after_a_stated_time() {
+    let answers = vec![
+        answer("200 OK", &jwks(1)),
+        answer("500 Oops", ""),
+        answer("200 OK", &jwks(2)),
+    ];
+    let keys = Arc::new(ArcSwap::from_pointee(KeySet::none()));
+    let keeper = Keeper {
+        source: KeySource::Url(server(answers).await),
+        trust: no_trust(),
+        keys: Arc::clone(&keys),
+        wanted: Arc::new(Notify::new()),
+        pace: Pace {
+            refresh: Duration::from_millis(20),
+            pause_min: Duration::from_millis(10),
+            age_max: Duration::from_millis(5),
+        },
+    };
+    let (sender, mut told) = mpsc::unbounded_channel();
+    let task = tokio::spawn(keeper.keep(move |result| {
+        let dropped = matches!(result, Err(FetchError::TooOld(_)));
+        let _ = sender.send((result.is_ok(), dropped, keys.load().len()));
+    }));
+    let mut heard = Vec::new();
+    for _ in 0..3 {
+        heard.push(told.recv().await.unwrap());
+    }
+    assert_eq!(heard, [(true, false, 1), (false, true, 0), (true, false, 2)]);
+    task.abort();
+}
+
+#[tokio::test]
+async fn keys_of_an_https_issuer_come_over_https() {
+    let about = serde_json::json!({ "issuer": "https://localhost", "jwks_uri": "http://127.0.0.1:9/keys" });
+    let url = "https://localhost/.well-known/openid-configuration";
+    let keys = super::keys_named(url, "https://localhost", about.to_string().as_bytes());
+    assert!(matches!(keys, Err(FetchError::Discovery(_))));
+    let url = "http://localhost/.well-known/openid-configuration";
+    let about = serde_json::json!({ "issuer": "http://localhost/", "jwks_uri": "http://127.0.0.1:9/keys" });
+    let keys = super::keys_named(url, "http://localhost", about.to_string().as_bytes());
+    assert_eq!(keys.unwrap(), "http://127.0.0.1:9/keys");
+}
+
+#[tokio::test]
 async fn whoever_asks_gets_keys_before_their_time() {
     let wanted = Arc::new(Notify::new());
     let keeper = Keeper {
@@ -284,6 +329,7 @@ async fn whoever_asks_gets_keys_before_their_time() {
         pace: Pace {
             refresh: Duration::from_secs(3600),
             pause_min: Duration::from_millis(1),
+            age_max: Duration::from_secs(3600),
         },
     };
     let (sender, mut told) = mpsc::unbounded_channel();

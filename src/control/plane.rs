@@ -244,7 +244,7 @@ impl Plane {
         loop {
             let at = self.view.live.current();
             probes.follow(&at.backends, &at.limits);
-            keys.follow(at.gate.as_ref());
+            keys.follow(at.gate.as_ref(), &self.facts);
             providers.follow(at.gate.as_ref());
             drop(at);
             watch
@@ -336,6 +336,14 @@ impl Plane {
                 .map(move |server| (name, &*server.label, server.takes_traffic()))
         });
         self.facts.servers(servers);
+        let machines: Vec<_> = at
+            .gate
+            .iter()
+            .flat_map(|gate| gate.gate.machines().about())
+            .collect();
+        let machines = machines.iter();
+        self.facts
+            .machines(machines.map(|about| (&*about.name, about.used, about.expires.secs())));
         let sessions = at.gate.as_ref().and_then(|gate| gate.gate.sessions());
         if let Some(sessions) = sessions {
             self.facts.revoked_sessions(sessions.revoked.len());
@@ -354,6 +362,7 @@ struct Keys {
 struct Kept {
     gate: GateAtWork,
     trust: jwks::Trust,
+    facts: Arc<Facts>,
     task: JoinHandle<()>,
 }
 
@@ -364,13 +373,15 @@ impl Drop for Kept {
 }
 
 impl Keys {
-    fn follow(&mut self, gate: Option<&GateAtWork>) {
-        if self.kept.as_ref().map(|kept| &kept.gate.source) == gate.map(|gate| &gate.source) {
+    fn follow(&mut self, gate: Option<&GateAtWork>, facts: &Arc<Facts>) {
+        let gate = gate.filter(|gate| gate.source != KeySource::Nowhere);
+        let kept = self.kept.as_ref().map(|kept| &kept.gate);
+        if kept.map(|kept| (&kept.source, &kept.ca)) == gate.map(|gate| (&gate.source, &gate.ca)) {
             return;
         }
         self.kept = gate.and_then(|gate| {
-            jwks::Trust::load(None)
-                .map(|trust| Kept::start(gate.clone(), trust))
+            jwks::Trust::load(gate.ca.as_deref())
+                .map(|trust| Kept::start(gate.clone(), trust, Arc::clone(facts)))
                 .inspect_err(|error| tracing::error!(%error, "the gate's keys can't be fetched"))
                 .ok()
         });
@@ -385,21 +396,21 @@ impl Keys {
         else {
             return;
         };
-        let (gate, trust) = (kept.gate.clone(), kept.trust.clone());
+        let (gate, trust, facts) = (kept.gate.clone(), kept.trust.clone(), Arc::clone(&kept.facts));
         tokio::task::spawn_local(async move {
             match jwks::fetch(&gate.source, &trust).await {
                 Ok((keys, skipped)) => {
                     gate.keys.store(Arc::new(keys));
-                    tell(Ok(&skipped));
+                    tell(&facts, Ok(&skipped));
                 }
-                Err(error) => tell(Err(&error)),
+                Err(error) => tell(&facts, Err(&error)),
             }
         });
     }
 }
 
 impl Kept {
-    fn start(gate: GateAtWork, trust: jwks::Trust) -> Self {
+    fn start(gate: GateAtWork, trust: jwks::Trust, facts: Arc<Facts>) -> Self {
         let keeper = jwks::Keeper {
             source: gate.source.clone(),
             trust: trust.clone(),
@@ -407,17 +418,29 @@ impl Kept {
             wanted: Arc::clone(&gate.wanted),
             pace: jwks::Pace::default(),
         };
+        let told = Arc::clone(&facts);
         let task = tokio::task::spawn_local(async move {
-            keeper.keep(tell).await;
+            keeper.keep(|attempt| tell(&told, attempt)).await;
         });
-        Self { gate, trust, task }
+        Self {
+            gate,
+            trust,
+            facts,
+            task,
+        }
     }
 }
 
-fn tell(attempt: Result<&[SkippedKey], &jwks::FetchError>) {
+fn tell(facts: &Facts, attempt: Result<&[SkippedKey], &jwks::FetchError>) {
+    match attempt {
+        Ok(_) => facts.keys_fetched("good", Some(clock::wall())),
+        Err(jwks::FetchError::TooOld(_)) => facts.keys_fetched("dropped", None),
+        Err(_) => facts.keys_fetched("failed", None),
+    }
     match attempt {
         Ok([]) => {}
         Ok(skipped) => tracing::warn!(?skipped, "some of the issuer's keys are not used"),
+        Err(error @ jwks::FetchError::TooOld(_)) => tracing::error!(%error, "no token counts any longer"),
         Err(error) => tracing::error!(%error, "the gate's keys can't be fetched; the last ones serve on"),
     }
 }

@@ -18,7 +18,7 @@ use super::{
 };
 use crate::{
     clock::{self, UnixTime},
-    config::{self, Problem, Problems, Severity, Sources, settings::Settings},
+    config::{self, Problem, Problems, Severity, Sources, machines::KEYS_FILE, settings::Settings},
     gate::KeySource,
     observe::metrics::{Facts, Reload},
     snapshot::{
@@ -225,7 +225,7 @@ impl Publisher {
         let edge = &self.settings.edge;
         let keys = edge.gate.as_ref().and_then(|gate| match &gate.keys {
             KeySource::File(path) => Some(path.clone()),
-            KeySource::Url(_) => None,
+            KeySource::Url(_) | KeySource::Nowhere => None,
         });
         Wanted {
             folder: self.last_seen.folder.clone(),
@@ -233,7 +233,11 @@ impl Publisher {
             certs: edge.certs.clone(),
             keys,
             pages: self.last_seen.pages().collect(),
-            attached: self.last_seen.attachments().collect(),
+            attached: self
+                .last_seen
+                .attachments()
+                .chain([self.last_seen.folder.join(KEYS_FILE)])
+                .collect(),
         }
     }
 

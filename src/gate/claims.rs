@@ -15,7 +15,7 @@ pub(super) fn judge(settings: &GateSettings, claims: Value, now: UnixTime) -> Re
     if claims.get("iss").and_then(Value::as_str) != Some(settings.issuer.as_str()) {
         return Err(BadToken::Issuer);
     }
-    if !is_for_us(&claims, &settings.audiences) {
+    if !is_for(&claims, &settings.audiences) {
         return Err(BadToken::Audience);
     }
     let expires = judge_times(&claims, settings, now)?;
@@ -41,7 +41,7 @@ pub(super) fn judge(settings: &GateSettings, claims: Value, now: UnixTime) -> Re
         .ok_or(BadToken::Subject)?
         .to_owned();
     judge_party(&claims, settings.profile)?;
-    let roles = roles_of(&claims, &settings.roles_claim)?;
+    let roles = roles_at(&claims, &settings.roles_claim)?;
     Ok(Identity {
         subject,
         roles,
@@ -74,7 +74,7 @@ fn judge_party(claims: &Value, profile: TokenProfile) -> Result<(), BadToken> {
 
 /// `aud` is one text or a list of texts with one of ours. A list of several needs to say who asked for it (`azp`, OpenID Connect Core
 /// section 3.1.3.7, or `client_id`).
-fn is_for_us(claims: &Value, ours: &[String]) -> bool {
+pub(super) fn is_for(claims: &Value, ours: &[String]) -> bool {
     let is_ours = |audience: &Value| {
         audience
             .as_str()
@@ -105,9 +105,9 @@ pub(super) fn judge_times(
     let millis = |duration: std::time::Duration| u64::try_from(duration.as_millis()).unwrap_or(u64::MAX);
     let leeway = millis(settings.leeway);
     let latest = now.millis.saturating_add(leeway);
-    let expires = time(claims, "exp")?.ok_or(BadToken::Time)?;
-    let not_before = time(claims, "nbf")?;
-    let issued = time(claims, "iat")?;
+    let expires = time_of(claims, "exp")?.ok_or(BadToken::Time)?;
+    let not_before = time_of(claims, "nbf")?;
+    let issued = time_of(claims, "iat")?;
     if expires.millis.saturating_add(leeway) <= now.millis {
         return Err(BadToken::Expired);
     }
@@ -127,7 +127,7 @@ pub(super) fn judge_times(
 }
 
 /// A `NumericDate`: seconds since 1970, perhaps with a fraction (RFC 7519 section 2). A text is none (CVE-2026-25537).
-pub(super) fn time(claims: &Value, name: &str) -> Result<Option<UnixTime>, BadToken> {
+pub(super) fn time_of(claims: &Value, name: &str) -> Result<Option<UnixTime>, BadToken> {
     claims
         .get(name)
         .map(|value| seconds(value).ok_or(BadToken::Time))
@@ -150,7 +150,7 @@ pub(super) fn seconds(value: &Value) -> Option<UnixTime> {
 }
 
 /// The roles: a list of texts, or one text with spaces between them. A claim that is not there gives no roles.
-pub(super) fn roles_of(claims: &Value, claim: &str) -> Result<Vec<String>, BadToken> {
+pub(super) fn roles_at(claims: &Value, claim: &str) -> Result<Vec<String>, BadToken> {
     let roles: Vec<String> = match find(claims, claim) {
         None | Some(Value::Null) => Vec::new(),
         Some(Value::String(text)) => text

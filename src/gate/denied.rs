@@ -5,6 +5,7 @@ use std::fmt;
 use http::{HeaderValue, StatusCode};
 
 use super::{
+    lookup::{Question, Whom},
     requirement::{Need, What},
     session::NoSession,
     source::Source,
@@ -23,6 +24,12 @@ pub enum Denied {
     BadToken(BadToken),
     /// No key of the issuer has been read yet, so no token can be judged.
     NoKeys,
+    /// Somebody else has to be asked first who this is.
+    Ask(Box<Question>),
+    /// They were asked, and nobody knows: no answer in time, or none that says anything.
+    Unanswered(Whom),
+    /// A machine's key that is for other squads' routes.
+    OtherSquad,
     /// Someone known, but without this, which the route or the operator asks for.
     Lacking(Box<Need>),
     /// Another site's page sent it with the visitor's cookies, or nobody says whose page did.
@@ -58,7 +65,7 @@ pub enum BadToken {
     Time,
     /// Its time is over.
     Expired,
-    /// It lives longer than any token should ([`super::LIFETIME_MAX`]); mostly milliseconds written as seconds.
+    /// It lives longer than any token should ([`super::LIFETIME`]); mostly milliseconds written as seconds.
     LivesTooLong,
     /// Its time has not come.
     NotYetValid,
@@ -74,6 +81,10 @@ pub enum BadToken {
     Number,
     /// It is bound to a key that its bearer must prove to hold (`cnf`; RFC 7800, RFC 9449), and nobody checks that here.
     Bound,
+    /// Who issued it says that it is not, or no longer, worth anything.
+    Inactive,
+    /// It has the form of a machine's key, and is none of this site.
+    UnknownMachine,
 }
 
 impl BadToken {
@@ -120,6 +131,8 @@ impl BadToken {
                 "token_bound",
                 "the token is bound to a key, which is not supported",
             ),
+            Self::Inactive => ("token_inactive", "the token is not active"),
+            Self::UnknownMachine => ("key_unknown", "the key is not known"),
         }
     }
 }
@@ -134,9 +147,9 @@ impl Denied {
                 StatusCode::UNAUTHORIZED
             }
             Self::SeveralCredentials => StatusCode::BAD_REQUEST,
-            Self::NoKeys => StatusCode::SERVICE_UNAVAILABLE,
+            Self::NoKeys | Self::Ask(_) | Self::Unanswered(_) => StatusCode::SERVICE_UNAVAILABLE,
             Self::Lacking(need) if need.is_of_sign_in() => StatusCode::UNAUTHORIZED, // RFC 9470 section 3
-            Self::Lacking(_) | Self::CrossSite => StatusCode::FORBIDDEN,
+            Self::Lacking(_) | Self::CrossSite | Self::OtherSquad => StatusCode::FORBIDDEN,
         }
     }
 
@@ -145,12 +158,20 @@ impl Denied {
     #[must_use]
     pub fn www_authenticate(&self) -> HeaderValue {
         let text = match self {
-            Self::Missing | Self::NoSession(_) | Self::NoKeys | Self::CrossSite => {
-                return HeaderValue::from_static("Bearer realm=\"banyan\"");
-            }
+            Self::Missing
+            | Self::NoSession(_)
+            | Self::NoKeys
+            | Self::CrossSite
+            | Self::Ask(_)
+            | Self::Unanswered(_) => return HeaderValue::from_static("Bearer realm=\"banyan\""),
             Self::NotAccepted(_) => {
                 return HeaderValue::from_static(
                     "Bearer realm=\"banyan\", error=\"invalid_token\", error_description=\"this takes another kind of credential\"",
+                );
+            }
+            Self::OtherSquad => {
+                return HeaderValue::from_static(
+                    "Bearer realm=\"banyan\", error=\"insufficient_scope\", error_description=\"the key is for other routes\"",
                 );
             }
             Self::SeveralCredentials => {
@@ -178,7 +199,11 @@ impl Denied {
             Self::BadToken(why) => why.as_str(),
             Self::NoSession(why) => why.as_str(),
             Self::NoKeys => "keys_missing",
+            Self::Ask(_) => "not_asked",
+            Self::Unanswered(Whom::Legacy) => "legacy_unanswered",
+            Self::Unanswered(Whom::Introspection) => "introspection_unanswered",
             Self::NotAccepted(_) => "credential_not_accepted",
+            Self::OtherSquad => "key_squad",
             Self::Lacking(need) => need.missing(),
             Self::CrossSite => "cross_site",
         }
@@ -199,6 +224,14 @@ impl fmt::Display for Denied {
             Self::BadToken(why) => f.write_str(why.describe()),
             Self::NoSession(why) => f.write_str(why.describe()),
             Self::NoKeys => f.write_str("no key of the issuer has been read yet"),
+            Self::Ask(question) => write!(f, "it would be asked first: {question}"),
+            Self::Unanswered(Whom::Legacy) => {
+                f.write_str("the legacy application does not say who the cookie belongs to")
+            }
+            Self::Unanswered(Whom::Introspection) => {
+                f.write_str("the authorization server does not say what the token is worth")
+            }
+            Self::OtherSquad => f.write_str("the key is for routes of other squads"),
             Self::Lacking(need) => write!(f, "{need} is missing"),
             Self::CrossSite => {
                 f.write_str("the request comes from another site, or does not say where it comes from")

@@ -2,7 +2,7 @@
 
 use std::{borrow::Borrow, cell::RefCell, collections::HashMap, fmt, hash::Hash, sync::Arc};
 
-use super::{identity::Identity, session::SessionMemory};
+use super::{identity::Identity, lookup::Answers, session::SessionMemory};
 use crate::clock::UnixTime;
 
 /// Most tokens remembered per core. The ones not seen for longest are forgotten.
@@ -11,11 +11,12 @@ pub const TOKENS_MAX: usize = 4096;
 /// Most bytes of remembered tokens per core; what is kept of a token takes a few times its size.
 pub const TOKENS_BYTES_MAX: usize = 8 * 1024 * 1024;
 
-/// Tokens that were verified on this core. Failures are never remembered.
+/// Tokens that were verified on this core, failures never; sessions; and what others answered of cookies and tokens.
 pub struct TokenMemory {
     tokens: RefCell<Recent<[u8; 32], Arc<Identity>>>,
     /// Sessions that were opened on this core.
     pub(super) sessions: SessionMemory,
+    answers: Answers,
 }
 
 impl TokenMemory {
@@ -25,6 +26,7 @@ impl TokenMemory {
         Self {
             tokens: RefCell::new(Recent::new(TOKENS_MAX, TOKENS_BYTES_MAX)),
             sessions: SessionMemory::new(),
+            answers: Answers::new(),
         }
     }
 
@@ -32,6 +34,12 @@ impl TokenMemory {
     #[must_use]
     pub fn len(&self) -> usize {
         self.tokens.borrow().len()
+    }
+
+    /// What others answered.
+    #[must_use]
+    pub const fn answers(&self) -> &Answers {
+        &self.answers
     }
 
     /// Whether none is.

@@ -17,6 +17,9 @@ mod demand;
 
 pub mod session;
 
+pub mod lookup;
+pub mod machine;
+
 pub mod assertion;
 
 #[cfg(test)]
@@ -75,6 +78,12 @@ pub struct GateSettings {
     pub leeway: Duration,
     /// What a route that says nothing asks for. `None`: each route must say.
     pub default_auth: Option<Auth>,
+    /// Certificate authorities beside the system's, for the issuer and for introspection; absolute by now.
+    pub ca: Option<PathBuf>,
+    /// Who is asked about the legacy application's cookies.
+    pub legacy: Option<lookup::LegacySettings>,
+    /// Who is asked about opaque tokens.
+    pub introspection: Option<lookup::IntrospectionSettings>,
     /// What a route that says nothing of it takes.
     pub default_accept: Accept,
     /// JSON pointer of the claim that lists groups; `/groups` unless said otherwise.
@@ -108,6 +117,8 @@ pub enum KeySource {
     File(PathBuf),
     /// An http or https address.
     Url(String),
+    /// Nowhere: no issuer is trusted, and no signed token counts.
+    Nowhere,
 }
 
 /// Whether a route wants to know who it is.
@@ -128,6 +139,9 @@ pub struct Gate {
     settings: GateSettings,
     /// SHA-256 of the settings that a verdict depends on, so that no other settings reuse it.
     digest: [u8; 32],
+    legacy: Option<Arc<lookup::Legacy>>,
+    introspection: Option<Arc<lookup::Introspection>>,
+    machines: Arc<machine::Machines>,
     sessions: Option<Arc<Sessions>>,
 }
 
@@ -146,8 +160,28 @@ impl Gate {
         Self {
             settings: settings.clone(),
             digest: keys::sha256(&[judged.to_string().as_bytes()]),
+            legacy: settings.legacy.as_ref().map(lookup::Legacy::new).map(Arc::new),
+            introspection: settings
+                .introspection
+                .as_ref()
+                .map(lookup::Introspection::new)
+                .map(Arc::new),
+            machines: Arc::default(),
             sessions: None,
         }
+    }
+
+    /// The same gate, which knows these machines.
+    #[must_use]
+    pub fn with_machines(mut self, machines: Arc<machine::Machines>) -> Self {
+        self.machines = machines;
+        self
+    }
+
+    /// The machines that it knows.
+    #[must_use]
+    pub const fn machines(&self) -> &Arc<machine::Machines> {
+        &self.machines
     }
 
     /// The same gate, which knows people by these sessions too.
@@ -182,19 +216,67 @@ impl Gate {
     ) -> Result<Option<Arc<Identity>>, Denied> {
         let identity = match requirement.auth {
             Auth::None => None,
-            Auth::Optional | Auth::Required => match token::find(headers)? {
-                Some(_) if !requirement.accept.has(Source::Bearer) => {
-                    return Err(Denied::NotAccepted(Source::Bearer));
-                }
-                Some(token) => Some(self.identify(token, keys, now, memory)?),
-                None if requirement.accept.has(Source::Session) => {
-                    self.in_session(requirement.auth, headers, now, memory)?
-                }
-                None => None,
-            },
+            Auth::Optional | Auth::Required => self.recognise(requirement, headers, keys, now, memory)?,
         };
         permit(requirement, identity.as_deref(), now)?;
         Ok(identity)
+    }
+
+    /// Whose credentials a request brings: the one in `Authorization` wins over cookies, a session over the legacy application's cookies.
+    /// A session that has ended leaves it to those.
+    fn recognise(
+        &self,
+        requirement: &Requirement,
+        headers: &Fields,
+        keys: &KeySet,
+        now: UnixTime,
+        memory: &TokenMemory,
+    ) -> Result<Option<Arc<Identity>>, Denied> {
+        let accept = requirement.accept;
+        if let Some(token) = token::find(headers)? {
+            let is_key = token.starts_with(machine::PREFIX);
+            let kind = if is_key { Source::Key } else { Source::Bearer };
+            return match is_key {
+                _ if !accept.has(kind) => Err(Denied::NotAccepted(kind)),
+                true => self.machines.find(token, now).map(Some),
+                false => self.identify(token, keys, now, memory).map(Some),
+            };
+        }
+        let session = match accept.has(Source::Session) {
+            true => self.in_session(requirement.auth, headers, now, memory),
+            false => Ok(None),
+        };
+        // one that is only to be checked first has not ended
+        let is_settled = matches!(
+            session,
+            Ok(Some(_))
+                | Err(Denied::NoSession(
+                    NoSession::Unchecked | NoSession::CheckDue | NoSession::Silent
+                ))
+        );
+        match &self.legacy {
+            Some(legacy) if !is_settled && accept.has(Source::Legacy) => {
+                match legacy.find(headers, memory.answers(), now)? {
+                    Some(identity) => Ok(Some(identity)),
+                    None => session,
+                }
+            }
+            _ => session,
+        }
+    }
+
+    /// What would be asked of others before a request could be decided, were nothing known yet. For who explains.
+    #[must_use]
+    pub fn question(
+        &self,
+        requirement: &Requirement,
+        headers: &Fields,
+        now: UnixTime,
+    ) -> Option<Box<lookup::Question>> {
+        match self.check(requirement, headers, &KeySet::none(), now, &TokenMemory::new()) {
+            Err(Denied::Ask(question)) => Some(question),
+            Ok(_) | Err(_) => None,
+        }
     }
 
     /// What the operator demands at this path (canonical) of this host (lower case), whatever a route says.
@@ -244,6 +326,13 @@ impl Gate {
         now: UnixTime,
         memory: &TokenMemory,
     ) -> Result<Arc<Identity>, Denied> {
+        let is_unsigned = self.settings.keys == KeySource::Nowhere || !token::is_signed(token);
+        if is_unsigned {
+            return match &self.introspection {
+                Some(introspection) => introspection.find(token, memory.answers(), now),
+                None => Err(Denied::BadToken(BadToken::Malformed)),
+            };
+        }
         if keys.is_empty() {
             return Err(Denied::NoKeys);
         }

@@ -35,7 +35,7 @@ pub(super) fn find(headers: &Fields) -> Result<Option<&str>, Denied> {
     }
     std::str::from_utf8(rest)
         .ok()
-        .filter(|token| !token.is_empty() && token.bytes().all(is_token_byte))
+        .filter(|token| is_token(token))
         .map(Some)
         .ok_or(Denied::BadToken(BadToken::Malformed))
 }
@@ -49,8 +49,17 @@ fn split_scheme(field: &[u8]) -> (&[u8], &[u8]) {
     (scheme, rest.get(spaces..).unwrap_or(&[]))
 }
 
-const fn is_token_byte(byte: u8) -> bool {
-    byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_' | b'.')
+/// The characters of RFC 6750 section 2.1; `=` at the end alone.
+fn is_token(token: &str) -> bool {
+    let text = token.trim_end_matches('=');
+    let is_token_byte =
+        |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_' | b'.' | b'~' | b'+' | b'/');
+    !text.is_empty() && text.bytes().all(is_token_byte)
+}
+
+/// Whether it is a signed token by its form (RFC 7515 section 7.1): three parts. Such a one is never asked about.
+pub(super) fn is_signed(token: &str) -> bool {
+    token.bytes().filter(|byte| *byte == b'.').count() == 2
 }
 
 /// Checks header and signature, and gives the claims, which nobody has judged yet.
@@ -67,6 +76,12 @@ pub(super) fn open_as(
     keys: &KeySet,
     fits: impl Fn(Option<&str>) -> bool,
 ) -> Result<Value, BadToken> {
+    if token
+        .bytes()
+        .any(|byte| matches!(byte, b'=' | b'~' | b'+' | b'/'))
+    {
+        return Err(BadToken::Malformed); // opaque tokens alone have them
+    }
     let mut parts = token.split('.');
     let (Some(header), Some(payload), Some(signature), None) =
         (parts.next(), parts.next(), parts.next(), parts.next())

@@ -9,7 +9,12 @@ use std::{
 };
 
 use super::{
-    caching::flights::Flights, compress::Places, error_page::Asking, ofrep::Desk, recall::Recalls,
+    caching::flights::Flights,
+    compress::Places,
+    error_page::Asking,
+    lookup::{self, Lookups},
+    ofrep::Desk,
+    recall::Recalls,
     sign_in::Desks,
 };
 use crate::{
@@ -57,6 +62,8 @@ pub struct Edge {
     pub recalls: Recalls,
     /// Who asks for flags just now.
     pub desk: Desk,
+    /// What others are asked just now.
+    pub lookups: Lookups,
     /// Who signs in or out just now.
     pub desks: Desks,
     /// The snapshot whose servers and labels are all that is kept.
@@ -120,6 +127,7 @@ impl Edge {
             asking: Asking::default(),
             recalls: Recalls::default(),
             desk: Desk::default(),
+            lookups: Lookups::default(),
             desks: Desks::default(),
             tidied: Cell::new(0),
         }
@@ -147,6 +155,7 @@ impl Edge {
             self.observe.keep(&snapshot.labels());
         }
         self.pools.sweep(clock::steady());
+        lookup::measure(self);
         self.cache.sweep();
         for backend in &snapshot.backends {
             self.count_connections(backend);

@@ -17,7 +17,7 @@ use super::{
     error_page::{self, Plea},
     follow::Following,
     forward::Outgoing,
-    headers, ofrep, override_page, passing,
+    headers, lookup, ofrep, override_page, passing,
     recall::Side,
     redirect,
     refusal::Refusal,
@@ -142,8 +142,7 @@ pub(super) async fn pass_through(
     if let Some(page) = sign_in::asked(&ask, at) {
         return Box::pin(sign_in::pass(page, head, body, at, edge, following)).await;
     }
-    let now = following.record.began_at().wall();
-    let decision = sign_in::decided(&ask, now, at, edge).await;
+    let decision = lookup::decide(&ask, following.record.began_at().wall(), at, edge).await;
     let decided = clock::steady();
     following.record.timings.decide = Some(decided.saturating_duration_since(following.record.began));
     let route = respond::taken(&decision);

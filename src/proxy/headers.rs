@@ -62,6 +62,7 @@ fn named_by_connection(headers: &Fields) -> Vec<String> {
 /// Takes every field away that a client may not send: what only Banyan says, and twins of what matters. What is said about the way
 /// of a request goes too, unless the peer is `trusted` to know it.
 pub fn strip_forged(headers: &mut Fields, trusted: bool) {
+    crate::gate::machine::conceal(headers);
     headers.retain(|name, _| match name.known {
         Some(known) => !NEVER_PASSED.has(known) && (trusted || !ABOUT_THE_WAY.has(known)),
         None => {

@@ -22,6 +22,7 @@ pub mod follow;
 pub mod forward;
 pub mod headers;
 pub mod listen;
+pub mod lookup;
 pub mod ofrep;
 mod override_page;
 pub mod passing;

@@ -15,6 +15,7 @@ use super::{
     edge::{Edge, Peer},
     exchange::{Passed, facts, host_of},
     follow::Following,
+    lookup,
     refusal::Refusal,
     seats::{Full, Seat, Seats},
     sign_in,
@@ -23,7 +24,7 @@ use crate::{
     body::{Body, BodyError},
     fields::{Fields, Known},
     flag::{Person, Subject},
-    gate::{Auth, BadToken, Denied, Identity, Requirement},
+    gate::{Accept, Auth, BadToken, Denied, Identity, Requirement, Source},
     message::{Head, Response},
     observe::{
         metrics::{Family, Label},
@@ -188,7 +189,7 @@ impl Asking<'_> {
         &self,
         wanted: Wanted<'_>,
         context: &Context,
-        edge: &Edge,
+        edge: &Rc<Edge>,
         at: &Snapshot,
         following: &mut Following,
     ) -> Result<Reply, Refusal> {
@@ -197,7 +198,7 @@ impl Asking<'_> {
         if looks && self.audience == Audience::Browsers {
             Box::pin(sign_in::check(&self.head.headers, at, edge, now)).await;
         }
-        let identity = self.identify(edge, at, following)?;
+        let identity = self.identify(edge, at, following).await?;
         let known = match self.audience {
             Audience::Browsers => recognise(&self.head.headers, self.host, identity.as_deref(), now, at),
             Audience::Programs => visit::Known::default(),
@@ -251,9 +252,9 @@ impl Asking<'_> {
     }
 
     /// Who is signed in, where a flag that is asked for goes by that. A credential that is brought must be good, as on a route.
-    fn identify(
+    async fn identify(
         &self,
-        edge: &Edge,
+        edge: &Rc<Edge>,
         at: &Snapshot,
         following: &Following,
     ) -> Result<Option<Arc<Identity>>, Refusal> {
@@ -265,11 +266,23 @@ impl Asking<'_> {
         else {
             return Ok(None);
         };
-        let optional = Requirement::of(Auth::Optional);
+        let optional = Requirement {
+            accept: Accept::of(&[Source::Session, Source::Bearer, Source::Legacy]), // what a browser may bring
+            ..Requirement::of(Auth::Optional)
+        };
         let (keys, now) = (at_work.keys.load(), following.record.began_at().wall());
-        let checked = at_work
-            .gate
-            .check(&optional, &self.head.headers, &keys, now, &edge.tokens);
+        let check = || {
+            let fields = &self.head.headers;
+            at_work.gate.check(&optional, fields, &keys, now, &edge.tokens)
+        };
+        let mut checked = check();
+        if let Err(Denied::Ask(question)) = checked {
+            lookup::answer(*question, edge).await;
+            checked = match check() {
+                Err(Denied::Ask(question)) => question.unanswered(&optional),
+                checked => checked,
+            };
+        }
         checked.map_err(|denied| {
             if let Denied::NoKeys | Denied::BadToken(BadToken::UnknownKey) = denied {
                 at_work.wanted.notify_one();

@@ -10,7 +10,7 @@ use super::{
 };
 use crate::{
     clock::UnixTime,
-    gate::{self, Auth, Demand, Denied, Identity, Requirement, Source},
+    gate::{self, Auth, Demand, Denied, Identity, Requirement, Source, session::NoSession},
 };
 
 /// A request that the gate lets in.
@@ -40,7 +40,7 @@ pub(super) fn pass<'s, T: Trail<'s>>(
     for demand in &demands {
         trail.demanded(demand);
     }
-    let judge = |own: &Requirement| judge(ask, now, own, &demands, at.gate.as_ref());
+    let judge = |own: &Requirement| judge(ask, now, (own, &rule.squad), &demands, at.gate.as_ref());
     let auth = strongest(own.auth, &demands);
     let denied = match judge(own) {
         Ok(identity) => {
@@ -50,7 +50,7 @@ pub(super) fn pass<'s, T: Trail<'s>>(
                 would_deny: None,
             });
         }
-        Err(denied) if own.report_only => denied,
+        Err(denied) if own.report_only && !is_open(&denied) => denied,
         Err(denied) => return Err(denied),
     };
     // A dry run forgives what the route asks for, never what the operator does; and who is named is somebody who proved it.
@@ -65,6 +65,7 @@ pub(super) fn pass<'s, T: Trail<'s>>(
     };
     let identity = match judge(&named) {
         Ok(identity) => identity,
+        Err(denied) if is_open(&denied) => return Err(denied),
         Err(_) => judge(&nobody)?,
     };
     Ok(Admitted {
@@ -72,6 +73,11 @@ pub(super) fn pass<'s, T: Trail<'s>>(
         auth,
         would_deny: Some(denied),
     })
+}
+
+/// Whether somebody else is to be asked first: it isn't said yet what a dry run could forgive.
+const fn is_open(denied: &Denied) -> bool {
+    matches!(denied, Denied::Ask(_) | Denied::NoSession(NoSession::Unchecked))
 }
 
 /// What is asked of requests for this path at the least.
@@ -94,12 +100,12 @@ fn strongest(own: Auth, demands: &[&Demand]) -> Auth {
 fn judge(
     ask: &Ask<'_, '_>,
     now: UnixTime,
-    own: &Requirement,
+    (own, squad): (&Requirement, &str),
     demands: &[&Demand],
     gate: Option<&GateAtWork>,
 ) -> Result<Option<Arc<Identity>>, Denied> {
     if demands.is_empty() {
-        return one(ask, now, own, gate);
+        return one(ask, now, (own, squad), gate);
     }
     let accept = demands
         .iter()
@@ -109,7 +115,7 @@ fn judge(
         origins: own.origins.clone(),
         ..Requirement::of(strongest(own.auth, demands))
     };
-    let identity = one(ask, now, &asked, gate)?;
+    let identity = one(ask, now, (&asked, squad), gate)?;
     gate::permit(own, identity.as_deref(), now)?;
     for demand in demands {
         gate::permit(&demand.requirement, identity.as_deref(), now)?;
@@ -120,18 +126,29 @@ fn judge(
 fn one(
     ask: &Ask<'_, '_>,
     now: UnixTime,
-    requirement: &Requirement,
+    (requirement, squad): (&Requirement, &str),
     gate: Option<&GateAtWork>,
 ) -> Result<Option<Arc<Identity>>, Denied> {
     match (ask.credential, gate) {
-        (Credential::Fields(memory), Some(at_work)) => {
+        (Credential::Fields(memory) | Credential::Asked(memory), Some(at_work)) => {
             let keys = at_work.keys.load();
-            let identity = at_work.gate.check(requirement, ask.headers, &keys, now, memory)?;
+            let checked = at_work.gate.check(requirement, ask.headers, &keys, now, memory);
+            let identity = match checked {
+                Err(Denied::Ask(question)) if matches!(ask.credential, Credential::Asked(_)) => {
+                    question.unanswered(requirement)
+                }
+                checked => checked,
+            }?;
+            if let Some(identity) = &identity {
+                gate::machine::reaches(identity, squad)?;
+            }
             pass_origin(ask, requirement, identity.as_deref())?;
             Ok(identity)
         }
         // `config` refuses a route that requires someone where there is no gate; if one came through, nobody passes.
-        (Credential::Fields(_), None) => gate::permit(requirement, None, now).map(|()| None),
+        (Credential::Fields(_) | Credential::Asked(_), None) => {
+            gate::permit(requirement, None, now).map(|()| None)
+        }
         (Credential::Pretend(identity), _) => {
             let identity = identity.filter(|_| requirement.auth != Auth::None);
             gate::permit(requirement, identity.map(Arc::as_ref), now)?;

@@ -15,7 +15,11 @@ use crate::{
     config::settings::{RouteSettings, Settings, TargetSettings},
     courtesy::give_way,
     flag::{Flag, FlagId, Flags},
-    gate::{Gate, GateSettings, KeySet, session::Sessions},
+    gate::{
+        Gate, GateSettings, KeySet,
+        machine::{MachineSettings, Machines},
+        session::Sessions,
+    },
     name::{BackendName, FlagKey, Place, VariantName},
     route::{Claim, Table},
     visitor::{self, SigningKey, VisitorSettings},
@@ -79,6 +83,10 @@ pub fn compile(
     let visitors = visitors
         .map_err(|error| problems.push(at_operator(error.to_string())))
         .ok();
+    let ca = settings.edge.gate.as_ref().and_then(|gate| gate.ca.as_deref());
+    if let Some(Err(what)) = ca.map(|ca| (means.tls)(Some(ca))) {
+        problems.push(at_operator(what));
+    }
     let (true, Some(visitors)) = (problems.is_empty(), visitors) else {
         return Err(problems);
     };
@@ -95,7 +103,11 @@ pub fn compile(
         revoked: means
             .previous
             .map_or_else(Arc::default, |previous| Arc::clone(&previous.revoked)),
-        gate: settings.edge.gate.as_ref().map(|gate| gate_at_work(gate, means)),
+        gate: settings
+            .edge
+            .gate
+            .as_ref()
+            .map(|gate| gate_at_work(gate, &settings.machines, means)),
         admin: Arc::clone(&settings.edge.admin),
         places: settings.edge.places.clone(),
         limits: Arc::new(settings.edge.limits.clone()),
@@ -314,8 +326,9 @@ fn fingerprint(route: &RouteSettings) -> u64 {
 }
 
 /// Keys that were fetched for the same source stay; a new source starts with none, so nobody passes until they are there.
-fn gate_at_work(settings: &GateSettings, means: &Means<'_>) -> GateAtWork {
+fn gate_at_work(settings: &GateSettings, machines: &[MachineSettings], means: &Means<'_>) -> GateAtWork {
     let known = means.previous.and_then(|previous| previous.gate.as_ref());
+    let machines = Machines::new(machines, known.map(|known| &**known.gate.machines()));
     let (keys, wanted) = match known.filter(|known| known.source == settings.keys) {
         Some(known) => (Arc::clone(&known.keys), Arc::clone(&known.wanted)),
         None => (Arc::new(ArcSwap::from_pointee(KeySet::none())), Arc::default()),
@@ -331,10 +344,15 @@ fn gate_at_work(settings: &GateSettings, means: &Means<'_>) -> GateAtWork {
         same.map_or_else(|| Arc::new(Provider::new(settings.clone())), Arc::clone)
     });
     GateAtWork {
-        gate: Arc::new(Gate::new(settings).with_sessions(sessions)),
+        gate: Arc::new(
+            Gate::new(settings)
+                .with_machines(Arc::new(machines))
+                .with_sessions(sessions),
+        ),
         provider,
         keys,
         source: settings.keys.clone(),
+        ca: settings.ca.clone(),
         wanted,
     }
 }

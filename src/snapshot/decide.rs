@@ -62,6 +62,8 @@ pub enum Entrance {
 pub enum Credential<'a> {
     /// Its own fields tell; verified tokens are remembered here.
     Fields(&'a TokenMemory),
+    /// As [`Credential::Fields`], after what had to be asked was asked: what is not known now stays unknown.
+    Asked(&'a TokenMemory),
     /// Explain and tests: as if this identity had been verified, or nobody.
     Pretend(Option<&'a Arc<Identity>>),
 }

@@ -4,8 +4,8 @@ use schemars::JsonSchema;
 use serde::Serialize;
 
 use super::{
-    Snapshot, Target, access, cached,
-    decide::{Ask, Decision, Entrance, Stop, decide},
+    Rule, Snapshot, Target, access, cached,
+    decide::{Ask, Credential, Decision, Entrance, Stop, decide},
     error_pages::{self, Shown},
     gate,
     notes::{Asked, Notes},
@@ -48,6 +48,8 @@ pub struct Explanation {
     pub signed: Option<String>,
     /// What the gate says.
     pub gate: Option<Gate>,
+    /// What it would ask of others before, as nothing is known here: nobody is asked by explaining.
+    pub asks: Option<String>,
     /// What the visitor cookie is.
     pub visitor: Option<Cookie>,
     /// What the browser carries beside that cookie and shall carry on: an override, pins. A line for each.
@@ -186,6 +188,7 @@ pub fn explain(ask: &Ask<'_, '_>, now: UnixTime, at: &Snapshot) -> Explanation {
         forwarded: None,
         signed: notes.signed,
         gate: None,
+        asks: None,
         visitor: None,
         carried: Vec::new(),
         flags: notes
@@ -208,6 +211,7 @@ pub fn explain(ask: &Ask<'_, '_>, now: UnixTime, at: &Snapshot) -> Explanation {
     let rule = notes.route.and_then(|route| at.rule(route));
     explanation.error_pages = error_pages::shown(rule, ask.host, now, at);
     explanation.gate = rule.map(|rule| gate::asked(rule, &notes.demands, notes.user));
+    explanation.asks = rule.and_then(|rule| asked(ask, rule, now, at));
     let rules = rule.and_then(|rule| rule.policy.response.as_ref());
     explanation.answers = rules.map_or_else(Vec::new, |rules| rules.lines(ask.method, ask.headers));
     match decided {
@@ -231,6 +235,16 @@ pub fn explain(ask: &Ask<'_, '_>, now: UnixTime, at: &Snapshot) -> Explanation {
         Err(stop) => stopped(&mut explanation, &stop, at),
     }
     explanation
+}
+
+/// What is asked on live traffic where the request says nothing else: who it is pretended to be is known without.
+fn asked(ask: &Ask<'_, '_>, rule: &Rule, now: UnixTime, at: &Snapshot) -> Option<String> {
+    let gate = at
+        .gate
+        .as_ref()
+        .filter(|_| matches!(ask.credential, Credential::Pretend(None)))?;
+    let question = gate.gate.question(&rule.requirement, ask.headers, now)?;
+    Some(question.to_string())
 }
 
 /// A preflight is answered before anybody asks who it is.

@@ -29,7 +29,7 @@ mod told;
 mod tried;
 pub mod visit;
 
-use std::{collections::HashSet, sync::Arc};
+use std::{collections::HashSet, path::PathBuf, sync::Arc};
 
 use arc_swap::ArcSwap;
 use http::Method;
@@ -99,6 +99,8 @@ pub struct GateAtWork {
     pub keys: Arc<ArcSwap<KeySet>>,
     /// Where they come from.
     pub source: KeySource,
+    /// Certificate authorities that may vouch for that place, beside the system's.
+    pub ca: Option<PathBuf>,
     /// Whom people sign in at, if they may.
     pub provider: Option<Arc<provider::Provider>>,
     /// Told when a token names a key that is not there: the control plane looks for newer ones.

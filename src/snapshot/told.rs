@@ -36,7 +36,7 @@ impl fmt::Display for Explanation {
             writeln!(f, "  signed    {signed}")?;
         }
         if let Some(gate) = &self.gate {
-            write_gate(f, gate)?;
+            write_gate(f, gate, self.asks.as_deref())?;
         }
         for said in &self.flags {
             write_flag(f, said)?;
@@ -114,7 +114,7 @@ fn write_visitor(f: &mut fmt::Formatter<'_>, told: &Explanation) -> fmt::Result 
     Ok(())
 }
 
-fn write_gate(f: &mut fmt::Formatter<'_>, gate: &Gate) -> fmt::Result {
+fn write_gate(f: &mut fmt::Formatter<'_>, gate: &Gate, asks: Option<&str>) -> fmt::Result {
     let roles = if gate.roles.is_empty() {
         String::new()
     } else {
@@ -139,7 +139,10 @@ fn write_gate(f: &mut fmt::Formatter<'_>, gate: &Gate) -> fmt::Result {
     for asked in &gate.asks {
         writeln!(f, "              asks {asked}")?;
     }
-    Ok(())
+    match asks {
+        Some(asks) => writeln!(f, "  lookup    not here, but live: {asks}"),
+        None => Ok(()),
+    }
 }
 
 fn write_error_page(f: &mut fmt::Formatter<'_>, shown: &Shown) -> fmt::Result {

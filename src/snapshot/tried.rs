@@ -22,7 +22,7 @@ pub fn explain_flag(flag: FlagId, ask: &Ask<'_, '_>, now: UnixTime, at: &Snapsho
     let visitor = at.visitors.identify(ask.headers, now).visitor;
     let identity = match ask.credential {
         Credential::Pretend(identity) => identity,
-        Credential::Fields(_) => None,
+        Credential::Fields(_) | Credential::Asked(_) => None,
     };
     let carried = forced_by(ask.headers, ask.host, now, at);
     let pins = visitor

@@ -45,6 +45,8 @@ mod gone;
 mod import;
 mod kept;
 mod live;
+mod lookup;
+mod machine;
 mod observe;
 mod ofrep;
 mod passing;

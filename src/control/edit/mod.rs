@@ -3,6 +3,7 @@
 //! [`change`] says what can be changed of a TOML file, `set` changes flagd's sets, `write` replaces files.
 
 pub mod change;
+pub mod machines;
 mod set;
 #[cfg(test)]
 mod tests;

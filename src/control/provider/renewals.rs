@@ -177,6 +177,9 @@ mod tests {
             demands: Vec::new(),
             strip: Vec::new(),
             session: None,
+            ca: None,
+            legacy: None,
+            introspection: None,
         };
         let sessions = Sessions::new(&gate, &settings, &[], Arc::default());
         let (at, random) = ((UnixTime::default(), UnixTime::default()), ([1; 16], [2; 12]));

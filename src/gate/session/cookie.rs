@@ -9,7 +9,7 @@ use serde_json::{Map, Value};
 
 use super::{
     super::{
-        claims::roles_of,
+        claims::roles_at,
         identity::{Identity, is_name},
         source::Source,
     },
@@ -217,7 +217,7 @@ impl Sessions {
         let own = Mark::own(&id);
         let identity = Identity {
             subject: subject.to_owned(),
-            roles: roles_of(&claims, &self.roles_claim).ok()?,
+            roles: roles_at(&claims, &self.roles_claim).ok()?,
             expires: self.ends(began, checked),
             claims,
             source: Source::Session,

@@ -13,9 +13,11 @@ use crate::{
     clock::UnixTime,
     fields::Fields,
     gate::{
-        Auth, Denied, Gate, KeySet, Requirement, TokenMemory,
+        Accept, Auth, Denied, Gate, GateSettings, KeySet, Requirement, Source, TokenMemory,
+        lookup::{LegacySettings, Terms},
         test_issuer::{NOW, settings},
     },
+    name::BackendName,
     visitor::SigningKey,
 };
 
@@ -172,6 +174,58 @@ fn a_session_bars_nobody_from_where_nobody_must_be_known() {
     assert_eq!(
         ask(Auth::Required, after(2000)),
         Err(Denied::NoSession(NoSession::Ended))
+    );
+}
+
+#[test]
+fn a_session_wins_over_the_legacy_cookie_until_it_has_ended() {
+    let at = sessions(&[key("a")]);
+    let second = Duration::from_secs(1);
+    let legacy = LegacySettings {
+        backend: BackendName::new("legacy").unwrap(),
+        path: "/session".to_owned(),
+        host: None,
+        cookies: vec!["PHPSESSID".to_owned()],
+        id: "/id".to_owned(),
+        roles: None,
+        claims: None,
+        prefix: String::new(),
+        terms: Terms {
+            timeout: second,
+            remember: second,
+            remember_nobody: second,
+        },
+    };
+    let gate = Gate::new(&GateSettings {
+        legacy: Some(legacy),
+        ..settings()
+    })
+    .with_sessions(Some(Arc::clone(&at)));
+    let plain = value(&begun(&at, &json!({ "sub": "alice" }), None));
+    let checked = value(&begun(&at, &json!({ "sub": "alice" }), Some("r")));
+    let ask = |accept: &[Source], session: &str, now: UnixTime| {
+        let fields = request(HOST, &[("PHPSESSID", "1"), (SESSION_COOKIE, session)]);
+        let requirement = Requirement {
+            accept: Accept::of(accept),
+            ..Requirement::of(Auth::Required)
+        };
+        let found = gate.check(&requirement, &fields, &KeySet::none(), now, &TokenMemory::new());
+        match found {
+            Ok(identity) => identity.unwrap().subject.clone(),
+            Err(denied) => denied.as_str().to_owned(),
+        }
+    };
+    let both = [Source::Legacy, Source::Session];
+    assert_eq!(ask(&both, &plain, NOW), "alice");
+    assert_eq!(ask(&[Source::Legacy], &plain, NOW), "not_asked");
+    assert_eq!(ask(&both, "damaged", NOW), "not_asked");
+    assert_eq!(ask(&both, &plain, after(2000)), "not_asked");
+    let waits = |why: NoSession| why.as_str().to_owned();
+    assert_eq!(ask(&both, &plain, after(10)), waits(NoSession::CheckDue));
+    assert_eq!(ask(&both, &checked, after(10)), waits(NoSession::Unchecked));
+    assert_eq!(
+        ask(&[Source::Session], &plain, after(2000)),
+        waits(NoSession::Ended)
     );
 }
 

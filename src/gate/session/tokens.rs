@@ -8,7 +8,7 @@ use serde_json::Value;
 use super::{
     super::{
         GateSettings, KeySet,
-        claims::{judge_times, time},
+        claims::{judge_times, time_of},
         denied::BadToken,
         identity::is_name,
         token::open_as,
@@ -101,7 +101,7 @@ fn judge_sender(gate: &GateSettings, client: &str, claims: &Value, now: UnixTime
         return Err(BadToken::Audience);
     }
     judge_times(claims, gate, now)?;
-    let issued = time(claims, "iat")?.ok_or(BadToken::Time)?;
+    let issued = time_of(claims, "iat")?.ok_or(BadToken::Time)?;
     if later(later(issued, AGE_MAX), gate.leeway) < now {
         return Err(BadToken::Expired);
     }
@@ -201,7 +201,7 @@ pub fn judge_logout(
     if sid.is_none() && subject.is_none() {
         return Err(BadLogout::Whom);
     }
-    let expires = time(&claims, "exp").ok().flatten();
+    let expires = time_of(&claims, "exp").ok().flatten();
     Ok(LogoutToken {
         sid,
         subject,

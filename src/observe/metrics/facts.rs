@@ -94,6 +94,32 @@ impl Facts {
         self.lock().replace(Family::ServerHealthy, health);
     }
 
+    /// The issuer's keys were asked for, with this outcome (of a fixed set); `read` at that time, if they came.
+    pub fn keys_fetched(&self, outcome: &'static str, read: Option<UnixTime>) {
+        let mut known = self.lock();
+        let series = Series::new(Family::GateKeysFetches, &[outcome]);
+        *known.numbers.entry(series).or_default() += 1.0;
+        if let Some(read) = read {
+            known.put(Family::GateKeysFetched, &[], seconds(read));
+        }
+    }
+
+    /// Which machines' keys there are, when each was last used and when it ends, in seconds since 1970.
+    pub fn machines<'a>(&self, machines: impl Iterator<Item = (&'a str, u64, u64)>) {
+        let machines: Vec<_> = machines.collect();
+        let of = |family, pick: fn(&(&str, u64, u64)) -> u64| {
+            let number = move |it: &(&str, u64, u64)| (Series::new(family, &[it.0]), whole(pick(it)));
+            machines.iter().map(number).collect::<Vec<_>>().into_iter()
+        };
+        let (used, ends) = (
+            of(Family::KeyLastUsed, |it| it.1),
+            of(Family::KeyNotAfter, |it| it.2),
+        );
+        let mut known = self.lock();
+        known.replace(Family::KeyLastUsed, used);
+        known.replace(Family::KeyNotAfter, ends);
+    }
+
     /// So many sessions, or users, are remembered as signed out.
     pub fn revoked_sessions(&self, count: usize) {
         let count = u64::try_from(count).unwrap_or(u64::MAX);

@@ -89,6 +89,12 @@ families! {
         "Pins and overrides that browsers brought and that did not count, by cause.";
     GateChecks Counter "banyan_gate_checks_total" ["outcome"]
         "Requests by what the gate said.";
+    Lookups Counter "banyan_lookups_total" ["whom", "outcome"]
+        "Questions that the gate needed answered by others (legacy, introspection), by what came of each; joined: another request had asked it just then.";
+    LookupsInFlight Gauge "banyan_lookups_in_flight" []
+        "Questions under way; at most 256 on each core, beyond it they count as busy.";
+    LookupAnswers Gauge "banyan_lookup_answers" ["kind"]
+        "Answers remembered, of somebody and of nobody; at most 4,096 of each on each core.";
     GateDecisions Counter "banyan_gate_decisions_total" ["http_route", "reason", "mode"]
         "Requests of routes that ask who it is, by why they passed or not; mode `report` counts what a dry run let pass.";
     SignIns Counter "banyan_sign_ins_total" ["outcome"]
@@ -149,6 +155,14 @@ families! {
         "When a certificate ends.";
     ServerHealthy Gauge "banyan_server_healthy" ["backend", "server"]
         "Whether a server takes traffic: 1 or 0.";
+    GateKeysFetches Counter "banyan_gate_keys_fetches_total" ["outcome"]
+        "Times that the issuer's keys were read anew, by outcome: good, failed or dropped (too old to be believed any longer).";
+    GateKeysFetched Gauge "banyan_gate_keys_fetched_timestamp_seconds" []
+        "When the issuer's keys were last read.";
+    KeyLastUsed Gauge "banyan_key_last_used_timestamp_seconds" ["key"]
+        "When a machine's key was last used, to the minute; 0: not since the start. At most 4,096 keys.";
+    KeyNotAfter Gauge "banyan_key_not_after_timestamp_seconds" ["key"]
+        "When a machine's key ends.";
     AdminRequests Counter "banyan_admin_requests_total" ["who_kind", "outcome"]
         "Requests to the admin listener, by who asked (nobody, token, role, session, cli) and what the door said.";
     SessionsRevoked Gauge "banyan_sessions_revoked" []

@@ -33,7 +33,7 @@ use crate::{
     },
     snapshot::{
         GateAtWork, Snapshot,
-        decide::{Ask, Decision, Entrance, Stop, decide},
+        decide::{Ask, Credential, Decision, Entrance, Stop, decide},
         provider::{Provider, Unvouched},
     },
 };
@@ -255,7 +255,7 @@ pub(super) fn note(decision: &Decision<'_>, ask: &Ask<'_, '_>, at: &Snapshot, fo
     let (Some(sessions), Some(identity)) = (sessions, &decision.identity) else {
         return;
     };
-    let crate::snapshot::decide::Credential::Fields(memory) = ask.credential else {
+    let (Credential::Fields(memory) | Credential::Asked(memory)) = ask.credential else {
         return;
     };
     let now = following.record.began_at().wall();

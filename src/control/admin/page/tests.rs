@@ -474,6 +474,7 @@ fn explanation_of(text: &str) -> explain::Explanation {
             params: vec![(own(), own())],
         }),
         signed: Some(own()),
+        asks: None,
         gate: Some(explain::Gate {
             auth: "none".to_owned(),
             roles: vec![own()],
