@@ -15,6 +15,7 @@
 //! | [`stream`], [`fields`], [`body`], [`message`], [`wire`], [`tunnel`] | bytes, heads, bodies, what HTTP versions share, connections that changed their protocol | know nothing of routes or flags |
 //! | [`http1`], [`http2`] | HTTP on the wire, strictly, both directions | one reading of every message; no task or channel per exchange, but for `h2`'s towards HTTP/2 backends |
 //! | [`visitor`], [`gate`], [`flag`], [`route`] | who asks, may they, which variant, which route | pure: no socket, no clock; time and bytes come in, a value goes out |
+//! | [`shield`] | budgets, rates, seats and lines: what keeps load away from who can't bear it | atomics that all cores share; a lock only where somebody waits anyway |
 //! | [`policy`] | what a route does to requests and answers, beside where it leads | pure |
 //! | [`backend`] | servers, picking, breaker, health, pools | only `connect`, `pool` and `probe` do I/O |
 //! | [`tls`] | certificates by SNI, the development CA, trust towards servers | open connections never notice a renewal |
@@ -54,6 +55,7 @@ pub mod policy;
 pub mod proxy;
 pub mod route;
 pub mod serve;
+pub mod shield;
 pub mod snapshot;
 pub mod stream;
 pub mod tls;

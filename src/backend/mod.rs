@@ -20,7 +20,10 @@ pub use self::{
     server::{Backend, Server},
     wording::Wording,
 };
-use crate::name::{BackendName, Place, SquadName};
+use crate::{
+    name::{BackendName, Place, SquadName},
+    shield::line,
+};
 
 /// `[backends.<name>]` in a squad's file.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -45,6 +48,8 @@ pub struct BackendSettings {
     pub total_timeout: Option<Duration>,
     /// Servers that one exchange may try, 1 to [`ATTEMPTS_MAX`]. [`ATTEMPTS`] unless said otherwise.
     pub attempts: u32,
+    /// Requests that may be under way with it, and wait for that, over all cores. `None`: no bound of its own.
+    pub line: Option<line::Terms>,
     /// How its requests are worded; `None`: as the visitor's.
     pub wording: Option<Wording>,
     /// Connections to one server, over all cores. 1,024 unless said otherwise; beyond it an exchange is refused with 503.

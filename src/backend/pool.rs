@@ -8,6 +8,8 @@ use std::{
     time::{Duration, Instant},
 };
 
+use smallvec::SmallVec;
+
 use super::{
     Backend, BackendSettings, Scheme, Server,
     breaker::Breaker,
@@ -15,7 +17,7 @@ use super::{
     server::ConnectionPermit,
     shared::SharedConnections,
 };
-use crate::{clock, http1, http2, limits::Limits, stream::Stream};
+use crate::{clock, http1, http2, limits::Limits, shield::line::Seat, stream::Stream};
 
 /// Idle connections that a core may keep to a server even where its share of `connections_max` is smaller.
 const SHARE_MIN: usize = 64;
@@ -175,6 +177,8 @@ pub enum Reuse {
     /// Only one that carried an exchange within [`JUST_USED`]: this exchange can't be sent twice, and servers close what has been
     /// idle for a while (Node.js and Apache after 5 s, gunicorn after 2 s).
     JustUsed,
+    /// None of one's own, only a shared one: the last turned out to be closed.
+    Shared,
 }
 
 /// See [`Reuse::JustUsed`].
@@ -211,11 +215,22 @@ impl http1::client::Home for Home {
 
 /// Counts an exchange as under way until it is dropped.
 #[derive(Debug)]
-pub struct UnderWay(Rc<Pool>);
+pub struct UnderWay {
+    pool: Rc<Pool>,
+    seats: SmallVec<[Seat; 2]>,
+}
+
+impl UnderWay {
+    /// Holds `seat` as long.
+    pub fn hold(&mut self, seat: Seat) {
+        self.seats.push(seat);
+    }
+}
 
 impl Drop for UnderWay {
     fn drop(&mut self) {
-        self.0.in_flight.set(self.0.in_flight.get().saturating_sub(1));
+        let in_flight = &self.pool.in_flight;
+        in_flight.set(in_flight.get().saturating_sub(1));
     }
 }
 
@@ -265,7 +280,10 @@ impl Pool {
     pub fn enter(self: &Rc<Self>, now: Instant) -> UnderWay {
         self.in_flight.set(self.in_flight.get() + 1);
         self.breaker.set(self.breaker.get().sent(now));
-        UnderWay(Rc::clone(self))
+        UnderWay {
+            pool: Rc::clone(self),
+            seats: SmallVec::new(),
+        }
     }
 
     /// Notes that the server answered.
@@ -359,6 +377,9 @@ impl Pool {
     fn waiting(&self, reuse: Reuse) -> Option<Lane> {
         if let Some(client) = self.shared.take() {
             return Some(Lane::Http2 { client, reused: true });
+        }
+        if reuse == Reuse::Shared {
+            return None;
         }
         loop {
             // The newest is on top: if that one has been idle for too long, all have.

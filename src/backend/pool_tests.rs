@@ -34,6 +34,7 @@ fn backend(connections_max: usize) -> Backend {
             between_bytes_timeout: Duration::from_secs(1),
             total_timeout: None,
             attempts: 1,
+            line: None,
             wording: None,
             connections_max,
             idle_max: 1_024,
@@ -41,6 +42,7 @@ fn backend(connections_max: usize) -> Backend {
             ca: None,
         },
         tls: None,
+        line: Arc::default(),
     }
 }
 

@@ -9,6 +9,7 @@ use std::{
 };
 
 use super::{BackendSettings, ServerAddress, health::Health};
+use crate::shield::line::Line;
 
 /// A backend as a snapshot knows it. Its servers are shared with earlier and later snapshots that name the same ones.
 #[derive(Debug)]
@@ -19,6 +20,8 @@ pub struct Backend {
     pub servers: Vec<Arc<Server>>,
     /// How https servers are spoken to; `None` when it has none.
     pub tls: Option<TlsClient>,
+    /// Its seats, by [`BackendSettings::line`].
+    pub line: Arc<Line>,
 }
 
 /// A TLS client configuration.

@@ -14,6 +14,7 @@ use serde::Deserialize;
 
 use super::{
     operator::text,
+    protection,
     report::Report,
     values::{DurationText, SecretText, Spot},
     wording,
@@ -50,6 +51,13 @@ pub(super) struct BackendFile {
     /// Servers tried at most, 1 to 5, for one request: another only if none can have acted on it, or if it may be sent twice.
     #[schemars(range(min = 1, max = 5))]
     attempts: Spot<u32>,
+    /// Requests under way with it at once, over all cores and servers. Beyond it a request waits as `queue_max` says, or gets 503.
+    in_flight_max: Option<NonZeroU32>,
+    /// Requests that wait for one of them to end, at most 10,000, by the route's `priority`. None unless said.
+    #[schemars(range(max = 10_000))]
+    queue_max: Option<Spot<u32>>,
+    /// How long a request waits: 1 s unless said. Then 503, and at once where the queue moves too slowly for that.
+    queue_timeout: Option<Spot<DurationText>>,
     /// Connections to one server, over all cores. Beyond it a request is refused with 503.
     connections_max: NonZeroUsize,
     /// Idle connections kept to one server by each core, at most its share of `connections_max`. What was in use within
@@ -78,6 +86,9 @@ impl Default for BackendFile {
                 value: ATTEMPTS,
                 span: 0..0,
             },
+            in_flight_max: None,
+            queue_max: None,
+            queue_timeout: None,
             connections_max: NonZeroUsize::new(1_024).unwrap_or(NonZeroUsize::MIN),
             idle_max: 1_024, // as many as there may be: what bounds them is `idle_timeout`
             idle_timeout: DurationText(Duration::from_secs(60)),
@@ -164,6 +175,12 @@ pub(super) fn backend(
         between_bytes_timeout: written.between_bytes_timeout.0,
         total_timeout: written.total_timeout.map(|total| total.0),
         attempts: written.attempts(report),
+        line: protection::line(
+            written.in_flight_max,
+            written.queue_max.as_ref(),
+            written.queue_timeout.as_ref(),
+            report,
+        ),
         wording: wording::wording(written.path.as_ref(), &written.host, &written.headers, report),
         connections_max: written.connections_max.get(),
         idle_max: written.idle_max,

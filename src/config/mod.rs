@@ -5,7 +5,7 @@
 //! - [`Sources`]: the texts, read once, with the files that `banyan.toml` names (`attached`). Everything after is free of disks.
 //! - [`load_sources`] judges them whole; [`isolate`] keeps the last good version of what is broken.
 //! - `document`, with `substitute` and `fault`: TOML to a `*File` struct.
-//! - `operator` (with `listen`, `limits`, `gate`, `consent`, [`admin`]), `routes` (with `backends`, `wording`, `failover`, `request`, `forward`, `response`, `cors`, `compress`,
+//! - `operator` (with `listen`, `limits`, `squads`, `gate`, `consent`, [`admin`]), `routes` (with `backends`, `wording`, `failover`, `request`, `forward`, `response`, `cors`, `compress`, `protection`,
 //!   `examples`), `flags` (with `rollout`, `requires`, `layers`), `flag_sets`: one kind of file
 //!   each, what it may say and what that means. `values`, `instant`, `errors`, `access`: shapes that they share.
 //! - `site`: all files put together; `cross`, with `claims`: what no file can know alone.
@@ -39,6 +39,7 @@ mod listen;
 mod mask;
 mod operator;
 mod problem;
+mod protection;
 mod reference;
 mod render;
 mod report;
@@ -51,6 +52,7 @@ mod schema;
 pub mod settings;
 mod site;
 mod sources;
+mod squads;
 mod substitute;
 #[cfg(test)]
 mod table_tests;

@@ -14,7 +14,6 @@ use serde::{Deserialize, Serialize};
 use super::{
     access::{self, GeoFile, KeyGroupsFile},
     admin::AdminFile,
-    claims,
     consent::ConsentFile,
     errors,
     gate::GateFile,
@@ -22,14 +21,12 @@ use super::{
     limits::LimitsFile,
     listen::ListenFile,
     report::Report,
-    settings::{EdgeSettings, LogFormat, LogSettings, LogTarget, SquadSettings},
+    settings::{EdgeSettings, LogFormat, LogSettings, LogTarget},
     sources::Sources,
+    squads::{SquadFile, squad_settings},
     values::{DurationText, SecretText, Spot},
 };
-use crate::{
-    name::SquadName,
-    visitor::{Consent, SigningKey, VisitorSettings},
-};
+use crate::visitor::{Consent, SigningKey, VisitorSettings};
 
 /// `banyan.toml`: the operator's file.
 #[derive(Debug, Deserialize, JsonSchema)]
@@ -92,14 +89,6 @@ impl Default for OperatorFile {
             errors: Vec::new(),
         }
     }
-}
-
-/// `[squads.<name>]`: what a squad may claim.
-#[derive(Debug, Default, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields, default)]
-struct SquadFile {
-    /// Paths as in routes: `/courses/*`, `/api/{version}/courses/*`. Empty: anything.
-    paths: Vec<Spot<String>>,
 }
 
 /// `[visitor]`: the signed cookie that tells visitors apart.
@@ -322,37 +311,6 @@ fn cores(cores: &Spot<usize>, report: &mut Report) -> usize {
             .hint(format!("it is a whole number from 0 (all cores) to {CORES_MAX}"));
     }
     cores.value
-}
-
-fn squad_settings(
-    name: &Spot<String>,
-    squad: &Spot<SquadFile>,
-    report: &mut Report,
-) -> Option<SquadSettings> {
-    for path in &squad.value.paths {
-        if let Err(reason) = claims::check_template(&path.value) {
-            report.error(
-                "bad-path",
-                path.span.clone(),
-                format!("`{}` is not a path: {reason}", path.value),
-            );
-        }
-    }
-    match SquadName::new(&name.value) {
-        Ok(squad_name) => Some(SquadSettings {
-            name: squad_name,
-            place: report.place(&name.span),
-            paths: squad.value.paths.iter().map(|path| path.value.clone()).collect(),
-        }),
-        Err(reason) => {
-            report.error(
-                "bad-name",
-                name.span.clone(),
-                format!("`{}` can't name a squad: {reason}", name.value),
-            );
-            None
-        }
-    }
 }
 
 impl VisitorFile {

@@ -14,10 +14,11 @@ use super::{
     cors::CorsFile,
     errors,
     examples::{self, TestFile},
-    failover::{self, FailoverFile},
+    failover::{self, FailoverFile, FallbackFile},
     forward::ForwardFile,
     gate::AuthFile,
     operator::hosts,
+    protection::{self, RetriesFile, RouteLimitsFile, TimeoutsFile},
     report::{Report, suggest},
     request::{self, HttpsFile, RedirectFile, method_of},
     response::{self, ResponseFile},
@@ -80,6 +81,14 @@ pub(super) struct RouteFile {
     pub(super) flags: Vec<Spot<String>>,
     /// A second backend, for when the first fails.
     pub(super) failover: Option<Spot<FailoverFile>>,
+    /// The backend that the route replaces, for what its own fails: its name, or a table with its terms.
+    fallback: Option<Spot<FallbackFile>>,
+    /// How long things may take, over what the backends say.
+    pub(super) timeouts: Option<Spot<TimeoutsFile>>,
+    /// How much may be tried again.
+    pub(super) retries: Option<Spot<RetriesFile>>,
+    /// Who is let in, and in which order.
+    pub(super) limits: Option<Spot<RouteLimitsFile>>,
     /// Whether someone must be signed in. Without `[gate]`: `none`.
     auth: Option<Spot<AuthFile>>,
     /// Any of these roles lets someone in. Only with `auth = "required"`.
@@ -251,6 +260,7 @@ impl RouteFile {
         let requirement = self.requirement(table, around.gate, report);
         let failover = failover::failover(
             self.failover.as_ref(),
+            self.fallback.as_ref(),
             target.as_ref().map(|target| &target.settings),
             report,
         );
@@ -305,6 +315,7 @@ impl RouteFile {
             forward: self.forward.as_ref().and_then(|forward| forward.settle(report)),
             response: response::rules(self.response.as_ref(), self.cors.as_ref(), report),
             compress: compress::compression(self.compress.as_ref(), report),
+            protection: protection::protection(self, report),
             ..Policy::default() // the rest is judged with the target
         }
     }

@@ -131,6 +131,8 @@ pub struct SquadSettings {
     pub place: Place,
     /// Path prefixes (`/courses/*`) or templates that it may claim. Empty: anything.
     pub paths: Vec<String>,
+    /// Requests that may be under way on its routes, and wait for that, over all cores.
+    pub line: Option<crate::shield::line::Terms>,
 }
 
 /// One `[[routes]]` table.

@@ -281,6 +281,9 @@ fn routes(settings: &Settings) -> String {
         for page in route.policy.errors.iter() {
             _ = writeln!(out, "  error page {page:?}");
         }
+        if route.policy.protection != crate::policy::protection::Protection::default() {
+            _ = writeln!(out, "  {:?}", route.policy.protection);
+        }
         if let Some(compression) = &route.policy.compress {
             _ = writeln!(out, "  compress {compression:?}");
         }

@@ -4,7 +4,7 @@
 //!   own: an answer instead of a backend.
 //! - [`access`]: who is let in by signature ([`signed`]) and country ([`geo`]), and what the backend is told of the [`viewer`].
 //! - [`errors`]: pages that browsers see instead of errors.
-//! - [`forward`]: what of a request passes. [`failover`]: who is asked when a backend fails. [`response`]: fields of answers; [`cors`]: who else may read them.
+//! - [`forward`]: what of a request passes. [`failover`]: who is asked when a backend fails. [`protection`]: how long and how much. [`response`]: fields of answers; [`cors`]: who else may read them.
 
 pub mod access;
 pub mod cors;
@@ -13,6 +13,7 @@ pub mod errors;
 pub mod failover;
 pub mod forward;
 pub mod geo;
+pub mod protection;
 pub mod redirect;
 pub mod request;
 pub mod response;
@@ -39,6 +40,8 @@ pub struct Policy {
     pub errors: errors::ErrorPages,
     /// Who is let in by signature and country, and what the backend is told of the viewer.
     pub access: access::Access,
+    /// How long things may take, what may be tried again, and how much may go on at once.
+    pub protection: protection::Protection,
     /// Answers are compressed, and how.
     pub compress: Option<compress::Compression>,
 }

@@ -8,7 +8,7 @@ use std::{
     sync::Arc,
 };
 
-use super::{compress::Places, error_page::Asking, ofrep::Desk, recall::Recalls};
+use super::{compress::Places, error_page::Asking, ofrep::Desk, recall::Recalls, replay::Kept};
 use crate::{
     backend::{Backend, pool::Pools},
     clock,
@@ -49,6 +49,8 @@ pub struct Edge {
     pub recalls: Recalls,
     /// Who asks for flags just now.
     pub desk: Desk,
+    /// Bytes of requests' bodies that are kept to be sent again.
+    pub kept: Kept,
     /// The snapshot whose servers and labels are all that is kept.
     tidied: Cell<u64>,
 }
@@ -106,6 +108,7 @@ impl Edge {
             asking: Asking::default(),
             recalls: Recalls::default(),
             desk: Desk::default(),
+            kept: Kept::default(),
             tidied: Cell::new(0),
         }
     }
@@ -132,6 +135,8 @@ impl Edge {
             self.observe.keep(&snapshot.labels());
         }
         self.pools.sweep(clock::steady());
+        let kept = i64::try_from(self.kept.get()).unwrap_or(i64::MAX);
+        self.observe.set(Family::KeptBytes, &[], kept);
         for backend in &snapshot.backends {
             self.count_connections(backend);
         }

@@ -12,7 +12,7 @@ use http::{Method, StatusCode, Version};
 use smallvec::SmallVec;
 
 use super::{
-    access, answer, carried, compress,
+    access, admit, answer, carried, compress,
     edge::{Edge, Peer},
     error_page::{self, Plea},
     failover,
@@ -156,6 +156,7 @@ pub(super) async fn pass_through(
         return Err(Refusal::no_route());
     };
     note_decision(&decision, rule, at, following);
+    let class = admit::admit(&decision, rule, head, edge, at, following).await?;
     carried::note(&decision.carried, edge);
     let decision = decision.settle();
     let (over_http2, policy) = (matches!(head.upgrade, Some(Upgrade::Http2(_))), &*rule.policy);
@@ -167,9 +168,12 @@ pub(super) async fn pass_through(
         backend: decision.backend,
         identity: decision.identity.as_ref(),
         ready: decided,
+        rule,
+        class,
+        deadline: None,
     };
     let mut interim = passing::Guarded { interim, policy };
-    let sent = failover::send(outgoing, rule, edge, at, &mut following.record, &mut interim);
+    let sent = failover::send(outgoing, edge, at, &mut following.record, &mut interim);
     let (mut response, under_way) = sent.await?;
     following.record.outcome = match &response.body {
         Body::Tunnel(_) => Outcome::Tunnelled,

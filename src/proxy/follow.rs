@@ -13,6 +13,7 @@ use bytes::Bytes;
 use http_body::{Frame, SizeHint};
 
 use super::{
+    admit::Holds,
     edge::Edge,
     error_page::Plea,
     headers, passing,
@@ -55,6 +56,8 @@ pub struct Followed {
     pub plea: Option<Plea>,
     /// Where its flag led it, if one did.
     pub side: Option<FlagSide>,
+    /// Its places and seats, where its route or squad has so many.
+    pub holds: Option<Box<Holds>>,
     /// Its seat among those who may be called back, once its answer is not over with its head.
     recall: Option<Recall>,
     edge: Rc<Edge>,
@@ -106,6 +109,7 @@ impl Following {
             compressing: None,
             plea: None,
             side: None,
+            holds: None,
             recall: None,
             edge: Rc::clone(edge),
             bytes_in: None,

@@ -1,11 +1,16 @@
 //! Asks a server: chooses one, gets a way to it, sends, and tries another where that is safe.
 
-use std::{rc::Rc, sync::Arc, time::Instant};
+use std::{
+    rc::Rc,
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 use http::Method;
 use smallvec::SmallVec;
 
 use super::{
+    admit::{self, Wanted},
     deadline,
     edge::Edge,
     refusal::{Refusal, Retry},
@@ -21,8 +26,12 @@ use crate::{
     clock,
     gate::Identity,
     message::{Head, Response},
-    observe::record::Record,
-    snapshot::{BackendId, Snapshot},
+    observe::{
+        metrics::{Family, Label},
+        record::Record,
+    },
+    shield::line::Class,
+    snapshot::{BackendId, Rule, Snapshot},
     wire::{ExchangeTimeouts, Interim, SendCause, SendError, Sent},
 };
 
@@ -39,6 +48,31 @@ pub struct Outgoing<'h> {
     pub identity: Option<&'h Arc<Identity>>,
     /// When it was ready to go.
     pub ready: Instant,
+    /// On whose terms.
+    pub rule: &'h Rule,
+    /// Who goes first where requests wait.
+    pub class: Class,
+    /// When it must be over, whoever is asked.
+    pub deadline: Option<Instant>,
+}
+
+/// A failed attempt.
+struct Failed {
+    refusal: Refusal,
+    /// The request's body if it can still be sent whole.
+    body: Option<Body>,
+    /// The server had closed a kept connection: that says nothing about it, and a new one will do.
+    stale: bool,
+}
+
+impl From<Refusal> for Failed {
+    fn from(refusal: Refusal) -> Self {
+        Self {
+            refusal,
+            body: None,
+            stale: false,
+        }
+    }
 }
 
 /// Sends `outgoing` to a server of its backend.
@@ -55,16 +89,55 @@ pub async fn send(
     let Some(backend) = at.backend(outgoing.backend) else {
         return Err(Refusal::no_server());
     };
+    let own = backend.settings.total_timeout.map(|total| outgoing.ready + total);
+    let deadline = match (own, outgoing.deadline) {
+        (Some(own), Some(all)) => Some(own.min(all)),
+        (own, all) => own.or(all),
+    };
+    outgoing.deadline = deadline;
+    let Some(terms) = backend.settings.line else {
+        return try_servers(outgoing, backend, edge, at, record, interim).await;
+    };
+    // boxed, so that requests to other backends carry nothing of it
+    let name = backend.settings.name.shared();
+    let wanted = Wanted {
+        line: &backend.line,
+        terms,
+        class: outgoing.class,
+        deadline,
+        of: &name,
+    };
+    let seat = Box::pin(admit::seat(wanted, edge, record)).await;
+    let seat = seat.map_err(|refusal| Refusal {
+        backend: Some(Arc::clone(&name)),
+        ..refusal
+    })?;
+    outgoing.ready = clock::steady();
+    let sent = try_servers(outgoing, backend, edge, at, record, interim).await;
+    sent.map(|(response, mut under_way)| {
+        under_way.hold(seat);
+        (response, under_way)
+    })
+}
+
+async fn try_servers(
+    mut outgoing: Outgoing<'_>,
+    backend: &Arc<Backend>,
+    edge: &Edge,
+    at: &Snapshot,
+    record: &mut Record,
+    interim: &mut dyn Interim,
+) -> Result<(Response, UnderWay), Refusal> {
     let settings = &backend.settings;
     address(&mut outgoing, backend, edge);
-    let deadline = settings.total_timeout.map(|total| outgoing.ready + total);
+    let deadline = outgoing.deadline;
     let pools: SmallVec<[Rc<Pool>; 4]> = backend
         .servers
         .iter()
         .map(|server| edge.pools.of(server))
         .collect();
     let mut tried: SmallVec<[usize; 4]> = SmallVec::new();
-    let mut attempts = 0;
+    let (mut attempts, mut stale) = (0, false);
     loop {
         let now = outgoing.ready;
         let (place, pool) = choose(&pools, &tried, now, edge).ok_or_else(Refusal::no_server)?;
@@ -74,12 +147,17 @@ pub async fn send(
         if let Some(wording) = &settings.wording {
             wording.address(&mut outgoing.head.headers, &pool.server);
         }
+        if let Some(deadline) = deadline {
+            deadline::tell(&mut outgoing.head.headers, deadline.saturating_duration_since(now));
+        }
         let under_way = pool.enter(now);
         let trying = Trying {
             head: outgoing.head,
             body: std::mem::replace(&mut outgoing.body, Body::Empty),
             began: now,
             is_last: attempts >= settings.attempts,
+            after_stale: stale,
+            rule: outgoing.rule,
         };
         let attempted = match deadline {
             None => attempt(trying, pool, backend, at, record, interim).await,
@@ -91,18 +169,30 @@ pub async fn send(
                 judge(attempted, deadline, pool, bodiless)
             }
         };
-        let (refusal, body) = match attempted {
-            Ok(response) => return Ok((response, under_way)),
+        let failed = match attempted {
+            Ok(response) => {
+                let shield = &outgoing.rule.shield;
+                shield.retries.deposit(outgoing.rule.policy.protection.retries);
+                return Ok((response, under_way));
+            }
             Err(failed) => failed,
         };
+        drop(under_way);
         let named = Refusal {
             backend: Some(settings.name.shared()),
-            ..refusal
+            ..failed.refusal
         };
-        let again = attempts < settings.attempts && may_retry(&named, &outgoing.head.method);
-        let Some(body) = body.filter(|_| again) else {
+        // once, a connection that had been closed costs neither an attempt nor a retry: nobody is to blame for it
+        let free = failed.stale && !std::mem::replace(&mut stale, true);
+        let again = (free || attempts < settings.attempts) && may_retry(&named, &outgoing.head.method);
+        let Some(body) = failed.body.filter(|_| again) else {
             return Err(named);
         };
+        if free {
+            attempts -= 1;
+        } else if !may_pause(&outgoing, attempts, edge, &named).await {
+            return Err(named);
+        }
         outgoing.body = body;
         outgoing.ready = clock::steady();
         tried.push(place);
@@ -110,6 +200,38 @@ pub async fn send(
             tried.clear(); // everyone has had a turn: a stale connection may have been all that was wrong
         }
     }
+}
+
+/// The longest pause before a first retry; it doubles with each, up to [`PAUSE_MAX`].
+const PAUSE_FIRST: Duration = Duration::from_millis(20);
+/// The longest pause before any retry.
+const PAUSE_MAX: Duration = Duration::from_millis(250);
+
+/// Takes a retry out of the route's budget and waits for a moment, of any length up to the longest: so those who failed together don't
+/// come back together. `false`: there is no retry left, or no time.
+async fn may_pause(outgoing: &Outgoing<'_>, attempts: u32, edge: &Edge, refusal: &Refusal) -> bool {
+    let random = u64::from_ne_bytes(edge.random8());
+    let pause = pause(attempts, random);
+    let in_time = |deadline: Instant| clock::steady() + pause < deadline;
+    if !outgoing.deadline.is_none_or(in_time) {
+        return false;
+    }
+    if !outgoing.rule.shield.retries.withdraw() {
+        if let Some(backend) = &refusal.backend {
+            edge.observe
+                .count(Family::RetriesRefused, &[Label::Name(backend)], 1);
+        }
+        return false;
+    }
+    tokio::time::sleep(pause).await;
+    true
+}
+
+/// The pause after so many attempts, anywhere between nothing and the longest, as `random` says.
+fn pause(attempts: u32, random: u64) -> Duration {
+    let doubled = PAUSE_FIRST.saturating_mul(1 << attempts.saturating_sub(1).min(8));
+    let most = u64::from(doubled.min(PAUSE_MAX).subsec_micros());
+    Duration::from_micros((u128::from(random) * u128::from(most + 1) >> 64) as u64)
 }
 
 /// What an attempt with a deadline came to.
@@ -125,7 +247,7 @@ fn judge(
             if bodiless {
                 pool.failed(clock::steady()); // with a body it may have been the client that took its time
             }
-            Err((Refusal::too_long(), None))
+            Err(Refusal::too_long().into())
         }
     }
 }
@@ -177,10 +299,10 @@ struct Trying<'h> {
     began: Instant,
     /// There will be no other.
     is_last: bool,
+    /// A kept connection was no good just before.
+    after_stale: bool,
+    rule: &'h Rule,
 }
-
-/// A failed attempt: why, and the request's body if it can still be sent whole.
-type Failed = (Refusal, Option<Body>);
 
 async fn attempt(
     trying: Trying<'_>,
@@ -195,13 +317,15 @@ async fn attempt(
         body,
         began,
         is_last,
+        after_stale,
+        rule,
     } = trying;
     let whole = head.method.is_idempotent() && matches!(body, Body::Empty);
     // only what can be sent again may meet a connection that its server is just closing
-    let reuse = if whole && !is_last {
-        Reuse::Any
-    } else {
-        Reuse::JustUsed
+    let reuse = match (after_stale, whole && !is_last) {
+        (true, _) => Reuse::Shared,
+        (false, true) => Reuse::Any,
+        (false, false) => Reuse::JustUsed,
     };
     let lane = match pool.lane(backend, reuse, &at.limits).await {
         Ok(lane) => lane,
@@ -209,7 +333,11 @@ async fn attempt(
             if !matches!(error, ConnectError::Full(_)) {
                 pool.failed(clock::steady());
             }
-            return Err((error.into(), Some(body)));
+            return Err(Failed {
+                refusal: error.into(),
+                body: Some(body),
+                stale: false,
+            });
         }
     };
     let reused = lane.reused();
@@ -217,9 +345,14 @@ async fn attempt(
     if !reused {
         record.timings.connect = Some(connected.saturating_duration_since(began));
     }
-    match exchange(lane, head, body, backend, interim).await {
-        Ok(response) => {
+    match exchange(lane, head, body, backend, rule, interim).await {
+        Ok(mut response) => {
             pool.succeeded();
+            if let (Body::Tunnel(tunnel), Some(idle)) =
+                (&mut response.body, rule.policy.protection.timeouts.websocket_idle)
+            {
+                tunnel.idle_for(idle);
+            }
             record.timings.first_byte = Some(clock::steady().saturating_duration_since(connected));
             Ok(response)
         }
@@ -230,13 +363,15 @@ async fn attempt(
             if !stale && !matches!(cause, SendCause::RequestBody(_) | SendCause::Unsupported(_)) {
                 pool.failed(clock::steady());
             }
-            Err((
-                Refusal {
-                    retry,
-                    ..Refusal::from(cause)
-                },
+            let refusal = Refusal {
+                retry,
+                ..Refusal::from(cause)
+            };
+            Err(Failed {
+                refusal,
                 body,
-            ))
+                stale,
+            })
         }
     }
 }
@@ -255,11 +390,13 @@ async fn exchange(
     head: &Head,
     body: Body,
     backend: &Backend,
+    rule: &Rule,
     interim: &mut dyn Interim,
 ) -> Result<Response, SendError> {
+    let (own, settings) = (rule.policy.protection.timeouts, &backend.settings);
     let timeouts = ExchangeTimeouts {
-        first_byte: backend.settings.first_byte_timeout,
-        between_bytes: backend.settings.between_bytes_timeout,
+        first_byte: own.first_byte.unwrap_or(settings.first_byte_timeout),
+        between_bytes: own.between_bytes.unwrap_or(settings.between_bytes_timeout),
     };
     match lane {
         Lane::Http1 { connection, home, .. } => connection.send(head, body, interim, timeouts, home).await,
@@ -271,6 +408,25 @@ async fn exchange(
                 .any(|server| server.scheme == Scheme::Https);
             let scheme = if secure { "https" } else { "http" };
             client.send(head, scheme, body, interim, timeouts).await
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::{PAUSE_FIRST, PAUSE_MAX, pause};
+
+    proptest! {
+        /// Any length may come, none is longer than it may be.
+        #[test]
+        fn a_pause_is_anywhere_up_to_its_longest(attempts in 1u32..20, random: u64) {
+            let longest = pause(attempts, u64::MAX);
+            prop_assert!(pause(attempts, random) <= longest);
+            prop_assert!(longest <= PAUSE_MAX && longest >= PAUSE_FIRST);
+            prop_assert!(pause(attempts, 0).is_zero());
+            prop_assert!(longest >= pause(attempts.saturating_sub(1), u64::MAX));
         }
     }
 }

@@ -1,7 +1,7 @@
 //! The data plane, in the order a request meets it.
 //!
 //! [`listen`] accepts, [`exchange`] tells the story of one request, [`headers`] rewrites what passes, [`passing`] what else
-//! `[routes.forward]` judges, `failover` asks a backend and perhaps a second one, [`forward`] asks a server, `deadline` bounds how long all
+//! `[routes.forward]` judges, `admit` lets in what has room, `failover` asks a backend and perhaps a second one (`replay` keeps the body), [`forward`] asks a server, `deadline` bounds how long all
 //! of that may take, [`respond`] writes what the route says of its answers, [`compress`] may encode them, [`follow`] watches the answer's
 //! body to its end, [`recall`] ends it when its side is switched off, [`refusal`] and [`answer`] are what happens instead, [`error_page`]
 //! is what browsers see of that, [`redirect`] sends clients elsewhere, `carried` is what browsers carry beside the visitor cookie,
@@ -9,6 +9,7 @@
 //! a core keeps.
 
 mod access;
+mod admit;
 pub mod answer;
 mod carried;
 pub mod compress;
@@ -27,5 +28,6 @@ pub mod passing;
 pub mod recall;
 pub mod redirect;
 pub mod refusal;
+mod replay;
 pub mod respond;
 pub mod seats;

@@ -1,5 +1,7 @@
 //! Why Banyan answered itself: one word for the answer, the metric and the log.
 
+use std::time::Duration;
+
 use http::{HeaderValue, StatusCode};
 
 use crate::{
@@ -33,6 +35,8 @@ pub struct Refusal {
     pub allow: Option<HeaderValue>,
     /// The backend that was meant, if it came that far.
     pub backend: Option<std::sync::Arc<str>>,
+    /// `Retry-After`, where it is known better than for most.
+    pub wait: Option<Duration>,
 }
 
 /// Whether an exchange may be tried again.
@@ -64,6 +68,7 @@ impl Refusal {
             challenge: None,
             allow: None,
             backend: None,
+            wait: None,
         }
     }
 
@@ -147,6 +152,36 @@ impl Refusal {
             "total",
             Side::Backend,
         )
+    }
+
+    /// There is no room for it just now: `why` says where.
+    #[must_use]
+    pub fn full(why: &'static str) -> Self {
+        let refusal = Self::new(
+            StatusCode::SERVICE_UNAVAILABLE,
+            "connection_limit_reached",
+            why,
+            Side::Banyan,
+        );
+        Self {
+            wait: Some(Duration::from_secs(1)),
+            ..refusal
+        }
+    }
+
+    /// A visitor or address asks too much: `why` says of what, `wait` for how long it should not.
+    #[must_use]
+    pub fn too_many(why: &'static str, wait: Duration) -> Self {
+        let refusal = Self::new(
+            StatusCode::TOO_MANY_REQUESTS,
+            "http_request_denied",
+            why,
+            Side::Client,
+        );
+        Self {
+            wait: Some(wait),
+            ..refusal
+        }
     }
 
     /// A bug: it was caught, this exchange alone pays for it.

@@ -4,7 +4,7 @@ use std::{collections::HashMap, path::Path, sync::Arc};
 
 use arc_swap::ArcSwap;
 
-use super::{BackendId, GateAtWork, Rule, Snapshot, Target, serving::Serving};
+use super::{BackendId, GateAtWork, Rule, Snapshot, Target, serving::Serving, shields::Carried};
 use crate::{
     backend::{Backend, BackendSettings, Scheme, Server, ServerAddress, server::TlsClient},
     config::settings::{RouteSettings, Settings, TargetSettings},
@@ -60,6 +60,7 @@ pub fn compile(
     let names = Names {
         flags: &flags,
         backends: &by_name(&backends),
+        carried: &Carried::new(means.previous, settings),
     };
     let rules: Vec<Rule> = settings
         .routes
@@ -196,6 +197,7 @@ fn compile_backend(settings: &BackendSettings, means: &Means<'_>) -> Result<Arc<
         servers: servers.collect(),
         settings: settings.clone(),
         tls,
+        line: known.map_or_else(Arc::default, |known| Arc::clone(&known.line)),
     }))
 }
 
@@ -209,6 +211,7 @@ fn by_name(backends: &[Arc<Backend>]) -> HashMap<BackendName, BackendId> {
 struct Names<'a> {
     flags: &'a Flags,
     backends: &'a HashMap<BackendName, BackendId>,
+    carried: &'a Carried<'a>,
 }
 
 impl Names<'_> {
@@ -279,6 +282,8 @@ fn rule(route: &RouteSettings, names: &Names<'_>, problems: &mut Vec<CompileProb
             requirement: route.requirement.clone(),
             allow_encoded_slash: route.allow_encoded_slash,
             policy: Arc::clone(&route.policy),
+            shield: names.carried.shield(route),
+            line: names.carried.line(route.claim.squad.as_str()),
         }),
         Err(what) => {
             problems.push(CompileProblem {

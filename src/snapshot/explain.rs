@@ -57,6 +57,8 @@ pub struct Explanation {
     pub backend: Option<Goes>,
     /// Who is asked when that one fails.
     pub failover: Option<Standby>,
+    /// How long it may take, who is let in, how much may be under way, a line for each thing.
+    pub bounds: Vec<String>,
     /// How its answer is compressed, where the route says so.
     pub compress: Option<String>,
     /// Fields that the backend gets from Banyan beside the forwarding ones.
@@ -205,6 +207,7 @@ pub fn explain(ask: &Ask<'_, '_>, now: UnixTime, at: &Snapshot) -> Explanation {
             .collect(),
         backend: None,
         failover: None,
+        bounds: Vec::new(),
         compress: None,
         headers: Vec::new(),
         forwards: Vec::new(),
@@ -259,6 +262,9 @@ fn admitted(explanation: &mut Explanation, decision: &Decision<'_>, method: &htt
         set: decision.set_cookie,
     });
     explanation.backend = Goes::to(decision.backend, at);
+    explanation.bounds = at
+        .rule(decision.route)
+        .map_or_else(Vec::new, |rule| rule.bounds(decision.backend, at));
     explanation.failover = at
         .rule(decision.route)
         .and_then(|rule| Standby::of(rule, decision.backend, method, at));

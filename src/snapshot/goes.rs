@@ -30,6 +30,8 @@ pub struct Standby {
     pub goes: Goes,
     /// Answers of the first that count as a failure, beside no answer at all.
     pub on: Vec<u16>,
+    /// The budget, where it is a fallback: how many in how long, and how many at once.
+    pub budget: Option<String>,
 }
 
 impl Goes {
@@ -57,6 +59,7 @@ impl Standby {
         Some(Self {
             goes: Goes::to(second, at)?,
             on: failover.on.iter().collect(),
+            budget: failover.fallback.map(|terms| terms.to_string()),
         })
     }
 }
@@ -92,6 +95,10 @@ impl fmt::Display for Standby {
             .map(u16::to_string)
             .chain(["no answer".to_owned()])
             .collect();
-        write!(f, "on {} to {}", on.join(", "), self.goes)
+        write!(f, "on {} to {}", on.join(", "), self.goes)?;
+        match &self.budget {
+            Some(budget) => write!(f, ", {budget}"),
+            None => Ok(()),
+        }
     }
 }

@@ -21,6 +21,7 @@ mod notes;
 pub mod preflight;
 pub mod prove;
 pub mod serving;
+pub mod shields;
 mod told;
 mod tried;
 pub mod visit;
@@ -42,7 +43,7 @@ use crate::{
     policy::{
         Policy, Redirect,
         errors::ErrorPages,
-        failover::{self, Failover},
+        failover::Failover,
         geo,
     },
     route::{Claim, RouteId, Table, host_takes},
@@ -122,6 +123,10 @@ pub struct Rule {
     pub allow_encoded_slash: bool,
     /// What it does to requests and answers.
     pub policy: Arc<Policy>,
+    /// What its requests share, over all cores.
+    pub shield: Arc<shields::RouteShield>,
+    /// Its squad's seats, if they are bounded.
+    pub line: Option<shields::SquadLine>,
 }
 
 /// Where a route leads.
@@ -184,7 +189,7 @@ impl Rule {
     pub fn standby(&self, first: BackendId, method: &Method) -> Option<(BackendId, &Failover)> {
         let standby = self.standby.filter(|standby| *standby != first)?;
         let failover = self.policy.failover.as_ref()?;
-        failover::may_go_twice(method).then_some((standby, failover))
+        failover.takes(method).then_some((standby, failover))
     }
 
     /// Where it is written.

@@ -48,6 +48,9 @@ impl fmt::Display for Explanation {
         if let Some(standby) = &self.failover {
             writeln!(f, "  failover  {standby}")?;
         }
+        for bound in &self.bounds {
+            writeln!(f, "  bound     {bound}")?;
+        }
         if let Some(path) = &self.forwarded {
             writeln!(f, "  forwards  {path}")?;
         }

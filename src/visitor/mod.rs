@@ -22,7 +22,7 @@ pub use consent::{Consent, Kept};
 pub use cookies::{OWN_PREFIX, cookies, remove_own_cookies};
 pub use keys::{BadKeys, COOKIE_NAME, Keys, MAX_AGE_MAX, Seen, SeenState, Visitor};
 pub use memory::COOKIES_REMEMBERED;
-pub use navigation::{is_crawler, may_mint};
+pub use navigation::{is_crawler, is_prefetch, may_mint};
 pub use override_link::{
     BadOverride, BadWish, FLAGS_MAX, FOR_DEFAULT, FOR_MAX, Forced, Minted, OVERRIDE_COOKIE, OVERRIDE_PATH,
     TO_BYTES_MAX, TOKEN_BYTES_MAX, Wish, is_local, override_tokens,

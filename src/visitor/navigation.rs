@@ -129,7 +129,9 @@ const fn pairs() -> [u128; 128] {
     pairs
 }
 
-fn is_prefetch(headers: &Fields) -> bool {
+/// Whether a browser fetches this in case that somebody wants it.
+#[must_use]
+pub fn is_prefetch(headers: &Fields) -> bool {
     [Known::SEC_PURPOSE, Known::PURPOSE]
         .into_iter()
         .flat_map(|name| headers.get_all(name))

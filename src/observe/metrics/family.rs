@@ -73,6 +73,18 @@ families! {
         "Requests that led to a backend, by how they ended: 1xx to 5xx, none (the client left first), or failover (another backend was asked).";
     Failovers Counter "banyan_failovers_total" ["backend", "to", "cause"]
         "Requests that a second backend was asked because the first failed, by how it did: an error type of RFC 9209, or its status.";
+    FlagFailovers Counter "banyan_flag_failovers_total" ["flag", "variant"]
+        "Requests that another backend was asked than the one that a flag's variant meant, because that one failed: they count against the variant.";
+    FailoversRefused Counter "banyan_failovers_refused_total" ["backend", "to", "why"]
+        "Requests whose backend failed and that were not passed to the fallback, by why: rate, full or body.";
+    RetriesRefused Counter "banyan_retries_refused_total" ["backend"]
+        "Requests that were not tried again because their route's budget was used up.";
+    Shed Counter "banyan_shed_total" ["of", "why"]
+        "Requests that a route, squad or backend had no room for, by why: rate, address, visitor, full, displaced or queue-timeout.";
+    Waiting Gauge "banyan_waiting" ["of"]
+        "Requests that wait for a seat at a squad or backend now.";
+    KeptBytes Gauge "banyan_kept_body_bytes" []
+        "Bytes of requests' bodies that are kept to be sent to a second backend.";
     FlagDecisions Counter "banyan_flag_decisions_total" ["flag", "variant", "reason"]
         "Decisions of a flag.";
     FlagErrors Counter "banyan_flag_errors_total" ["flag", "error"]

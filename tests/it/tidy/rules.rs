@@ -1,7 +1,7 @@
 //! What `tidy` holds the code to, as tables: who may name whom, what stays where, which words are not ours.
 
 /// Top-level modules and which others each may name, in reading order. What may be named is what it is built on.
-pub(super) const LAYERS: [(&str, &[&str]); 29] = [
+pub(super) const LAYERS: [(&str, &[&str]); 30] = [
     ("name", &[]),
     ("clock", &[]),
     ("limits", &[]),
@@ -41,29 +41,34 @@ pub(super) const LAYERS: [(&str, &[&str]); 29] = [
             "wire",
         ],
     ),
+    ("shield", &["clock"]),
     ("tls", &["clock", "stream"]),
     ("visitor", &["clock", "fields"]),
     ("route", &["courtesy", "fields", "name"]),
-    ("policy", &["clock", "fields", "message", "name", "route"]),
+    (
+        "policy",
+        &["clock", "fields", "message", "name", "route", "shield"],
+    ),
     ("gate", &["clock", "fields", "name"]),
     ("flag", &["clock", "fields", "name", "visitor"]),
     (
         "backend",
         &[
-            "body", "clock", "fields", "http1", "http2", "limits", "message", "name", "stream", "wire",
+            "body", "clock", "fields", "http1", "http2", "limits", "message", "name", "shield", "stream", "wire",
         ],
     ),
     (
         "config",
         &[
-            "backend", "clock", "courtesy", "flag", "gate", "limits", "name", "policy", "route", "visitor",
+            "backend", "clock", "courtesy", "flag", "gate", "limits", "name", "policy", "route", "shield",
+            "visitor",
         ],
     ),
     (
         "snapshot",
         &[
             "backend", "clock", "config", "courtesy", "fields", "flag", "gate", "limits", "name", "policy",
-            "route", "visitor",
+            "route", "shield", "visitor",
         ],
     ),
     (
@@ -75,8 +80,8 @@ pub(super) const LAYERS: [(&str, &[&str]); 29] = [
         "proxy",
         &[
             "backend", "body", "clock", "fields", "flag", "gate", "http1", "http2", "limits", "message",
-            "name", "observe", "ofrep", "policy", "route", "snapshot", "stream", "tls", "tunnel", "visitor",
-            "wire",
+            "name", "observe", "ofrep", "policy", "route", "shield", "snapshot", "stream", "tls", "tunnel",
+            "visitor", "wire",
         ],
     ),
     (
@@ -163,6 +168,7 @@ pub(super) const KEPT_TO: [(&str, &[&str], &str); 21] = [
             "snapshot/mod.rs",  // the bell that asks for missing keys
             "snapshot/live.rs", // those that tell of swaps and of changes
             "ofrep/events.rs",
+            "shield/line.rs", // who waits is told by a channel
             "http1",
             "http2",
             "tls",

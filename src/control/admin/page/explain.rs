@@ -266,7 +266,17 @@ fn ending(html: &mut Html, explained: &Explanation) {
         }
         html.raw("no answer");
         asked(html, &standby.goes);
+        if let Some(budget) = &standby.budget {
+            html.element(" <span class=\"quiet\">", budget, "</span>");
+        }
         html.raw("</div></li>");
+    }
+    for bound in &explained.bounds {
+        html.element(
+            "<li><span class=\"step\">Bound</span><div>",
+            bound,
+            "</div></li>",
+        );
     }
     if let Some(path) = &explained.forwarded {
         html.element(

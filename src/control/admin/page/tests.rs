@@ -375,6 +375,7 @@ fn route_of(text: &str) -> routes::Route {
             failover: Some(routes::FailsOver {
                 backend: own(),
                 on: vec![500],
+                budget: Some(own()),
             }),
         },
         auth: "required".to_owned(),
@@ -490,7 +491,9 @@ fn explanation_of(text: &str) -> explain::Explanation {
         failover: Some(explain::Standby {
             goes: goes(own),
             on: vec![503],
+            budget: Some(own()),
         }),
+        bounds: vec![own()],
         compress: Some(own()),
         headers: vec![(own(), own())],
         forwards: vec![(own(), own())],
