@@ -89,9 +89,9 @@ pub(super) fn failover(
         (None, None) => return None,
         (Some(_), Some(fallback)) => {
             let what = "a route has one second backend: `failover` or `fallback`, not both";
-            report
-                .error("two-failovers", fallback.span.clone(), what)
-                .hint("`fallback` is the way back to what the route replaces, with a budget; take the other out");
+            report.error("two-failovers", fallback.span.clone(), what).hint(
+                "`fallback` is the way back to what the route replaces, with a budget; take the other out",
+            );
             return None;
         }
         (Some(file), None) => {
@@ -142,12 +142,20 @@ impl FallbackFile {
         let on = on.map_or_else(Fallback::statuses, |on| statuses(on, report));
         if table.body_max.value.0 > KEPT_BYTES_MAX {
             report
-                .error("out-of-range", table.body_max.span.clone(), "`body_max` is more than 1MiB")
+                .error(
+                    "out-of-range",
+                    table.body_max.span.clone(),
+                    "`body_max` is more than 1MiB",
+                )
                 .hint("a larger body is passed on as it comes, and has no fallback");
         }
         let terms = Fallback {
             body_max: table.body_max.value.0.min(KEPT_BYTES_MAX),
-            rate: Rate::new(table.per_second.get(), Duration::from_secs(1), table.per_second.get()),
+            rate: Rate::new(
+                table.per_second.get(),
+                Duration::from_secs(1),
+                table.per_second.get(),
+            ),
             at_once: table.at_once.get(),
         };
         let backend = match self {
@@ -158,7 +166,11 @@ impl FallbackFile {
             Self::Terms(table) => table.backend.clone(),
         };
         if backend.is_none() {
-            report.missing(&file.span, "backend", "name the one to ask, such as `fallback = \"legacy\"`");
+            report.missing(
+                &file.span,
+                "backend",
+                "name the one to ask, such as `fallback = \"legacy\"`",
+            );
         }
         Some((backend?, on, terms))
     }

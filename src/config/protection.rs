@@ -117,9 +117,18 @@ impl Default for RateFile {
 pub(super) fn protection(route: &RouteFile, report: &mut Report) -> Protection {
     let (timeouts, retries, limits) = (&route.timeouts, &route.retries, &route.limits);
     Protection {
-        timeouts: timeouts.as_ref().map(|file| file.value.settle()).unwrap_or_default(),
-        retries: retries.as_ref().map(|file| file.value.settle(report)).unwrap_or_default(),
-        limits: limits.as_ref().map(|file| file.value.settle(report)).unwrap_or_default(),
+        timeouts: timeouts
+            .as_ref()
+            .map(|file| file.value.settle())
+            .unwrap_or_default(),
+        retries: retries
+            .as_ref()
+            .map(|file| file.value.settle(report))
+            .unwrap_or_default(),
+        limits: limits
+            .as_ref()
+            .map(|file| file.value.settle(report))
+            .unwrap_or_default(),
     }
 }
 
@@ -223,7 +232,11 @@ pub(super) fn line(
         for (key, span) in keys {
             if let Some(span) = span {
                 report
-                    .warning("unused-key", span.clone(), format!("`{key}` has no meaning without `in_flight_max`"))
+                    .warning(
+                        "unused-key",
+                        span.clone(),
+                        format!("`{key}` has no meaning without `in_flight_max`"),
+                    )
                     .hint("say how many requests may be under way, or take it out");
             }
         }

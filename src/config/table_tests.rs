@@ -237,6 +237,9 @@ fn backends(settings: &Settings) -> String {
                 backend.total_timeout, backend.attempts
             );
         }
+        if let Some(line) = &backend.line {
+            _ = writeln!(out, "  {line:?}");
+        }
         if let Some(health) = &backend.health {
             _ = writeln!(out, "  {health:?}");
         }

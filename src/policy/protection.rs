@@ -4,11 +4,7 @@ use std::time::Duration;
 
 use http::HeaderName;
 
-use crate::shield::{
-    budget,
-    line::Class,
-    rate::Rate,
-};
+use crate::shield::{budget, line::Class, rate::Rate};
 
 /// Everything that a route says of this. The default bounds retries alone.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -60,7 +56,10 @@ impl RouteLimits {
         let open = each
             .into_iter()
             .filter_map(|(of, max)| Some(format!("{} open at once for one {of}", max?)));
-        let rates = self.rates.iter().map(|limit| format!("{} by {}", limit.rate, limit.by));
+        let rates = self
+            .rates
+            .iter()
+            .map(|limit| format!("{} by {}", limit.rate, limit.by));
         let class = (self.class != Class::default()).then(|| format!("served as {}", self.class.as_str()));
         open.chain(rates).chain(class)
     }

@@ -32,7 +32,7 @@ use crate::{
 
 /// What an exchange holds until its answer is over.
 #[derive(Debug, Default)]
-pub struct Holds {
+pub(super) struct Holds {
     places: SmallVec<[Place; 2]>,
     seat: Option<Seat>,
 }
@@ -188,7 +188,9 @@ pub(super) async fn seat(wanted: Wanted<'_>, edge: &Edge, record: &mut Record) -
     };
     let _waiting = edge.observe.hold(Family::Waiting, &[Label::Name(wanted.of)]);
     let patience = now + wanted.terms.patience;
-    let until = wanted.deadline.map_or(patience, |deadline| deadline.min(patience));
+    let until = wanted
+        .deadline
+        .map_or(patience, |deadline| deadline.min(patience));
     let came = timeout_at(until.into(), turn.seat()).await;
     let waited = clock::steady().saturating_duration_since(now);
     record.timings.queue = Some(record.timings.queue.unwrap_or_default() + waited);

@@ -195,6 +195,9 @@ mod tests {
             assert_eq!(grpc(wrong, 1_250), "1250m", "{wrong}");
         }
         assert_eq!(grpc("1H", u64::MAX / 2), "1H");
-        assert_eq!(told("text/plain", "1S", 0), ("1S".to_owned(), Some("1".to_owned())));
+        assert_eq!(
+            told("text/plain", "1S", 0),
+            ("1S".to_owned(), Some("1".to_owned()))
+        );
     }
 }

@@ -74,7 +74,12 @@ async fn pair(
 ) -> Answered {
     let mut spare = outgoing.head.clone(); // the first backend's path, host and fields are no business of the second's
     let may_repeat = terms.may_repeat(method(&outgoing));
-    let (identity, rule, class, deadline) = (outgoing.identity, outgoing.rule, outgoing.class, outgoing.deadline);
+    let (identity, rule, class, deadline) = (
+        outgoing.identity,
+        outgoing.rule,
+        outgoing.class,
+        outgoing.deadline,
+    );
     let (now, first) = (outgoing.ready, outgoing.backend);
     let kept_max = terms.fallback.map_or(0, |fallback| fallback.body_max);
     let (replay, body) = Replay::of(outgoing.body, kept_max, &edge.kept);
@@ -163,7 +168,11 @@ fn seat(rule: &Rule, fallback: Fallback) -> Result<Seat, &'static str> {
 
 /// There is no room at the fallback: the first's failure is told as what it is, with a time to come back.
 fn shed(refusal: Refusal, why: &'static str) -> Refusal {
-    let full = Refusal::full(if why == "rate" { "fallback-rate" } else { "fallback-full" });
+    let full = Refusal::full(if why == "rate" {
+        "fallback-rate"
+    } else {
+        "fallback-full"
+    });
     Refusal {
         reason: refusal.reason,
         side: refusal.side,
@@ -207,7 +216,11 @@ fn say(response: &mut Response, record: &Record, terms: &Terms) {
     let (Some(failover), Some(second)) = (&record.failover, &record.backend) else {
         return;
     };
-    let how = if terms.fallback.is_some() { "fallback" } else { "failover" };
+    let how = if terms.fallback.is_some() {
+        "fallback"
+    } else {
+        "failover"
+    };
     let (first, cause) = (&failover.from, failover.cause);
     let told = format!("banyan; next-hop=\"{second}\"; details=\"{how} from {first}: {cause}\"");
     response.headers.append(Known::PROXY_STATUS, told);

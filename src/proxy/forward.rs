@@ -148,7 +148,10 @@ async fn try_servers(
             wording.address(&mut outgoing.head.headers, &pool.server);
         }
         if let Some(deadline) = deadline {
-            deadline::tell(&mut outgoing.head.headers, deadline.saturating_duration_since(now));
+            deadline::tell(
+                &mut outgoing.head.headers,
+                deadline.saturating_duration_since(now),
+            );
         }
         let under_way = pool.enter(now);
         let trying = Trying {
@@ -367,11 +370,7 @@ async fn attempt(
                 retry,
                 ..Refusal::from(cause)
             };
-            Err(Failed {
-                refusal,
-                body,
-                stale,
-            })
+            Err(Failed { refusal, body, stale })
         }
     }
 }

@@ -15,13 +15,13 @@ use http_body::{Frame, SizeHint};
 use crate::body::{Body, BodyError};
 
 /// Bytes of all requests' bodies that one core keeps at one time. Beyond it a request that has a body has no second backend.
-pub const KEPT_BYTES_ALL_MAX: usize = 16 * 1024 * 1024;
+pub(super) const KEPT_BYTES_ALL_MAX: usize = 16 * 1024 * 1024;
 
 /// Bytes that a core keeps now.
-pub type Kept = Rc<Cell<usize>>;
+pub(super) type Kept = Rc<Cell<usize>>;
 
 /// A body that was handed out once and may be wanted again.
-pub struct Replay(Option<Rc<RefCell<Source>>>);
+pub(super) struct Replay(Option<Rc<RefCell<Source>>>);
 
 impl fmt::Debug for Replay {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -73,7 +73,7 @@ impl Drop for Source {
 
 impl Replay {
     /// The body to send first, and what sends it again as long as at most `max` bytes of it have gone out.
-    pub fn of(body: Body, max: usize, all: &Kept) -> (Self, Body) {
+    pub(super) fn of(body: Body, max: usize, all: &Kept) -> (Self, Body) {
         if http_body::Body::is_end_stream(&body) {
             return (Self(None), Body::Empty);
         }
@@ -90,7 +90,7 @@ impl Replay {
     }
 
     /// The whole body once more; `None`: it can't be had. The first one ends here.
-    pub fn again(self) -> Option<Body> {
+    pub(super) fn again(self) -> Option<Body> {
         let Some(source) = self.0 else {
             return Some(Body::Empty);
         };
@@ -114,7 +114,7 @@ impl Replay {
     }
 
     /// Nobody will want it again: what goes out from here on is not kept.
-    pub fn forget(self) {
+    pub(super) fn forget(self) {
         if let Some(source) = self.0 {
             source.borrow_mut().lose();
         }

@@ -93,7 +93,10 @@ mod tests {
 
     #[test]
     fn a_budget_is_full_at_first_and_never_fuller() {
-        let terms = Terms { share: 200, reserve: 2 };
+        let terms = Terms {
+            share: 200,
+            reserve: 2,
+        };
         let budget = Budget::new(terms);
         for _ in 0..100 {
             budget.deposit(terms);

@@ -110,12 +110,21 @@ mod tests {
         let places: Vec<_> = (0..100_000).map(|key| crowd.enter(key, 1).unwrap()).collect();
         assert!(places.iter().filter(|place| place.slot.is_some()).count() <= super::KEYS_MAX);
         drop(places);
-        assert!(crowd.slots.iter().all(|slot| slot.load(Ordering::Relaxed) & super::COUNT == 0));
+        assert!(
+            crowd
+                .slots
+                .iter()
+                .all(|slot| slot.load(Ordering::Relaxed) & super::COUNT == 0)
+        );
     }
 
     #[test]
     fn cores_together_never_let_more_in() {
-        let (crowd, most, now) = (Arc::new(Crowd::default()), Arc::new(AtomicUsize::new(0)), Arc::new(AtomicUsize::new(0)));
+        let (crowd, most, now) = (
+            Arc::new(Crowd::default()),
+            Arc::new(AtomicUsize::new(0)),
+            Arc::new(AtomicUsize::new(0)),
+        );
         let run = || {
             let (crowd, most, now) = (Arc::clone(&crowd), Arc::clone(&most), Arc::clone(&now));
             std::thread::spawn(move || {

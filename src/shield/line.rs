@@ -114,7 +114,9 @@ impl Pace {
             return None;
         }
         let ahead = u32::try_from(ahead).unwrap_or(u32::MAX);
-        let silent = self.last.map_or(Duration::ZERO, |last| now.saturating_duration_since(last));
+        let silent = self
+            .last
+            .map_or(Duration::ZERO, |last| now.saturating_duration_since(last));
         Some(self.mean.max(silent).saturating_mul(ahead.saturating_add(1)))
     }
 }
@@ -203,7 +205,9 @@ impl Line {
     fn take(self: &Arc<Self>) -> Option<Seat> {
         let seats = self.seats.load(Ordering::Relaxed);
         let one_more = |taken: u32| (taken < seats).then_some(taken + 1);
-        let taken = self.taken.fetch_update(Ordering::SeqCst, Ordering::SeqCst, one_more);
+        let taken = self
+            .taken
+            .fetch_update(Ordering::SeqCst, Ordering::SeqCst, one_more);
         taken.ok().map(|_| Seat(Arc::clone(self)))
     }
 

@@ -115,7 +115,10 @@ fn nobody_lines_up_where_it_moves_too_slowly() {
     let come = || line.enter(Class::Normal, terms, later);
     let _held = seat(come());
     let _line: Vec<Turn> = (0..3).map(|_| turn(come())).collect();
-    assert!(matches!(come(), Err(Full)), "a fourth would wait for four seconds");
+    assert!(
+        matches!(come(), Err(Full)),
+        "a fourth would wait for four seconds"
+    );
     assert!(
         line.enter(Class::High, terms, later).is_ok(),
         "who goes before the others need not wait for them"

@@ -127,7 +127,11 @@ impl Meters {
             let Some((slot, seen)) = self.slot(mark) else {
                 return Ok(());
             };
-            let empty = if seen >> (64 - TAG_BITS) == mark.tag { seen & TIME } else { 0 };
+            let empty = if seen >> (64 - TAG_BITS) == mark.tag {
+                seen & TIME
+            } else {
+                0
+            };
             let next = rate.pour(empty, now)?.min(TIME);
             let written = mark.tag << (64 - TAG_BITS) | next;
             if slot
@@ -185,7 +189,10 @@ mod tests {
         let (meters, rate) = (Meters::default(), Rate::new(1, Duration::from_secs(3600), 1));
         let now = clock::steady();
         let refused = (0..200_000u64).filter(|key| meters.take(key, rate, now).is_err());
-        assert!(refused.count() < 200, "tags of 16 bits fall together once in 16,000");
+        assert!(
+            refused.count() < 200,
+            "tags of 16 bits fall together once in 16,000"
+        );
     }
 
     #[test]

@@ -40,12 +40,7 @@ use crate::{
     gate::{Gate, KeySet, KeySource, Requirement},
     limits::Limits,
     name::{Place, VariantName},
-    policy::{
-        Policy, Redirect,
-        errors::ErrorPages,
-        failover::Failover,
-        geo,
-    },
+    policy::{Policy, Redirect, errors::ErrorPages, failover::Failover, geo},
     route::{Claim, RouteId, Table, host_takes},
     visitor,
 };

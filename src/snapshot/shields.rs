@@ -106,7 +106,9 @@ impl<'p> Carried<'p> {
         for rule in previous.into_iter().flat_map(|previous| &previous.rules) {
             routes.entry((&*rule.squad, &*rule.name)).or_default().push(rule);
             if let Some(line) = &rule.line {
-                lines.entry(&*rule.squad).or_insert_with(|| Arc::clone(&line.line));
+                lines
+                    .entry(&*rule.squad)
+                    .or_insert_with(|| Arc::clone(&line.line));
             }
         }
         let squads = settings.edge.squads.iter().filter_map(|squad| {
@@ -160,7 +162,10 @@ impl Rule {
         let times = times
             .into_iter()
             .filter_map(|(name, time)| Some(format!("{name} {:?}", time?)));
-        let squad = self.line.as_ref().map(|squad| (&*self.squad, "squad", squad.terms, &squad.line));
+        let squad = self
+            .line
+            .as_ref()
+            .map(|squad| (&*self.squad, "squad", squad.terms, &squad.line));
         let backend = at.backend(backend).and_then(|backend| {
             let terms = backend.settings.line?;
             Some((backend.settings.name.as_str(), "backend", terms, &backend.line))

@@ -48,6 +48,7 @@ mod reload;
 mod requests;
 mod response;
 mod routes;
+mod shield;
 mod shipped;
 mod shutdown;
 mod signed;

@@ -54,7 +54,8 @@ pub(super) const LAYERS: [(&str, &[&str]); 30] = [
     (
         "backend",
         &[
-            "body", "clock", "fields", "http1", "http2", "limits", "message", "name", "shield", "stream", "wire",
+            "body", "clock", "fields", "http1", "http2", "limits", "message", "name", "shield", "stream",
+            "wire",
         ],
     ),
     (

@@ -272,11 +272,7 @@ fn ending(html: &mut Html, explained: &Explanation) {
         html.raw("</div></li>");
     }
     for bound in &explained.bounds {
-        html.element(
-            "<li><span class=\"step\">Bound</span><div>",
-            bound,
-            "</div></li>",
-        );
+        html.element("<li><span class=\"step\">Bound</span><div>", bound, "</div></li>");
     }
     if let Some(path) = &explained.forwarded {
         html.element(
