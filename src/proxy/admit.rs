@@ -27,7 +27,7 @@ use crate::{
         decide::Decision,
         shields::{Asked, Checks, SquadLine},
     },
-    visitor,
+    visitor::{self, SeenState},
 };
 
 /// What an exchange holds until its answer is over.
@@ -109,7 +109,10 @@ fn check(
     client: IpAddr,
 ) -> Result<SmallVec<[Place; 2]>, TooMuch> {
     let (limits, address) = (&rule.policy.protection.limits, neighbourhood(client));
-    let visitor = decision.visitor.as_ref().map(visitor::Visitor::id);
+    // who was only just given a cookie would be another visitor with each request that does not bring it
+    let brought = matches!(decision.seen, SeenState::Valid | SeenState::ValidRefresh);
+    let visitor = decision.visitor.as_ref().filter(|_| brought);
+    let visitor = visitor.map(visitor::Visitor::id);
     let now = clock::steady();
     for (limit, asked) in limits.rates.iter().zip(&checks.rates) {
         let taken = match asked {

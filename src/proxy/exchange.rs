@@ -170,7 +170,6 @@ pub(super) async fn pass_through(
         ready: decided,
         rule,
         class,
-        deadline: None,
     };
     let mut interim = passing::Guarded { interim, policy };
     let sent = failover::send(outgoing, edge, at, &mut following.record, &mut interim);
@@ -277,15 +276,6 @@ pub fn host_of(fields: &Fields) -> Cow<'_, str> {
         Cow::Owned(name.to_ascii_lowercase())
     } else {
         Cow::Borrowed(name)
-    }
-}
-
-/// How a refusal ends the record.
-#[must_use]
-pub const fn outcome_of(refusal: &Refusal) -> Outcome {
-    Outcome::Refused {
-        reason: refusal.reason,
-        side: refusal.side,
     }
 }
 
@@ -408,7 +398,7 @@ pub(super) fn facts(id: FlagId, choice: &Choice, at: &Snapshot) -> Option<FlagFa
 }
 
 fn note_refusal(refusal: &Refusal, record: &mut Record) {
-    record.outcome = outcome_of(refusal);
+    record.outcome = refusal.outcome();
     record.details = Some(refusal.details);
     if refusal.backend.is_some() {
         record.backend.clone_from(&refusal.backend);

@@ -32,13 +32,12 @@ type Answered = Result<(Response, UnderWay), Refusal>;
 /// # Errors
 /// The last attempt's [`Refusal`].
 pub(super) async fn send(
-    mut outgoing: Outgoing<'_>,
+    outgoing: Outgoing<'_>,
     edge: &Edge,
     at: &Snapshot,
     record: &mut Record,
     interim: &mut dyn Interim,
 ) -> Answered {
-    outgoing.deadline = admit::deadline_of(outgoing.rule, record.began);
     match standby(&outgoing) {
         // boxed, so that requests of other routes carry nothing of it
         Some((second, terms)) => Box::pin(pair(outgoing, second, terms, edge, at, record, interim)).await,
@@ -74,12 +73,8 @@ async fn pair(
 ) -> Answered {
     let mut spare = outgoing.head.clone(); // the first backend's path, host and fields are no business of the second's
     let may_repeat = terms.may_repeat(method(&outgoing));
-    let (identity, rule, class, deadline) = (
-        outgoing.identity,
-        outgoing.rule,
-        outgoing.class,
-        outgoing.deadline,
-    );
+    let (identity, rule, class) = (outgoing.identity, outgoing.rule, outgoing.class);
+    let deadline = admit::deadline_of(rule, record.began);
     let (now, first) = (outgoing.ready, outgoing.backend);
     let kept_max = terms.fallback.map_or(0, |fallback| fallback.body_max);
     let (replay, body) = Replay::of(outgoing.body, kept_max, &edge.kept);
@@ -93,13 +88,7 @@ async fn pair(
         true => forward::send(outgoing, edge, at, record, interim).await,
         false => Err(passed_over(first, at)),
     };
-    let cause = match &answered {
-        Ok((response, _)) => terms.on.word(response.status).filter(|_| may_repeat),
-        Err(refusal) => {
-            let unseen = may_repeat || refusal.retry == Retry::Unsent;
-            (refusal.side == Side::Backend && unseen).then_some(refusal.reason)
-        }
-    };
+    let cause = cause(&answered, terms, may_repeat);
     let in_time = deadline.is_none_or(|deadline| clock::steady() < deadline);
     let (Some(cause), Some(backend), true) = (cause, at.backend(second), in_time) else {
         replay.forget();
@@ -129,14 +118,22 @@ async fn pair(
         ready: clock::steady(),
         rule,
         class,
-        deadline,
     };
     let (mut response, mut under_way) = forward::send(again, edge, at, record, interim).await?;
-    if let Some(seat) = seat {
-        under_way.hold(seat);
-    }
+    seat.into_iter().for_each(|seat| under_way.hold(seat));
     say(&mut response, record, terms);
     Ok((response, under_way))
+}
+
+/// Why the second is asked, if it may be.
+fn cause(answered: &Answered, terms: &Terms, may_repeat: bool) -> Option<&'static str> {
+    match answered {
+        Ok((response, _)) => terms.on.word(response.status).filter(|_| may_repeat),
+        Err(refusal) => {
+            let unseen = may_repeat || refusal.retry == Retry::Unsent;
+            (refusal.side == Side::Backend && unseen).then_some(refusal.reason)
+        }
+    }
 }
 
 /// The first backend's refusal without asking it: all of its servers are known to be sick.

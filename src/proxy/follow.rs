@@ -57,7 +57,7 @@ pub struct Followed {
     /// Where its flag led it, if one did.
     pub side: Option<FlagSide>,
     /// Its places and seats, where its route or squad has so many.
-    pub holds: Option<Box<Holds>>,
+    pub(super) holds: Option<Box<Holds>>,
     /// Its seat among those who may be called back, once its answer is not over with its head.
     recall: Option<Recall>,
     edge: Rc<Edge>,

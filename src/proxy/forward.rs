@@ -52,8 +52,6 @@ pub struct Outgoing<'h> {
     pub rule: &'h Rule,
     /// Who goes first where requests wait.
     pub class: Class,
-    /// When it must be over, whoever is asked.
-    pub deadline: Option<Instant>,
 }
 
 /// A failed attempt.
@@ -90,13 +88,12 @@ pub async fn send(
         return Err(Refusal::no_server());
     };
     let own = backend.settings.total_timeout.map(|total| outgoing.ready + total);
-    let deadline = match (own, outgoing.deadline) {
+    let deadline = match (own, admit::deadline_of(outgoing.rule, record.began)) {
         (Some(own), Some(all)) => Some(own.min(all)),
         (own, all) => own.or(all),
     };
-    outgoing.deadline = deadline;
     let Some(terms) = backend.settings.line else {
-        return try_servers(outgoing, backend, edge, at, record, interim).await;
+        return try_servers(outgoing, deadline, backend, edge, at, record, interim).await;
     };
     // boxed, so that requests to other backends carry nothing of it
     let name = backend.settings.name.shared();
@@ -113,7 +110,7 @@ pub async fn send(
         ..refusal
     })?;
     outgoing.ready = clock::steady();
-    let sent = try_servers(outgoing, backend, edge, at, record, interim).await;
+    let sent = try_servers(outgoing, deadline, backend, edge, at, record, interim).await;
     sent.map(|(response, mut under_way)| {
         under_way.hold(seat);
         (response, under_way)
@@ -122,6 +119,7 @@ pub async fn send(
 
 async fn try_servers(
     mut outgoing: Outgoing<'_>,
+    deadline: Option<Instant>,
     backend: &Arc<Backend>,
     edge: &Edge,
     at: &Snapshot,
@@ -130,36 +128,31 @@ async fn try_servers(
 ) -> Result<(Response, UnderWay), Refusal> {
     let settings = &backend.settings;
     address(&mut outgoing, backend, edge);
-    let deadline = outgoing.deadline;
     let pools: SmallVec<[Rc<Pool>; 4]> = backend
         .servers
         .iter()
         .map(|server| edge.pools.of(server))
         .collect();
-    let mut tried: SmallVec<[usize; 4]> = SmallVec::new();
-    let (mut attempts, mut stale) = (0, false);
+    let mut tries = Tries::default();
     loop {
         let now = outgoing.ready;
-        let (place, pool) = choose(&pools, &tried, now, edge).ok_or_else(Refusal::no_server)?;
-        attempts += 1;
+        let (place, pool) = choose(&pools, &tries.servers, now, edge).ok_or_else(Refusal::no_server)?;
+        tries.attempts += 1;
         record.attempts += 1;
         record.server = Some(Arc::clone(&pool.server.label));
         if let Some(wording) = &settings.wording {
             wording.address(&mut outgoing.head.headers, &pool.server);
         }
         if let Some(deadline) = deadline {
-            deadline::tell(
-                &mut outgoing.head.headers,
-                deadline.saturating_duration_since(now),
-            );
+            deadline::tell(&mut outgoing.head.headers, deadline, now);
         }
         let under_way = pool.enter(now);
         let trying = Trying {
             head: outgoing.head,
             body: std::mem::replace(&mut outgoing.body, Body::Empty),
             began: now,
-            is_last: attempts >= settings.attempts,
-            after_stale: stale,
+            is_last: tries.attempts >= settings.attempts,
+            after_stale: tries.stale,
             rule: outgoing.rule,
         };
         let attempted = match deadline {
@@ -174,33 +167,73 @@ async fn try_servers(
         };
         let failed = match attempted {
             Ok(response) => {
-                let shield = &outgoing.rule.shield;
-                shield.retries.deposit(outgoing.rule.policy.protection.retries);
+                if !response.status.is_server_error() {
+                    let rule = outgoing.rule;
+                    rule.shield.retries.deposit(rule.policy.protection.retries);
+                }
                 return Ok((response, under_way));
             }
             Err(failed) => failed,
         };
         drop(under_way);
+        outgoing.body = tries.next(failed, &outgoing, backend, deadline, edge).await?;
+        outgoing.ready = clock::steady();
+        tries.servers.push(place);
+        if tries.servers.len() >= pools.len() {
+            tries.servers.clear(); // everyone has had a turn: a stale connection may have been all that was wrong
+        }
+    }
+}
+
+/// What was tried so far.
+#[derive(Default)]
+struct Tries {
+    /// Servers, by their places, since everyone had a turn.
+    servers: SmallVec<[usize; 4]>,
+    attempts: u32,
+    /// A kept connection turned out to be closed.
+    stale: bool,
+}
+
+impl Tries {
+    /// The body for another attempt after `failed`, once the pause before it is over.
+    async fn next(
+        &mut self,
+        failed: Failed,
+        outgoing: &Outgoing<'_>,
+        backend: &Backend,
+        deadline: Option<Instant>,
+        edge: &Edge,
+    ) -> Result<Body, Refusal> {
+        let settings = &backend.settings;
         let named = Refusal {
             backend: Some(settings.name.shared()),
             ..failed.refusal
         };
         // once, a connection that had been closed costs neither an attempt nor a retry: nobody is to blame for it
-        let free = failed.stale && !std::mem::replace(&mut stale, true);
-        let again = (free || attempts < settings.attempts) && may_retry(&named, &outgoing.head.method);
-        let Some(body) = failed.body.filter(|_| again) else {
+        let free = failed.stale && !std::mem::replace(&mut self.stale, true);
+        let left = free || self.attempts < settings.attempts;
+        let body = failed
+            .body
+            .filter(|_| left && may_retry(&named, &outgoing.head.method));
+        let Some(body) = body else {
             return Err(named);
         };
         if free {
-            attempts -= 1;
-        } else if !may_pause(&outgoing, attempts, edge, &named).await {
-            return Err(named);
+            self.attempts -= 1;
+            return Ok(body);
         }
-        outgoing.body = body;
-        outgoing.ready = clock::steady();
-        tried.push(place);
-        if tried.len() >= pools.len() {
-            tried.clear(); // everyone has had a turn: a stale connection may have been all that was wrong
+        match may_pause(
+            outgoing.rule,
+            deadline,
+            self.attempts,
+            edge,
+            &settings.name.shared(),
+        )
+        .await
+        {
+            true => Ok(body),
+            false => Err(named),
         }
     }
 }
@@ -212,18 +245,22 @@ const PAUSE_MAX: Duration = Duration::from_millis(250);
 
 /// Takes a retry out of the route's budget and waits for a moment, of any length up to the longest: so those who failed together don't
 /// come back together. `false`: there is no retry left, or no time.
-async fn may_pause(outgoing: &Outgoing<'_>, attempts: u32, edge: &Edge, refusal: &Refusal) -> bool {
+async fn may_pause(
+    rule: &Rule,
+    deadline: Option<Instant>,
+    attempts: u32,
+    edge: &Edge,
+    backend: &Arc<str>,
+) -> bool {
     let random = u64::from_ne_bytes(edge.random8());
     let pause = pause(attempts, random);
     let in_time = |deadline: Instant| clock::steady() + pause < deadline;
-    if !outgoing.deadline.is_none_or(in_time) {
+    if !deadline.is_none_or(in_time) {
         return false;
     }
-    if !outgoing.rule.shield.retries.withdraw() {
-        if let Some(backend) = &refusal.backend {
-            edge.observe
-                .count(Family::RetriesRefused, &[Label::Name(backend)], 1);
-        }
+    if !rule.shield.retries.withdraw() {
+        edge.observe
+            .count(Family::RetriesRefused, &[Label::Name(backend)], 1);
         return false;
     }
     tokio::time::sleep(pause).await;

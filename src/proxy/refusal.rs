@@ -8,7 +8,7 @@ use crate::{
     backend::connect::ConnectError,
     body::BodyError,
     gate::Denied,
-    observe::record::Side,
+    observe::record::{Outcome, Side},
     policy::access::Barred,
     route::target::Ambiguous,
     wire::{Malformed, SendCause},
@@ -193,6 +193,15 @@ impl Refusal {
             details,
             Side::Banyan,
         )
+    }
+
+    /// How it ends a record.
+    #[must_use]
+    pub const fn outcome(&self) -> Outcome {
+        Outcome::Refused {
+            reason: self.reason,
+            side: self.side,
+        }
     }
 
     /// The same with its cause.

@@ -31,12 +31,14 @@ async fn nobody() -> String {
     format!("http://{}", listener.local_addr().unwrap())
 }
 
+fn failed(status: u16) -> Response<Body> {
+    let mut response = Response::new(full("failed"));
+    *response.status_mut() = StatusCode::from_u16(status).unwrap();
+    response
+}
+
 fn status(status: u16) -> impl Fn(Request<Incoming>) -> std::future::Ready<Response<Body>> + Send + Sync {
-    move |_| {
-        let mut response = Response::new(full("failed"));
-        *response.status_mut() = StatusCode::from_u16(status).unwrap();
-        std::future::ready(response)
-    }
+    move |_| std::future::ready(failed(status))
 }
 
 /// Counts each body that comes, by its text.
@@ -258,7 +260,7 @@ async fn a_body_is_kept_for_the_fallback_up_to_its_cap() {
     let world = world(
         Server::new(Speaks::Http1, |request: Request<Incoming>| async {
             let _ = http_body_util::BodyExt::collect(request.into_body()).await;
-            status(503)(Request::new(())).await
+            failed(503)
         }),
         Server::new(Speaks::Http1, counting(&legacy)),
         "[[routes]]\npath = \"/*\"\nbackend = \"new\"\nfallback = { backend = \"legacy\", body_max = \"10KiB\" }\n",
