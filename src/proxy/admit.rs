@@ -93,6 +93,7 @@ fn class_of(rule: &Rule, head: &Head) -> Class {
 }
 
 /// Somebody asks too much.
+#[derive(Clone, Copy)]
 struct TooMuch {
     why: &'static str,
     wait: Duration,

@@ -178,13 +178,8 @@ pub(super) async fn pass_through(
         Body::Tunnel(_) => Outcome::Tunnelled,
         _ => Outcome::Forwarded,
     };
-    match (over_http2, following.record.outcome == Outcome::Tunnelled) {
-        (true, true) => response.status = StatusCode::OK, // RFC 8441 section 5: where HTTP/1.1 says 101
-        // any 2xx would tell the client that its WebSocket is open
-        (true, false) if response.status.is_success() => {
-            return Err(Refusal::from(SendCause::Unsupported("this upgrade")));
-        }
-        _ => {}
+    if over_http2 {
+        answer_connect(&mut response, following.record.outcome)?;
     }
     headers::strip_hop_by_hop(&mut response.headers);
     passing::strip_cookies(&mut response.headers, policy);
@@ -193,6 +188,17 @@ pub(super) async fn pass_through(
     }
     carried::set_cookies(&mut response.headers, &decision, at);
     Ok((response, Some(under_way)))
+}
+
+/// Says how a WebSocket over HTTP/2 came out.
+fn answer_connect(response: &mut Response, outcome: Outcome) -> Result<(), Refusal> {
+    if outcome == Outcome::Tunnelled {
+        response.status = StatusCode::OK; // RFC 8441 section 5: where HTTP/1.1 says 101
+    } else if response.status.is_success() {
+        // any 2xx would tell the client that its WebSocket is open
+        return Err(Refusal::from(SendCause::Unsupported("this upgrade")));
+    }
+    Ok(())
 }
 
 /// Begins the record of a request.

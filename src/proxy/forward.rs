@@ -271,7 +271,7 @@ async fn may_pause(
 fn pause(attempts: u32, random: u64) -> Duration {
     let doubled = PAUSE_FIRST.saturating_mul(1 << attempts.saturating_sub(1).min(8));
     let most = u64::from(doubled.min(PAUSE_MAX).subsec_micros());
-    Duration::from_micros((u128::from(random) * u128::from(most + 1) >> 64) as u64)
+    Duration::from_micros(((u128::from(random) * u128::from(most + 1)) >> 64) as u64)
 }
 
 /// What an attempt with a deadline came to.

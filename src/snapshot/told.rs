@@ -42,15 +42,7 @@ impl fmt::Display for Explanation {
             write_flag(f, said)?;
         }
         write_visitor(f, self)?;
-        if let Some(goes) = &self.backend {
-            writeln!(f, "  backend   {goes}")?;
-        }
-        if let Some(standby) = &self.failover {
-            writeln!(f, "  failover  {standby}")?;
-        }
-        for bound in &self.bounds {
-            writeln!(f, "  bound     {bound}")?;
-        }
+        write_goes(f, self)?;
         if let Some(path) = &self.forwarded {
             writeln!(f, "  forwards  {path}")?;
         }
@@ -97,6 +89,19 @@ fn write_path(f: &mut fmt::Formatter<'_>, told: &Explanation) -> fmt::Result {
         ""
     };
     writeln!(f, "  path      judged{forwarded} as {path}")
+}
+
+fn write_goes(f: &mut fmt::Formatter<'_>, explanation: &Explanation) -> fmt::Result {
+    if let Some(goes) = &explanation.backend {
+        writeln!(f, "  backend   {goes}")?;
+    }
+    if let Some(standby) = &explanation.failover {
+        writeln!(f, "  failover  {standby}")?;
+    }
+    for bound in &explanation.bounds {
+        writeln!(f, "  bound     {bound}")?;
+    }
+    Ok(())
 }
 
 fn write_visitor(f: &mut fmt::Formatter<'_>, told: &Explanation) -> fmt::Result {
