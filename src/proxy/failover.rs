@@ -66,7 +66,7 @@ async fn pair(
     let (now, first) = (outgoing.ready, outgoing.backend);
     let is_well = |id| {
         at.backend(id)
-            .is_some_and(|backend| forward::is_well(backend, now, edge))
+            .is_some_and(|backend| forward::is_well(id, backend, now, edge))
     };
     // a visitor need not find out anew what checks and the last visitors found out, unless both are sick
     let answered = match is_well(first) || !is_well(second) {

@@ -8,13 +8,14 @@ use smallvec::SmallVec;
 use super::{
     deadline,
     edge::Edge,
+    hashed,
     refusal::{Refusal, Retry},
 };
 use crate::{
     backend::{
         Backend, Scheme,
         connect::ConnectError,
-        pick::pick,
+        crew::{Choice, Crew},
         pool::{Lane, Pool, Reuse, UnderWay},
     },
     body::Body,
@@ -58,23 +59,33 @@ pub async fn send(
     let settings = &backend.settings;
     address(&mut outgoing, backend, edge);
     let deadline = settings.total_timeout.map(|total| outgoing.ready + total);
-    let pools: SmallVec<[Rc<Pool>; 4]> = backend
-        .servers
-        .iter()
-        .map(|server| edge.pools.of(server))
-        .collect();
+    if !backend.admits(outgoing.ready) {
+        return Err(Refusal::breaker_open(&settings.name));
+    }
+    let mut crew = crew(outgoing.backend, backend, edge);
+    if crew.is_empty() {
+        backend.filled().await;
+        crew = self::crew(outgoing.backend, backend, edge);
+    }
+    let key = hashed::key(&settings.pick, outgoing.head, outgoing.identity, record.client);
     let mut tried: SmallVec<[usize; 4]> = SmallVec::new();
     let mut attempts = 0;
     loop {
         let now = outgoing.ready;
-        let (place, pool) = choose(&pools, &tried, now, edge).ok_or_else(Refusal::no_server)?;
+        let choice = Choice {
+            tried: &tried,
+            key,
+            now,
+            random: u64::from_ne_bytes(edge.random8()),
+        };
+        let (place, pool) = crew.choose(choice).ok_or_else(Refusal::no_server)?;
         attempts += 1;
         record.attempts += 1;
         record.server = Some(Arc::clone(&pool.server.label));
         if let Some(wording) = &settings.wording {
             wording.address(&mut outgoing.head.headers, &pool.server);
         }
-        let under_way = pool.enter(now);
+        let under_way = pool.enter();
         let trying = Trying {
             head: outgoing.head,
             body: std::mem::replace(&mut outgoing.body, Body::Empty),
@@ -88,7 +99,7 @@ pub async fn send(
                 // boxed, so that requests to other backends carry nothing of it
                 let trying = Box::pin(attempt(trying, pool, backend, at, record, interim));
                 let attempted = deadline::before(deadline, trying).await;
-                judge(attempted, deadline, pool, bodiless)
+                judge(attempted, deadline, backend, pool, bodiless)
             }
         };
         let (refusal, body) = match attempted {
@@ -106,7 +117,7 @@ pub async fn send(
         outgoing.body = body;
         outgoing.ready = clock::steady();
         tried.push(place);
-        if tried.len() >= pools.len() {
+        if tried.len() >= crew.len() {
             tried.clear(); // everyone has had a turn: a stale connection may have been all that was wrong
         }
     }
@@ -116,6 +127,7 @@ pub async fn send(
 fn judge(
     attempted: Result<Result<Response, Failed>, deadline::Passed>,
     deadline: Instant,
+    backend: &Backend,
     pool: &Pool,
     bodiless: bool,
 ) -> Result<Response, Failed> {
@@ -123,7 +135,7 @@ fn judge(
         Ok(attempted) => attempted.map(|response| deadline::until(deadline, response)),
         Err(deadline::Passed) => {
             if bodiless {
-                pool.failed(clock::steady()); // with a body it may have been the client that took its time
+                backend.failed(pool, clock::steady()); // with a body it may have been the client that took its time
             }
             Err((Refusal::too_long(), None))
         }
@@ -143,23 +155,14 @@ fn address(outgoing: &mut Outgoing<'_>, backend: &Backend, edge: &Edge) {
     }
 }
 
-/// Whether this core knows a server of `backend` that is fit to be asked.
-pub fn is_well(backend: &Backend, now: Instant, edge: &Edge) -> bool {
-    let mut servers = backend.servers.iter();
-    servers.any(|server| edge.pools.of(server).usable(now))
+/// Whether `backend` has a server that is fit to be asked.
+pub fn is_well(id: BackendId, backend: &Backend, now: Instant, edge: &Edge) -> bool {
+    backend.would_admit(now) && crew(id, backend, edge).is_well(now)
 }
 
-fn choose<'p>(
-    pools: &'p [Rc<Pool>],
-    tried: &[usize],
-    now: Instant,
-    edge: &Edge,
-) -> Option<(usize, &'p Rc<Pool>)> {
-    let usable = |at: usize| !tried.contains(&at) && pools.get(at).is_some_and(|pool| pool.usable(now));
-    let load = |at: usize| pools.get(at).map_or(u32::MAX, |pool| pool.in_flight());
-    let random = u64::from_ne_bytes(edge.random8());
-    let place = pick(pools.len(), usable, load, random)?;
-    pools.get(place).map(|pool| (place, pool))
+fn crew(id: BackendId, backend: &Backend, edge: &Edge) -> Rc<Crew> {
+    let random = || u64::from_ne_bytes(edge.random8());
+    edge.crews.of(id.0, backend, &edge.pools, random)
 }
 
 fn may_retry(refusal: &Refusal, method: &Method) -> bool {
@@ -207,7 +210,7 @@ async fn attempt(
         Ok(lane) => lane,
         Err(error) => {
             if !matches!(error, ConnectError::Full(_)) {
-                pool.failed(clock::steady());
+                backend.failed(pool, clock::steady());
             }
             return Err((error.into(), Some(body)));
         }
@@ -219,8 +222,10 @@ async fn attempt(
     }
     match exchange(lane, head, body, backend, interim).await {
         Ok(response) => {
-            pool.succeeded();
-            record.timings.first_byte = Some(clock::steady().saturating_duration_since(connected));
+            let now = clock::steady();
+            let took = now.saturating_duration_since(connected);
+            backend.answered(pool, response.status, took, now);
+            record.timings.first_byte = Some(took);
             Ok(response)
         }
         Err(SendError { cause, sent, body }) => {
@@ -228,7 +233,7 @@ async fn attempt(
             // A kept connection that the server had just closed, or a client that broke off, says nothing against the server.
             let stale = reused && matches!(cause, SendCause::Closed(_));
             if !stale && !matches!(cause, SendCause::RequestBody(_) | SendCause::Unsupported(_)) {
-                pool.failed(clock::steady());
+                backend.failed(pool, clock::steady());
             }
             Err((
                 Refusal {
@@ -268,7 +273,7 @@ async fn exchange(
                 .settings
                 .servers
                 .iter()
-                .any(|server| server.scheme == Scheme::Https);
+                .any(|server| server.address.scheme == Scheme::Https);
             let scheme = if secure { "https" } else { "http" };
             client.send(head, scheme, body, interim, timeouts).await
         }
