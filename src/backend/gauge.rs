@@ -7,8 +7,11 @@ use std::{
 
 use super::vitals::Vitals;
 
-/// How fast the past fades: after so long without an answer a latency counts half.
-pub const FADES_IN: Duration = Duration::from_secs(10);
+/// How fast the past fades: after so long without an answer a latency counts two fifths, after half a minute next to nothing.
+pub const FADES_IN: Duration = Duration::from_secs(5);
+
+/// What every exchange costs beside its latency, in microseconds: less than that is noise, and what is under way decides.
+const NOISE_US: f64 = 1e3;
 
 /// What a server costs of which nobody knows how fast it is, while somebody is finding out, in microseconds.
 const UNKNOWN_US: f64 = 1e6;
@@ -111,8 +114,11 @@ impl Gauge {
         let Some(at) = self.at.get() else {
             return 0.0;
         };
-        let fades = FADES_IN.as_secs_f64();
-        fades / (fades + now.saturating_duration_since(at).as_secs_f64())
+        // e^-x, near enough, without the cost of it
+        let left = 1.0 / (1.0 + now.saturating_duration_since(at).as_secs_f64() / (8.0 * FADES_IN.as_secs_f64()));
+        let squared = left * left;
+        let fourth = squared * squared;
+        fourth * fourth
     }
 
     fn faded(&self, now: Instant) -> f64 {
@@ -134,7 +140,7 @@ impl Gauge {
             (None, _) => UNKNOWN_US,
             (Some(_), _) => self.faded(now),
         };
-        latency * (1.0 + load)
+        (latency + NOISE_US) * (1.0 + load)
     }
 
     /// Tells `vitals` what happened since the last call, and that so many exchanges are under way.
@@ -164,7 +170,8 @@ mod tests {
         gauge.answered(ms(2), now);
         gauge.answered(ms(400), now);
         assert!((gauge.latency_us(now) - 400_000.0).abs() < 1.0);
-        assert!((gauge.latency_us(now + FADES_IN) - 200_000.0).abs() < 1.0);
+        assert!((gauge.latency_us(now + FADES_IN) / 400_000.0 - 0.39).abs() < 0.01);
+        assert!(gauge.latency_us(now + FADES_IN * 6) < 8_000.0);
         for second in 1..=100 {
             gauge.answered(ms(2), now + ms(1_000) * second);
         }

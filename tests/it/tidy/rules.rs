@@ -198,7 +198,7 @@ pub(super) const KEPT_TO: [(&str, &[&str], &str); 22] = [
     ("brotli", &["proxy/compress"], "encoders are kept in one place"),
     ("flate2", &["proxy/compress"], "encoders are kept in one place"),
     ("zstd", &["proxy/compress"], "encoders are kept in one place"),
-    ("UdpSocket", &[], "nothing speaks UDP yet"),
+    ("UdpSocket", &[], "nothing speaks UDP but the resolver's library"),
     (
         "arc_swap",
         &[

@@ -371,7 +371,6 @@ fn route_of(text: &str) -> routes::Route {
             variants: vec![routes::VariantLeads {
                 variant: own(),
                 backend: own(),
-        picked: own(),
             }],
             failover: Some(routes::FailsOver {
                 backend: own(),
@@ -445,6 +444,7 @@ fn backend_of(text: &str) -> backends::Backend {
 fn goes(own: impl Fn() -> String) -> explain::Goes {
     explain::Goes {
         backend: own(),
+        picked: own(),
         servers: vec![(own(), own())],
         path: Some(own()),
         host: Some(own()),
