@@ -200,7 +200,9 @@ impl Breaker {
     #[must_use]
     pub const fn strikes(self) -> u8 {
         match self {
-            Self::Closed { strikes, .. } | Self::Open { strikes, .. } | Self::HalfOpen { strikes, .. } => strikes,
+            Self::Closed { strikes, .. } | Self::Open { strikes, .. } | Self::HalfOpen { strikes, .. } => {
+                strikes
+            }
         }
     }
 

@@ -92,7 +92,11 @@ fn who_fails_again_soon_stays_out_for_longer_until_it_is_forgiven() {
     assert!(breaker.claim(now) && breaker.succeeded());
     breaker.forgive();
     breaker.forgive();
-    assert_eq!(breaker.open(now, &Terms::default()), Some(PAUSE_FIRST), "forgiven");
+    assert_eq!(
+        breaker.open(now, &Terms::default()),
+        Some(PAUSE_FIRST),
+        "forgiven"
+    );
 }
 
 #[test]

@@ -204,7 +204,9 @@ mod tests {
         let there = TcpListener::bind("127.0.0.2:0").await.unwrap();
         let port = there.local_addr().unwrap().port();
         let began = clock::steady();
-        let (_, peer) = dial("web", &ips(&["127.0.0.1", "127.0.0.3", "127.0.0.2"]), port).await.unwrap();
+        let (_, peer) = dial("web", &ips(&["127.0.0.1", "127.0.0.3", "127.0.0.2"]), port)
+            .await
+            .unwrap();
         assert_eq!(peer, ips(&["127.0.0.2"])[0]);
         assert!(began.elapsed() < ATTEMPT_DELAY);
     }
@@ -214,7 +216,9 @@ mod tests {
         let there = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let port = there.local_addr().unwrap().port();
         // 240.0.0.0/4 goes nowhere: either no answer ever, or no route at once
-        let (_, peer) = dial("web", &ips(&["240.0.0.1", "127.0.0.1"]), port).await.unwrap();
+        let (_, peer) = dial("web", &ips(&["240.0.0.1", "127.0.0.1"]), port)
+            .await
+            .unwrap();
         assert_eq!(peer, ips(&["127.0.0.1"])[0]);
     }
 

@@ -119,7 +119,9 @@ impl Field for Looking<'_> {
             return 1.0;
         }
         let pool = self.crew.pools.get(at);
-        pool.map_or(1.0, |pool| pool.server.vitals.ramp(self.now, self.crew.slow_start))
+        pool.map_or(1.0, |pool| {
+            pool.server.vitals.ramp(self.now, self.crew.slow_start)
+        })
     }
 }
 

@@ -44,7 +44,9 @@ impl EjectSettings {
     /// Whether an answer with this status is a failure.
     #[must_use]
     pub fn is_bad(&self, status: u16) -> bool {
-        self.statuses.iter().any(|(from, to)| (*from..=*to).contains(&status))
+        self.statuses
+            .iter()
+            .any(|(from, to)| (*from..=*to).contains(&status))
     }
 
     /// Servers of `count` that may be out at once: one at least.
@@ -172,7 +174,9 @@ impl Window {
     /// All of them together.
     #[must_use]
     pub fn sum(&self) -> Counts {
-        self.0.iter().fold(Counts::default(), |sum, second| sum.plus(*second))
+        self.0
+            .iter()
+            .fold(Counts::default(), |sum, second| sum.plus(*second))
     }
 
     /// Begins anew: what was judged is not judged again.
@@ -213,7 +217,10 @@ mod tests {
 
     #[test]
     fn who_fails_half_the_time_is_out_the_worst_first() {
-        check(&[seen(100, 0, 5), seen(10, 90, 5), seen(100, 0, 5)], &[(1, Reason::ErrorShare)]);
+        check(
+            &[seen(100, 0, 5), seen(10, 90, 5), seen(100, 0, 5)],
+            &[(1, Reason::ErrorShare)],
+        );
         check(
             &[seen(50, 50, 5), seen(10, 90, 5), seen(9, 0, 5), seen(100, 9, 5)],
             &[(1, Reason::ErrorShare), (0, Reason::ErrorShare)],
@@ -222,7 +229,10 @@ mod tests {
 
     #[test]
     fn who_is_three_times_slower_than_the_median_of_the_others_is_out() {
-        check(&[seen(100, 0, 20), seen(100, 0, 70), seen(100, 0, 22)], &[(1, Reason::Slow)]);
+        check(
+            &[seen(100, 0, 20), seen(100, 0, 70), seen(100, 0, 22)],
+            &[(1, Reason::Slow)],
+        );
         check(&[seen(100, 0, 20), seen(100, 0, 50), seen(100, 0, 22)], &[]);
         check(&[seen(100, 0, 1), seen(100, 0, 9)], &[]); // eight milliseconds are noise
         check(&[seen(100, 0, 900)], &[]); // the only one has no fellows

@@ -115,7 +115,8 @@ impl Gauge {
             return 0.0;
         };
         // e^-x, near enough, without the cost of it
-        let left = 1.0 / (1.0 + now.saturating_duration_since(at).as_secs_f64() / (8.0 * FADES_IN.as_secs_f64()));
+        let left =
+            1.0 / (1.0 + now.saturating_duration_since(at).as_secs_f64() / (8.0 * FADES_IN.as_secs_f64()));
         let squared = left * left;
         let fourth = squared * squared;
         fourth * fourth

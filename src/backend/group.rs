@@ -158,7 +158,11 @@ impl Backend {
         let told = self.state.filled.notified();
         tokio::pin!(told);
         told.as_mut().enable();
-        let awaited = self.settings.servers.iter().any(|server| server.resolve.stands_for_many());
+        let awaited = self
+            .settings
+            .servers
+            .iter()
+            .any(|server| server.resolve.stands_for_many());
         if awaited && self.roster().servers.is_empty() {
             let _ = tokio::time::timeout(self.settings.connect_timeout, told).await;
         }
@@ -228,7 +232,11 @@ impl Backend {
             self.state.ejecting.store(false, Ordering::Release);
         }
         if let Some(pause) = opened {
-            let reason = if was_closed { Reason::Failures } else { Reason::Probe };
+            let reason = if was_closed {
+                Reason::Failures
+            } else {
+                Reason::Probe
+            };
             vitals.ejected(reason);
             self.tell_ejected(&pool.server, reason, pause);
         }
@@ -261,10 +269,7 @@ impl Backend {
     }
 }
 
-fn by_line(
-    settings: &BackendSettings,
-    known: &HashMap<(ServerAddress, Resolve), Vec<Found>>,
-) -> FoundByLine {
+fn by_line(settings: &BackendSettings, known: &HashMap<(ServerAddress, Resolve), Vec<Found>>) -> FoundByLine {
     let lines = settings.servers.iter().enumerate();
     lines
         .filter_map(|(line, server)| {

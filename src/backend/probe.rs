@@ -125,11 +125,7 @@ async fn ask(
     let mut fields = fields(backend, server);
     match &settings.asks {
         Asks::Tcp => Ok("connected".to_owned()),
-        Asks::Http {
-            path,
-            statuses,
-            body,
-        } => {
+        Asks::Http { path, statuses, body } => {
             let head = Head::new(Method::GET, path.as_str(), Version::HTTP_11, fields);
             let speaking = Speaking::of(connected, server, settings, limits).await?;
             let mut answer = speaking.send(&head, Body::Empty).await?;
@@ -141,7 +137,10 @@ async fn ask(
             let held = memchr::memmem::find(&received, text.as_bytes()).is_some();
             match held {
                 true => Ok(format!("status {} with the text", answer.status.as_u16())),
-                false => Err(format!("status {} without the text {text:?}", answer.status.as_u16())),
+                false => Err(format!(
+                    "status {} without the text {text:?}",
+                    answer.status.as_u16()
+                )),
             }
         }
         Asks::Grpc { service } => {
@@ -154,7 +153,10 @@ async fn ask(
             let speaking = Speaking::of(connected, server, settings, limits).await?;
             let mut answer = speaking.send(&head, Body::full(grpc::request(service))).await?;
             judge_status(answer.status.as_u16(), &[(200, 200)])?;
-            let in_head = answer.headers.get("grpc-status").map(|code| code.as_bytes().to_vec());
+            let in_head = answer
+                .headers
+                .get("grpc-status")
+                .map(|code| code.as_bytes().to_vec());
             let (message, in_trailers) = read(&mut answer.body).await?;
             grpc::judge(&message, in_trailers.or(in_head).as_deref())
         }
@@ -191,7 +193,12 @@ async fn read(body: &mut Body) -> Result<(Vec<u8>, Option<Vec<u8>>), String> {
 /// A check's connection, by what is spoken on it.
 enum Speaking {
     One(http1::client::Connection, ExchangeTimeouts),
-    Two(http2::client::Client, JoinHandle<()>, &'static str, ExchangeTimeouts),
+    Two(
+        http2::client::Client,
+        JoinHandle<()>,
+        &'static str,
+        ExchangeTimeouts,
+    ),
 }
 
 impl Speaking {
@@ -216,7 +223,12 @@ impl Speaking {
             Scheme::Https => "https",
             Scheme::Http | Scheme::H2c => "http",
         };
-        Ok(Self::Two(client, tokio::task::spawn_local(driver), scheme, timeouts))
+        Ok(Self::Two(
+            client,
+            tokio::task::spawn_local(driver),
+            scheme,
+            timeouts,
+        ))
     }
 
     async fn send(self, head: &Head, body: Body) -> Result<Answer, String> {
@@ -302,7 +314,11 @@ mod tests {
     fn checks_spread_by_a_tenth() {
         let second = Duration::from_secs(1);
         let pauses: Vec<Duration> = (1..100).map(|count| pause(second, 7, count)).collect();
-        assert!(pauses.iter().all(|pause| (900..=1_100).contains(&pause.as_millis())));
+        assert!(
+            pauses
+                .iter()
+                .all(|pause| (900..=1_100).contains(&pause.as_millis()))
+        );
         assert!(pauses.iter().any(|pause| pause.as_millis() < 930));
         assert!(pauses.iter().any(|pause| pause.as_millis() > 1_070));
     }

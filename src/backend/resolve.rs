@@ -104,8 +104,7 @@ impl Resolving {
             }
             let asking = self.with.get_or_insert_with(|| Rc::new(Asking::new(settings)));
             let task = keep(question.clone(), Rc::clone(asking), Rc::clone(&self.shared));
-            self.tasks
-                .insert(question, Task(tokio::task::spawn_local(task)));
+            self.tasks.insert(question, Task(tokio::task::spawn_local(task)));
         }
     }
 
@@ -161,7 +160,11 @@ async fn keep(question: Question, asking: Rc<Asking>, shared: Rc<Shared>) {
             }
             Err(error) => {
                 if failures == 0 {
-                    tracing::warn!(name = question.name(), error, "name not resolved: the last answer stays");
+                    tracing::warn!(
+                        name = question.name(),
+                        error,
+                        "name not resolved: the last answer stays"
+                    );
                 }
                 failures = failures.saturating_add(1);
                 shared.asked(&question);
@@ -169,7 +172,9 @@ async fn keep(question: Question, asking: Rc<Asking>, shared: Rc<Shared>) {
                 doubled.min(RETRY_MAX.max(asking.settings.ttl_min))
             }
         };
-        let pause = known.until_departure(now).map_or(pause, |departure| pause.min(departure));
+        let pause = known
+            .until_departure(now)
+            .map_or(pause, |departure| pause.min(departure));
         tokio::time::sleep(pause).await;
     }
 }
@@ -302,7 +307,9 @@ struct Asking {
 
 impl std::fmt::Debug for Asking {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Asking").field("settings", &self.settings).finish_non_exhaustive()
+        f.debug_struct("Asking")
+            .field("settings", &self.settings)
+            .finish_non_exhaustive()
     }
 }
 
@@ -324,7 +331,9 @@ impl Asking {
             false => self.settings.timeout,
         };
         let late = async |found: bool, other: &mut (dyn Future<Output = OfKind> + Unpin)| match found {
-            true => tokio::time::timeout(delay, other).await.unwrap_or(OfKind::Failed("late".to_owned())),
+            true => tokio::time::timeout(delay, other)
+                .await
+                .unwrap_or(OfKind::Failed("late".to_owned())),
             false => other.await,
         };
         let (four, six) = tokio::select! {
@@ -372,7 +381,8 @@ impl Asking {
     /// The servers of a service: those of the best priority.
     async fn services(&self, line: &ServerAddress) -> Result<Vec<(Found, Instant)>, String> {
         let resolver = self.four.as_ref().ok_or("no DNS server is known")?;
-        let asked = tokio::time::timeout(self.settings.timeout, resolver.srv_lookup(line.host.as_str())).await;
+        let asked =
+            tokio::time::timeout(self.settings.timeout, resolver.srv_lookup(line.host.as_str())).await;
         let answer = asked.map_err(|_| format!("no answer within {:?}", self.settings.timeout))?;
         let answer = answer.map_err(|error| error.to_string())?;
         let until = answer.valid_until();
@@ -474,7 +484,11 @@ mod tests {
         assert_eq!(known.note(vec![ip(3)], now + second), [ip(1), ip(2), ip(3)]);
         assert_eq!(known.until_departure(now + second), Some(LINGER));
         assert_eq!(known.note(vec![ip(1)], now + second * 20), [ip(1), ip(2), ip(3)]);
-        assert_eq!(known.note(vec![ip(1)], now + second + LINGER), [ip(1), ip(3)], "2 is gone");
+        assert_eq!(
+            known.note(vec![ip(1)], now + second + LINGER),
+            [ip(1), ip(3)],
+            "2 is gone"
+        );
         assert_eq!(known.note(vec![ip(1)], now + second * 20 + LINGER), [ip(1)]);
         assert_eq!(known.until_departure(now + second * 60), None);
     }

@@ -40,7 +40,13 @@ impl Ring {
     /// Who has `key`: the first behind it on the ring that `fit` takes and that has room. Where nobody has room, the first.
     ///
     /// A server that starts slowly has as many of its keys as its share is by now, always the same ones.
-    pub(super) fn find(&self, key: u64, field: &impl Field, fit: Fit, has_room: impl Fn(usize) -> bool) -> Option<usize> {
+    pub(super) fn find(
+        &self,
+        key: u64,
+        field: &impl Field,
+        fit: Fit,
+        has_room: impl Fn(usize) -> bool,
+    ) -> Option<usize> {
         let key = mixed(key);
         let start = self.0.partition_point(|(point, _)| *point < key);
         let (before, after) = self.0.split_at_checked(start)?;

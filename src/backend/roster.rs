@@ -9,13 +9,7 @@ use std::{
     },
 };
 
-use super::{
-    BackendSettings, Server, ServerAddress,
-    breaker::Millis,
-    pick::Pick,
-    ring::Ring,
-    table::Table,
-};
+use super::{BackendSettings, Server, ServerAddress, breaker::Millis, pick::Pick, ring::Ring, table::Table};
 
 /// A server that a name stands for, as the resolver found it.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -63,7 +57,12 @@ impl Roster {
     /// The servers of `settings`, with those that names stand for. Who is in `before` stays the same server; who comes later may
     /// start slowly.
     #[must_use]
-    pub fn of(settings: &BackendSettings, zone: Option<&str>, found: &FoundByLine, before: Option<&Self>) -> Self {
+    pub fn of(
+        settings: &BackendSettings,
+        zone: Option<&str>,
+        found: &FoundByLine,
+        before: Option<&Self>,
+    ) -> Self {
         static NEXT: AtomicU64 = AtomicU64::new(1);
         let mut servers: Vec<Arc<Server>> = Vec::new();
         let mut seats = Vec::new();

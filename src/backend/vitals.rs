@@ -49,8 +49,10 @@ impl Vitals {
 
     /// It was taken out, for this reason.
     pub fn ejected(&self, reason: Reason) {
-        self.reason
-            .store(u8::try_from(reason.index()).unwrap_or_default(), Ordering::Relaxed);
+        self.reason.store(
+            u8::try_from(reason.index()).unwrap_or_default(),
+            Ordering::Relaxed,
+        );
         if let Some(count) = self.ejections.get(reason.index()) {
             count.fetch_add(1, Ordering::Relaxed);
         }

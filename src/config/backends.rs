@@ -145,7 +145,10 @@ pub(super) fn backend(
         slow_start: written.slow_start.map(|slow_start| slow_start.0),
         panic_below: percent(written.panic_below),
         eject: EjectFile::settle(written.eject.as_ref(), report),
-        breaker: written.breaker.as_ref().map(|breaker| breaker.value.settle(breaker, report)),
+        breaker: written
+            .breaker
+            .as_ref()
+            .map(|breaker| breaker.value.settle(breaker, report)),
         health,
         connect_timeout: written.connect_timeout.0,
         first_byte_timeout: written.first_byte_timeout.0,

@@ -45,11 +45,19 @@ impl DnsFile {
     pub(super) fn settle(&self, report: &mut Report) -> DnsSettings {
         if self.ttl_max.value.0 < self.ttl_min.0 {
             report
-                .error("out-of-range", self.ttl_max.span.clone(), "`ttl_max` is less than `ttl_min`")
+                .error(
+                    "out-of-range",
+                    self.ttl_max.span.clone(),
+                    "`ttl_max` is less than `ttl_min`",
+                )
                 .hint("an answer is asked for again between the two");
         }
         DnsSettings {
-            servers: self.servers.iter().filter_map(|server| address(server, report)).collect(),
+            servers: self
+                .servers
+                .iter()
+                .filter_map(|server| address(server, report))
+                .collect(),
             ttl_min: self.ttl_min.0,
             ttl_max: self.ttl_max.value.0.max(self.ttl_min.0),
             timeout: self.timeout.0,

@@ -121,7 +121,11 @@ impl BreakerFile {
         let error_share = percent(self.error_share);
         if error_share <= 0.0 {
             report
-                .error("out-of-range", table.span.clone(), "`error_share` of 0 would keep the breaker open for ever")
+                .error(
+                    "out-of-range",
+                    table.span.clone(),
+                    "`error_share` of 0 would keep the breaker open for ever",
+                )
                 .hint("a share such as 80, or take the table out");
         }
         BreakerSettings {
@@ -148,7 +152,11 @@ fn window(written: &Spot<DurationText>, report: &mut Report) -> Duration {
     let window = written.value.0;
     if !(Duration::from_secs(1)..=Duration::from_mins(1)).contains(&window) {
         report
-            .error("out-of-range", written.span.clone(), "`window` is too short or too long")
+            .error(
+                "out-of-range",
+                written.span.clone(),
+                "`window` is too short or too long",
+            )
             .hint("from `1s` to `60s`");
     }
     window

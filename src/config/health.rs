@@ -74,7 +74,10 @@ impl HealthFile {
             asks: match self.ask {
                 AskFile::Tcp => Asks::Tcp,
                 AskFile::Grpc => Asks::Grpc {
-                    service: self.service.as_ref().map_or_else(String::new, |service| service.value.clone()),
+                    service: self
+                        .service
+                        .as_ref()
+                        .map_or_else(String::new, |service| service.value.clone()),
                 },
                 AskFile::Http => Asks::Http {
                     path: self.path(table, report)?,

@@ -9,11 +9,7 @@ use serde::{
 };
 
 use super::{report::Report, values::Spot};
-use crate::backend::{
-    Pick, Resolve, Scheme, ServerAddress, ServerSettings,
-    pick::Key,
-    roster::WEIGHT_MAX,
-};
+use crate::backend::{Pick, Resolve, Scheme, ServerAddress, ServerSettings, pick::Key, roster::WEIGHT_MAX};
 
 /// A server: its address alone, or a table with more about it.
 #[derive(Debug)]
@@ -120,7 +116,10 @@ fn server(line: &Spot<ServerFile>, report: &mut Report) -> Option<ServerSettings
         ServerFile::Url(url) => return Some(address(url, &line.span, report)?.into()),
         ServerFile::Table(table) => table,
     };
-    let resolve = table.resolve.as_ref().map_or(Some(Resolve::One), |text| resolve(text, report));
+    let resolve = table
+        .resolve
+        .as_ref()
+        .map_or(Some(Resolve::One), |text| resolve(text, report));
     let weight = table.weight.as_ref().map_or(1, |weight| weight.value);
     if let Some(written) = table.weight.as_ref().filter(|written| written.value > WEIGHT_MAX) {
         let what = format!("{weight} is not a weight");
@@ -132,7 +131,11 @@ fn server(line: &Spot<ServerFile>, report: &mut Report) -> Option<ServerSettings
         zone_name(zone, report);
     }
     let Some(url) = &table.url else {
-        report.missing(&line.span, "url", "such as `{ url = \"http://10.0.1.10:3000\", weight = 3 }`");
+        report.missing(
+            &line.span,
+            "url",
+            "such as `{ url = \"http://10.0.1.10:3000\", weight = 3 }`",
+        );
         return None;
     };
     let address = address(&url.value, &url.span, report)?;
@@ -290,7 +293,8 @@ fn key(text: &str) -> Option<Key> {
         None if text == "identity" => Some(Key::Identity),
         None if text == "address" => Some(Key::Address),
         Some(("cookie", name)) => {
-            let fine = |byte: u8| byte.is_ascii_graphic() && !matches!(byte, b';' | b',' | b'"' | b'=' | b'\\');
+            let fine =
+                |byte: u8| byte.is_ascii_graphic() && !matches!(byte, b';' | b',' | b'"' | b'=' | b'\\');
             (!name.is_empty() && name.bytes().all(fine)).then(|| Key::Cookie(name.into()))
         }
         Some(("header", name)) => name.parse().ok().map(Key::Header),

@@ -240,7 +240,12 @@ fn backends(settings: &Settings) -> String {
                 backend.total_timeout, backend.attempts
             );
         }
-        let choosing = (&backend.pick, backend.slow_start, backend.panic_below, &backend.breaker);
+        let choosing = (
+            &backend.pick,
+            backend.slow_start,
+            backend.panic_below,
+            &backend.breaker,
+        );
         if choosing != (&Pick::LeastLoaded, None, 0.0, &None) || backend.eject != EjectSettings::default() {
             _ = writeln!(out, "  {choosing:?}\n  {:?}", backend.eject);
         }

@@ -15,18 +15,26 @@ pub(super) fn tell(facts: &Facts, backends: &[Arc<Backend>]) {
             let breaker = &backend.state.breaker;
             (!breaker.get().is_closed(), backend.state.openings())
         }),
-        servers: backend.roster().servers.iter().map(|server| {
-            let vitals = &server.vitals;
-            ServerFacts {
-                label: server.label.to_string(),
-                healthy: server.takes_traffic(),
-                ejected: matches!(server.how(), How::Ejected(..) | How::Tried),
-                in_flight: vitals.in_flight(),
-                latency: vitals.latency(),
-                picks: vitals.totals().picks,
-                ejections: vitals.ejections().map(|(reason, count)| (reason.as_str(), count)).collect(),
-            }
-        }).collect(),
+        servers: backend
+            .roster()
+            .servers
+            .iter()
+            .map(|server| {
+                let vitals = &server.vitals;
+                ServerFacts {
+                    label: server.label.to_string(),
+                    healthy: server.takes_traffic(),
+                    ejected: matches!(server.how(), How::Ejected(..) | How::Tried),
+                    in_flight: vitals.in_flight(),
+                    latency: vitals.latency(),
+                    picks: vitals.totals().picks,
+                    ejections: vitals
+                        .ejections()
+                        .map(|(reason, count)| (reason.as_str(), count))
+                        .collect(),
+                }
+            })
+            .collect(),
     });
     facts.backends(&all.collect::<Vec<_>>());
 }

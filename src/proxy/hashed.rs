@@ -3,11 +3,7 @@
 use std::{net::IpAddr, sync::Arc};
 
 use crate::{
-    backend::{
-        Pick,
-        pick::Key,
-        ring::hashed,
-    },
+    backend::{Pick, pick::Key, ring::hashed},
     gate::Identity,
     message::Head,
     visitor::cookies,
@@ -23,7 +19,8 @@ pub(super) fn key(pick: &Pick, head: &Head, identity: Option<&Arc<Identity>>, cl
     match key {
         Key::Cookie(name) => {
             let mut all = cookies(&head.headers);
-            all.find(|(own, _)| *own == &**name).map(|(_, value)| hashed(value.as_bytes()))
+            all.find(|(own, _)| *own == &**name)
+                .map(|(_, value)| hashed(value.as_bytes()))
         }
         Key::Header(name) => head.headers.get(name).map(|value| hashed(value.as_bytes())),
         Key::Identity => identity.map(|identity| hashed(identity.subject.as_bytes())),

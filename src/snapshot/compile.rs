@@ -190,7 +190,12 @@ fn compile_backend(
         false => None,
     };
     let known = known.map(|known| &**known);
-    Ok(Arc::new(Backend::new(settings.clone(), tls, zone.cloned(), known)))
+    Ok(Arc::new(Backend::new(
+        settings.clone(),
+        tls,
+        zone.cloned(),
+        known,
+    )))
 }
 
 fn by_name(backends: &[Arc<Backend>]) -> HashMap<BackendName, BackendId> {

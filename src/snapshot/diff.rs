@@ -186,7 +186,13 @@ fn backends(snapshot: &Snapshot) -> Named {
     let settings = snapshot.backends.iter().map(|backend| &backend.settings);
     settings
         .map(|backend| {
-            let choosing = (&backend.pick, backend.slow_start, backend.panic_below, &backend.eject, &backend.breaker);
+            let choosing = (
+                &backend.pick,
+                backend.slow_start,
+                backend.panic_below,
+                &backend.eject,
+                &backend.breaker,
+            );
             let times = (
                 backend.connect_timeout,
                 backend.first_byte_timeout,

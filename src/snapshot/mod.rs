@@ -168,7 +168,13 @@ impl Snapshot {
         }
         for backend in &self.backends {
             labels.insert(backend.settings.name.shared());
-            labels.extend(backend.roster().servers.iter().map(|server| Arc::clone(&server.label)));
+            labels.extend(
+                backend
+                    .roster()
+                    .servers
+                    .iter()
+                    .map(|server| Arc::clone(&server.label)),
+            );
         }
         labels
     }

@@ -65,7 +65,10 @@ fn site(backend: &str) -> String {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn turns_are_taken_by_weight() {
-    let (one, two) = (named("one", Duration::ZERO, &well()), named("two", Duration::ZERO, &well()));
+    let (one, two) = (
+        named("one", Duration::ZERO, &well()),
+        named("two", Duration::ZERO, &well()),
+    );
     let servers = format!("{{ url = \"{}\", weight = 3 }}, \"{}\"", one.url(), two.url());
     let world = World::new()
         .routes(&site(&format!("servers = [{servers}]\npick = \"round-robin\"")))
@@ -83,7 +86,10 @@ async fn a_cookie_leads_to_one_server_until_that_leaves() {
         .into();
     let text = |servers: &[&Server]| {
         let pick = "pick = { hash = \"cookie:cart\" }";
-        format!("squad = \"world\"\n{}", site(&format!("servers = [{}]\n{pick}", lines(servers, ""))))
+        format!(
+            "squad = \"world\"\n{}",
+            site(&format!("servers = [{}]\n{pick}", lines(servers, "")))
+        )
     };
     let world = World::new()
         .routes(text(&all.iter().collect::<Vec<_>>()).trim_start_matches("squad = \"world\"\n"))
@@ -116,13 +122,20 @@ async fn a_cookie_leads_to_one_server_until_that_leaves() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn the_own_zone_is_preferred_until_it_is_sick() {
-    let (near, far) = (named("near", Duration::ZERO, &well()), named("far", Duration::ZERO, &well()));
+    let (near, far) = (
+        named("near", Duration::ZERO, &well()),
+        named("far", Duration::ZERO, &well()),
+    );
     let servers = format!(
         "servers = [{}, {}]",
         lines(&[&near], ", zone = \"a\""),
         lines(&[&far], ", zone = \"b\"")
     );
-    let world = World::new().routes(&site(&servers)).top("zone = \"a\"").start().await;
+    let world = World::new()
+        .routes(&site(&servers))
+        .top("zone = \"a\"")
+        .start()
+        .await;
     let mut client = world.client(Http::One).await;
     assert_eq!(shares(&mut client, 20).await.get("far"), None);
     drop(near);
@@ -134,25 +147,38 @@ async fn the_own_zone_is_preferred_until_it_is_sick() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_server_that_fails_a_share_is_ejected_and_comes_back() {
     let sick = Arc::new(AtomicBool::new(true));
-    let (bad, good) = (named("bad", Duration::ZERO, &sick), named("good", Duration::ZERO, &well()));
+    let (bad, good) = (
+        named("bad", Duration::ZERO, &sick),
+        named("good", Duration::ZERO, &well()),
+    );
     let eject = "[backends.app.eject]\nfailures = 1000\nerror_share = 50.0\nrequests = 10\npause = \"300ms\"\npause_max = \"1s\"";
     let servers = lines(&[&bad, &good], "");
     let world = World::new()
-        .routes(&site(&format!("servers = [{servers}]\npick = \"round-robin\"\n{eject}")))
+        .routes(&site(&format!(
+            "servers = [{servers}]\npick = \"round-robin\"\n{eject}"
+        )))
         .start()
         .await;
     let mut client = world.client(Http::One).await;
     let label = bad.url();
-    let ejected = format!("banyan_server_ejections_total{{backend=\"app\",server=\"{label}\",reason=\"error-share\"}}");
+    let ejected =
+        format!("banyan_server_ejections_total{{backend=\"app\",server=\"{label}\",reason=\"error-share\"}}");
     until("it is ejected", async || {
         shares(&mut client, 20).await;
         world.metric(&ejected).await >= 1.0
     })
     .await;
     let told = world.admin("/api/backends").await;
-    assert!(told.text().contains("too large a share of failures") || told.text().contains("\"tried\""), "{}", told.text());
+    assert!(
+        told.text().contains("too large a share of failures") || told.text().contains("\"tried\""),
+        "{}",
+        told.text()
+    );
     sick.store(false, Ordering::SeqCst);
-    until("it is back", async || shares(&mut client, 10).await.get("bad").is_some()).await;
+    until("it is back", async || {
+        shares(&mut client, 10).await.get("bad").is_some()
+    })
+    .await;
     assert!(world.metric("banyan_server_picks_total").await > 20.0);
 }
 
@@ -162,7 +188,11 @@ async fn a_slow_server_is_passed_over() {
         named("slow", Duration::from_millis(80), &well()),
         named("fast", Duration::ZERO, &well()),
     );
-    let world = World::new().servers("app", &[slow.url(), fast.url()]).top("cores = 1").start().await;
+    let world = World::new()
+        .servers("app", &[slow.url(), fast.url()])
+        .top("cores = 1")
+        .start()
+        .await;
     let shares = shares(&mut world.client(Http::One).await, 100).await;
     assert!(shares.get("slow").is_none_or(|slow| *slow <= 5), "{shares:?}");
 }
@@ -190,8 +220,14 @@ async fn an_open_breaker_costs_nothing_and_lets_one_probe_through() {
     }
     assert!(asked.load(Ordering::SeqCst) <= 7, "{asked:?} of 50 came through");
     let refused = client.get("/").await;
-    assert!(refused.header("proxy-status").contains("breaker-open"), "{refused:?}");
-    assert_eq!(world.metric("banyan_backend_breaker_open{backend=\"app\"}").await, 1.0);
+    assert!(
+        refused.header("proxy-status").contains("breaker-open"),
+        "{refused:?}"
+    );
+    assert_eq!(
+        world.metric("banyan_backend_breaker_open{backend=\"app\"}").await,
+        1.0
+    );
     sick.store(false, Ordering::SeqCst);
     until("it is closed", async || client.get("/").await.status == 200).await;
     for _ in 0..20 {
@@ -201,15 +237,24 @@ async fn an_open_breaker_costs_nothing_and_lets_one_probe_through() {
 
 async fn check_out_and_back(health: &str, server: Server, well: &AtomicBool) {
     let other = Server::new(server.speaks, hello("other"));
-    let health = format!("[backends.app.health]\ninterval = \"100ms\"\nhealthy_after = 1\nunhealthy_after = 1\n{health}");
+    let health = format!(
+        "[backends.app.health]\ninterval = \"100ms\"\nhealthy_after = 1\nunhealthy_after = 1\n{health}"
+    );
     let servers = format!("servers = [\"{}\"]", server.url());
-    let world = World::new().routes(&site(&format!("{servers}\n{health}"))).start().await;
+    let world = World::new()
+        .routes(&site(&format!("{servers}\n{health}")))
+        .start()
+        .await;
     let series = "banyan_server_healthy{backend=\"app\"";
     for good in [false, true] {
         well.store(good, Ordering::SeqCst);
         until(&format!("{good}"), async || {
             let told = world.admin("/api/backends").await;
-            told.text().contains(if good { "\"state\":\"healthy\"" } else { "\"state\":\"unhealthy\"" })
+            told.text().contains(if good {
+                "\"state\":\"healthy\""
+            } else {
+                "\"state\":\"unhealthy\""
+            })
         })
         .await;
     }
@@ -222,12 +267,21 @@ async fn a_check_reads_statuses_and_text() {
     let well = Arc::new(AtomicBool::new(true));
     let telling = Arc::clone(&well);
     let server = Server::new(Speaks::Http1, move |_| {
-        let text = if telling.load(Ordering::SeqCst) { "all is well" } else { "all is lost" };
+        let text = if telling.load(Ordering::SeqCst) {
+            "all is well"
+        } else {
+            "all is lost"
+        };
         let mut response = Response::new(full(text));
         *response.status_mut() = StatusCode::IM_A_TEAPOT;
         std::future::ready(response)
     });
-    check_out_and_back("path = \"/\"\nstatus = \"200-299, 418\"\nbody = \"is well\"", server, &well).await;
+    check_out_and_back(
+        "path = \"/\"\nstatus = \"200-299, 418\"\nbody = \"is well\"",
+        server,
+        &well,
+    )
+    .await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -243,7 +297,9 @@ async fn a_check_speaks_grpc() {
         let frames = [Ok(Frame::data(message)), Ok(Frame::trailers(trailers))];
         let body: Body = StreamBody::new(futures_util::stream::iter(frames)).boxed();
         let mut response = Response::new(body);
-        response.headers_mut().insert("content-type", "application/grpc".parse().unwrap());
+        response
+            .headers_mut()
+            .insert("content-type", "application/grpc".parse().unwrap());
         std::future::ready(response)
     });
     check_out_and_back("ask = \"grpc\"\nservice = \"shop.Cart\"", server, &well).await;
@@ -275,7 +331,13 @@ async fn a_name_leads_where_its_answers_do() {
     assert_eq!(client.get("/").await.text(), "one");
     dns.be(Mood::Well);
     dns.point("web.test", &["127.0.0.12"]);
-    let told = async || world.admin("/api/backends").await.text().contains("\"addresses\":[\"127.0.0.12\"]");
+    let told = async || {
+        world
+            .admin("/api/backends")
+            .await
+            .text()
+            .contains("\"addresses\":[\"127.0.0.12\"]")
+    };
     until("the new address is known", told).await;
     drop(one); // its kept connection is dead as well
     for _ in 0..20 {
@@ -292,7 +354,9 @@ async fn servers_enter_and_leave_with_answers_and_no_request_fails() {
     let port = one.address.port();
     let two = Server::at(&format!("127.0.0.22:{port}"), hello("two"));
     dns.point("each.test", &["127.0.0.21"]);
-    let servers = format!("servers = [{{ url = \"http://each.test:{port}\", resolve = \"each\" }}]\npick = \"round-robin\"");
+    let servers = format!(
+        "servers = [{{ url = \"http://each.test:{port}\", resolve = \"each\" }}]\npick = \"round-robin\""
+    );
     let world = World::new()
         .routes(&site(&servers))
         .operator(&dns.settings())
@@ -306,7 +370,10 @@ async fn servers_enter_and_leave_with_answers_and_no_request_fails() {
     dns.point("each.test", &["127.0.0.22"]);
     until("one has left", async || {
         let shares = shares(&mut client, 8).await;
-        assert!(shares.keys().all(|name| name == "one" || name == "two"), "{shares:?}");
+        assert!(
+            shares.keys().all(|name| name == "one" || name == "two"),
+            "{shares:?}"
+        );
         !shares.contains_key("one")
     })
     .await;
@@ -334,7 +401,9 @@ async fn services_name_their_servers_and_ports() {
         },
     );
     let world = World::new()
-        .routes(&site("servers = [{ url = \"http://_web._tcp.test\", resolve = \"srv\" }]"))
+        .routes(&site(
+            "servers = [{ url = \"http://_web._tcp.test\", resolve = \"srv\" }]",
+        ))
         .operator(&dns.settings())
         .start()
         .await;

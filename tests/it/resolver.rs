@@ -137,7 +137,9 @@ impl State {
             (_, None) => 3,
             (_, Some(_)) => 0,
         };
-        let records = zone.filter(|_| code == 0).map_or_else(Vec::new, |zone| zone.records(kind));
+        let records = zone
+            .filter(|_| code == 0)
+            .map_or_else(Vec::new, |zone| zone.records(kind));
         let mut answer = question[..2].to_vec();
         answer.extend([0x81, 0x80 | code, 0, 1]);
         answer.extend(u16::try_from(records.len()).unwrap().to_be_bytes());
@@ -178,7 +180,10 @@ impl Zone {
 }
 
 fn service((priority, weight, port, target): &(u16, u16, u16, String)) -> Vec<u8> {
-    let mut data: Vec<u8> = [priority, weight, port].iter().flat_map(|part| part.to_be_bytes()).collect();
+    let mut data: Vec<u8> = [priority, weight, port]
+        .iter()
+        .flat_map(|part| part.to_be_bytes())
+        .collect();
     for label in target.split('.') {
         data.push(u8::try_from(label.len()).unwrap());
         data.extend(label.as_bytes());

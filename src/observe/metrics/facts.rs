@@ -121,9 +121,10 @@ impl Facts {
         let mut put = |family: Family, value: &dyn Fn(&ServerFacts) -> f64| {
             let each = all.iter().flat_map(|backend| {
                 let name = backend.name.as_str();
-                backend.servers.iter().map(move |server| {
-                    (Series::new(family, &[name, &server.label]), value(server))
-                })
+                backend
+                    .servers
+                    .iter()
+                    .map(move |server| (Series::new(family, &[name, &server.label]), value(server)))
             });
             known.replace(family, each);
         };
@@ -140,11 +141,18 @@ impl Facts {
                 })
             })
         });
-        known.replace(Family::ServerEjections, ejections.filter(|(_, count)| *count > 0.0));
-        let breakers = all.iter().filter_map(|backend| Some((backend.name.as_str(), backend.breaker?)));
+        known.replace(
+            Family::ServerEjections,
+            ejections.filter(|(_, count)| *count > 0.0),
+        );
+        let breakers = all
+            .iter()
+            .filter_map(|backend| Some((backend.name.as_str(), backend.breaker?)));
         known.replace(
             Family::BreakerOpen,
-            breakers.clone().map(|(name, (open, _))| (Series::new(Family::BreakerOpen, &[name]), flag(open))),
+            breakers
+                .clone()
+                .map(|(name, (open, _))| (Series::new(Family::BreakerOpen, &[name]), flag(open))),
         );
         known.replace(
             Family::BreakerOpenings,

@@ -188,10 +188,15 @@ impl Backend {
             servers: {
                 let (roster, now) = (backend.roster(), Millis::of(clock::steady()));
                 let seated = roster.servers.iter().zip(&roster.seats);
-                seated.map(|(server, seat)| Server::of(server, seat, now)).collect()
+                seated
+                    .map(|(server, seat)| Server::of(server, seat, now))
+                    .collect()
             },
             pick: settings.pick.words(),
-            breaker: settings.breaker.as_ref().map(|_| BreakerState::of(&backend.state)),
+            breaker: settings
+                .breaker
+                .as_ref()
+                .map(|_| BreakerState::of(&backend.state)),
             path: wording.and_then(|wording| wording.path.as_deref().map(str::to_owned)),
             host: wording
                 .map_or(HostNamed::Visitor.as_str(), |wording| wording.host.as_str())

@@ -46,7 +46,11 @@ fn one(html: &mut Html, backend: &Backend) {
     if backend.servers.len() > 1 {
         html.element("<div class=\"quiet\">", &backend.pick, "</div>");
     }
-    if let Some(breaker) = backend.breaker.as_ref().filter(|breaker| breaker.state != "closed") {
+    if let Some(breaker) = backend
+        .breaker
+        .as_ref()
+        .filter(|breaker| breaker.state != "closed")
+    {
         html.element("<div><b class=\"bad\">breaker ", &breaker.state, "</b></div>");
     }
     html.raw("</th>");

@@ -408,7 +408,12 @@ fn backend_of(text: &str) -> backends::Backend {
         name: own(),
         squad: own(),
         place: own(),
-        servers: vec![server("healthy"), server("unhealthy"), server("unknown"), server("ejected")],
+        servers: vec![
+            server("healthy"),
+            server("unhealthy"),
+            server("unknown"),
+            server("ejected"),
+        ],
         pick: own(),
         breaker: Some(backends::BreakerState {
             state: own(),
