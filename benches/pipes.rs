@@ -215,7 +215,8 @@ async fn connect(edge: &Edge, at: &Snapshot, line: Line) {
         .iter()
         .find(|backend| backend.settings.name.as_str() == "new");
     let backend = backend.expect("the backend of the templates");
-    let server = &backend.roster().servers[0];
+    let roster = backend.roster();
+    let server = roster.servers.first().expect("its server");
     let (near, far) = tokio::io::duplex(PIPE_BYTES);
     tokio::task::spawn_local(raw::answer(far, line));
     let connected = Connected {

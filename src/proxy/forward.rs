@@ -62,10 +62,10 @@ pub async fn send(
     if !backend.admits(outgoing.ready) {
         return Err(Refusal::breaker_open(&settings.name));
     }
-    let mut crew = crew(outgoing.backend, backend, edge);
+    let mut crew = crew_of(outgoing.backend, backend, edge);
     if crew.is_empty() {
         backend.filled().await;
-        crew = self::crew(outgoing.backend, backend, edge);
+        crew = crew_of(outgoing.backend, backend, edge);
     }
     let key = hashed::key(&settings.pick, outgoing.head, outgoing.identity, record.client);
     let mut tried: SmallVec<[usize; 4]> = SmallVec::new();
@@ -157,10 +157,10 @@ fn address(outgoing: &mut Outgoing<'_>, backend: &Backend, edge: &Edge) {
 
 /// Whether `backend` has a server that is fit to be asked.
 pub fn is_well(id: BackendId, backend: &Backend, now: Instant, edge: &Edge) -> bool {
-    backend.would_admit(now) && crew(id, backend, edge).is_well(now)
+    backend.would_admit(now) && crew_of(id, backend, edge).is_well(now)
 }
 
-fn crew(id: BackendId, backend: &Backend, edge: &Edge) -> Rc<Crew> {
+fn crew_of(id: BackendId, backend: &Backend, edge: &Edge) -> Rc<Crew> {
     let random = || u64::from_ne_bytes(edge.random8());
     edge.crews.of(id.0, backend, &edge.pools, random)
 }
