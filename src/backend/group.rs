@@ -153,6 +153,13 @@ impl Backend {
         true
     }
 
+    /// What a name stood for at the last answer; `None`: there was none yet.
+    #[must_use]
+    pub fn learned(&self, address: &ServerAddress, resolve: Resolve) -> Option<Vec<Found>> {
+        let known = self.state.found.lock().unwrap_or_else(PoisonError::into_inner);
+        known.get(&(address.clone(), resolve)).cloned()
+    }
+
     /// Waits until its names stand for somebody, for as long as a connection may take.
     pub async fn filled(&self) {
         let told = self.state.filled.notified();

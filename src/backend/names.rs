@@ -94,6 +94,12 @@ impl Names {
         self.found.notify_waiters();
     }
 
+    /// Whether the name was asked for, with whatever outcome.
+    #[must_use]
+    pub fn is_asked(&self) -> bool {
+        self.asked.load(Ordering::Acquire)
+    }
+
     /// Changes whenever connections may have to end.
     #[must_use]
     pub fn departures(&self) -> u64 {

@@ -96,6 +96,7 @@ impl Resolving {
             self.with = None;
         }
         *self.shared.backends.borrow_mut() = backends.to_vec();
+        share(backends);
         let wanted = questions(backends);
         self.tasks.retain(|question, _| wanted.contains(question));
         for question in wanted {
@@ -111,6 +112,32 @@ impl Resolving {
     /// Waits until servers enter or leave.
     pub async fn changed(&self) {
         self.shared.entered.notified().await;
+    }
+}
+
+/// Tells who is new what others know already: their names are asked for again only when the answers' time is over.
+fn share(backends: &[Arc<Backend>]) {
+    for backend in backends {
+        let lines = backend.settings.servers.iter();
+        for line in lines.filter(|line| line.resolve.stands_for_many()) {
+            if backend.learned(&line.address, line.resolve).is_none() {
+                let mut others = backends.iter();
+                let found = others.find_map(|other| other.learned(&line.address, line.resolve));
+                found.map(|found| backend.learn(&line.address, line.resolve, found));
+            }
+        }
+    }
+    let rosters: Vec<_> = backends.iter().map(|backend| backend.roster()).collect();
+    let named = || {
+        let all = rosters.iter().flat_map(|roster| &roster.servers);
+        all.filter(|server| server.is_named())
+    };
+    for server in named().filter(|server| !server.names.is_asked()) {
+        let knows = named().find(|other| other.names.is_asked() && other.address.host == server.address.host);
+        if let Some(other) = knows {
+            let addresses = other.names.all();
+            server.names.set(&addresses, &addresses);
+        }
     }
 }
 
