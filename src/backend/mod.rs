@@ -4,7 +4,8 @@
 //! be chosen (all pure). [`group`] is the backend, [`roster`] its servers just now, [`server`] one of them with its [`vitals`] and
 //! the addresses of its name ([`names`]): what outlives a snapshot. [`crew`] is a core's view of a backend, [`gauge`] of a server.
 //! [`wording`] says how requests are put, [`connect`] and [`pool`] (with `shared`) do the I/O on a core. On the control plane
-//! [`probe`] asks servers how they are (`grpc` by their own protocol), [`judge`] takes out who stands apart, [`resolve`] asks for names.
+//! [`probe`] asks servers how they are (`grpc` by their own protocol), [`judge`] takes out who stands apart, [`resolve`] asks for names (`lasting`: how
+//! long the last answer's addresses are good).
 
 pub mod breaker;
 pub mod connect;
@@ -15,6 +16,7 @@ pub mod group;
 mod grpc;
 pub mod health;
 pub mod judge;
+mod lasting;
 pub mod names;
 pub mod pick;
 pub mod pool;

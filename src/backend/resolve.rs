@@ -2,7 +2,7 @@
 
 use std::{
     cell::RefCell,
-    collections::{BTreeMap, HashMap},
+    collections::HashMap,
     net::{IpAddr, SocketAddr},
     rc::Rc,
     sync::Arc,
@@ -17,7 +17,7 @@ use hickory_resolver::{
 };
 use tokio::{sync::Notify, task::JoinHandle};
 
-use super::{Backend, Resolve, ServerAddress, roster::Found};
+use super::{Backend, Resolve, ServerAddress, lasting::Known, roster::Found};
 use crate::clock;
 
 /// `[dns]`.
@@ -43,9 +43,6 @@ impl Default for DnsSettings {
         }
     }
 }
-
-/// How long connections to an address go on that answers no longer have: some names are answered with other addresses each time.
-pub const LINGER: Duration = Duration::from_secs(30);
 
 /// How long the first answer of one kind waits for that of the other (RFC 8305 section 3).
 const RESOLUTION_DELAY: Duration = Duration::from_millis(50);
@@ -209,35 +206,6 @@ async fn keep(question: Question, asking: Rc<Asking>, shared: Rc<Shared>) {
 enum Answer {
     Addresses(Vec<(IpAddr, Instant)>),
     Servers(Vec<(Found, Instant)>),
-}
-
-/// The addresses of a name so far, and when each was answered last.
-#[derive(Debug, Default)]
-struct Known {
-    current: Vec<IpAddr>,
-    seen: BTreeMap<IpAddr, Instant>,
-}
-
-impl Known {
-    /// Notes an answer; says which connections may go on.
-    fn note(&mut self, answer: Vec<IpAddr>, now: Instant) -> Vec<IpAddr> {
-        for ip in self.current.iter().chain(&answer) {
-            self.seen.insert(*ip, now); // those of the last answer were good until now
-        }
-        self.current = answer;
-        let current = &self.current;
-        self.seen
-            .retain(|ip, seen| current.contains(ip) || now.saturating_duration_since(*seen) < LINGER);
-        self.seen.keys().copied().collect()
-    }
-
-    /// When connections to an address are to end.
-    fn until_departure(&self, now: Instant) -> Option<Duration> {
-        let gone = self.seen.iter().filter(|(ip, _)| !self.current.contains(ip));
-        gone.map(|(_, seen)| LINGER.saturating_sub(now.saturating_duration_since(*seen)))
-            .min()
-            .map(|left| left.max(Duration::from_millis(10)))
-    }
 }
 
 /// Tells whom it concerns; returns how long the answer is good.
@@ -493,30 +461,4 @@ fn name_server(address: &SocketAddr) -> NameServerConfig {
         at.port = address.port();
     }
     server
-}
-
-#[cfg(test)]
-mod tests {
-    use std::{net::IpAddr, time::Duration};
-
-    use super::{Known, LINGER};
-    use crate::clock;
-
-    #[test]
-    fn connections_to_an_address_go_on_while_answers_vary() {
-        let (mut known, now) = (Known::default(), clock::steady());
-        let ip = |last| IpAddr::from([10, 0, 0, last]);
-        let second = Duration::from_secs(1);
-        assert_eq!(known.note(vec![ip(1), ip(2)], now), [ip(1), ip(2)]);
-        assert_eq!(known.note(vec![ip(3)], now + second), [ip(1), ip(2), ip(3)]);
-        assert_eq!(known.until_departure(now + second), Some(LINGER));
-        assert_eq!(known.note(vec![ip(1)], now + second * 20), [ip(1), ip(2), ip(3)]);
-        assert_eq!(
-            known.note(vec![ip(1)], now + second + LINGER),
-            [ip(1), ip(3)],
-            "2 is gone"
-        );
-        assert_eq!(known.note(vec![ip(1)], now + second * 20 + LINGER), [ip(1)]);
-        assert_eq!(known.until_departure(now + second * 60), None);
-    }
 }
