@@ -149,12 +149,10 @@ proptest! {
         for (wait, event) in events {
             now += Duration::from_millis(wait);
             match event {
-                0 if !breaker.get().is_closed() => {
-                    if breaker.claim(now) {
-                        let since = probe.map(|sent| now.duration_since(sent));
-                        prop_assert!(since.is_none_or(|since| since >= PAUSE_MAX - Duration::from_millis(1)));
-                        probe = Some(now);
-                    }
+                0 if !breaker.get().is_closed() && breaker.claim(now) => {
+                    let since = probe.map(|sent| now.duration_since(sent));
+                    prop_assert!(since.is_none_or(|since| since >= PAUSE_MAX - Duration::from_millis(1)));
+                    probe = Some(now);
                 }
                 1 if probe.take().is_some() => { breaker.failed(now, &Terms::default(), || true); }
                 2 if probe.take().is_some() => {

@@ -7,7 +7,7 @@ use std::{
 };
 
 /// How long connections to an address go on that answers no longer have: some names are answered with other addresses each time.
-pub const LINGER: Duration = Duration::from_secs(30);
+pub(super) const LINGER: Duration = Duration::from_secs(30);
 
 /// The addresses of a name so far, and when each was answered last.
 #[derive(Debug, Default)]

@@ -241,7 +241,7 @@ fn put_in_force(
         }
     };
     if let Question::Servers(line, resolve) = question {
-        shared.learn(line, *resolve, found);
+        shared.learn(line, *resolve, &found);
     }
     until.unwrap_or(now)
 }
@@ -280,11 +280,11 @@ impl Shared {
         }
     }
 
-    fn learn(&self, line: &ServerAddress, resolve: Resolve, found: Vec<Found>) {
+    fn learn(&self, line: &ServerAddress, resolve: Resolve, found: &[Found]) {
         for backend in self.backends.borrow().iter() {
             let mut lines = backend.settings.servers.iter();
             let has = lines.any(|own| own.address == *line && own.resolve == resolve);
-            if has && backend.learn(line, resolve, found.clone()) {
+            if has && backend.learn(line, resolve, found.to_vec()) {
                 let servers = found.len();
                 tracing::info!(backend = %backend.settings.name, name = line.host, servers, "servers changed");
                 self.entered.notify_one();
@@ -328,7 +328,7 @@ impl Asking {
         let late = async |found: bool, other: &mut (dyn Future<Output = OfKind> + Unpin)| match found {
             true => tokio::time::timeout(delay, other)
                 .await
-                .unwrap_or(OfKind::Failed("late".to_owned())),
+                .unwrap_or_else(|_| OfKind::Failed("late".to_owned())),
             false => other.await,
         };
         let (four, six) = tokio::select! {
