@@ -216,7 +216,7 @@ fn put_in_force(
     shared: &Shared,
     now: Instant,
 ) -> Instant {
-    let (found, until) = match answer {
+    let (found, until): (Vec<Found>, Option<Instant>) = match answer {
         Answer::Servers(found) => {
             let until = found.iter().map(|(_, until)| *until).min();
             (found.into_iter().map(|(found, _)| found).collect(), until)
