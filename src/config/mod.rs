@@ -5,7 +5,7 @@
 //! - [`Sources`]: the texts, read once, with the files that `banyan.toml` names (`attached`). Everything after is free of disks.
 //! - [`load_sources`] judges them whole; [`isolate`] keeps the last good version of what is broken.
 //! - `document`, with `substitute` and `fault`: TOML to a `*File` struct.
-//! - `operator` (with `listen`, `limits`, `squads`, `gate`, `consent`, [`admin`]), `routes` (with `backends`, `wording`, `failover`, `request`, `forward`, `response`, `cors`, `compress`, `protection`,
+//! - `operator` (with `listen`, `limits`, `squads`, `dns`, `gate`, `consent`, [`admin`]), `routes` (with `backends`, `servers`, `health`, `eject`, `wording`, `failover`, `request`, `forward`, `response`, `cors`, `compress`, `protection`,
 //!   `examples`), `flags` (with `rollout`, `requires`, `layers`), `flag_sets`: one kind of file
 //!   each, what it may say and what that means. `values`, `instant`, `errors`, `access`: shapes that they share.
 //! - `site`: all files put together; `cross`, with `claims`: what no file can know alone.
@@ -21,7 +21,9 @@ mod compress;
 mod consent;
 mod cors;
 mod cross;
+mod dns;
 mod document;
+mod eject;
 mod errors;
 mod examples;
 mod failover;
@@ -30,6 +32,7 @@ mod flag_sets;
 mod flags;
 mod forward;
 mod gate;
+mod health;
 mod instant;
 mod isolate;
 mod layers;
@@ -49,6 +52,7 @@ mod response;
 mod rollout;
 mod routes;
 mod schema;
+mod servers;
 pub mod settings;
 mod site;
 mod sources;

@@ -15,12 +15,14 @@ use super::{
     access::{self, GeoFile, KeyGroupsFile},
     admin::AdminFile,
     consent::ConsentFile,
+    dns::DnsFile,
     errors,
     gate::GateFile,
     layers::{self, LayersFile},
     limits::LimitsFile,
     listen::ListenFile,
     report::Report,
+    servers::zone_name,
     settings::{EdgeSettings, LogFormat, LogSettings, LogTarget},
     sources::Sources,
     squads::{SquadFile, squad_settings},
@@ -58,6 +60,11 @@ pub(super) struct OperatorFile {
     certs: Spot<String>,
     /// The folder where Banyan keeps what it makes itself.
     state: Spot<String>,
+    /// Where this router stands, as backends' servers say it in their `zone`: those of the same zone are preferred, and the others get
+    /// what they can't bear where fewer than 70 % of them are well.
+    zone: Option<Spot<String>>,
+    /// How servers' names are asked for.
+    dns: DnsFile,
     /// Cores to use; 0: all of them.
     cores: Spot<usize>,
     /// Bounds of clients' connections and requests.
@@ -83,6 +90,8 @@ impl Default for OperatorFile {
             trusted_proxies: Vec::new(),
             certs: text("certs"),
             state: text("state"),
+            zone: None,
+            dns: DnsFile::default(),
             cores: Spot::default(), // an edge node has nothing else to do
             limits: LimitsFile::default(),
             log: LogFile::default(),
@@ -199,6 +208,11 @@ impl OperatorFile {
                 .collect(),
             certs: folder_of(folder, &self.certs, "certs", report),
             state: folder_of(folder, &self.state, "state", report),
+            zone: self.zone.as_ref().map(|zone| {
+                zone_name(zone, report);
+                zone.value.as_str().into()
+            }),
+            dns: self.dns.settle(report),
             cores: cores(&self.cores, report),
             limits: self.limits.settle(),
             log: self.log.settle(folder, report),

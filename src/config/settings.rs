@@ -11,7 +11,7 @@ use ipnet::IpNet;
 
 use super::admin::AdminSettings;
 use crate::{
-    backend::BackendSettings,
+    backend::{BackendSettings, resolve::DnsSettings},
     flag::{FlagSettings, LayerSettings},
     gate::{GateSettings, Requirement},
     limits::Limits,
@@ -51,6 +51,10 @@ pub struct EdgeSettings {
     pub certs: PathBuf,
     /// Where Banyan keeps what it makes itself (development CA, keys), absolute.
     pub state: PathBuf,
+    /// Where this router stands: servers of the same zone are preferred.
+    pub zone: Option<Arc<str>>,
+    /// How servers' names are asked for.
+    pub dns: DnsSettings,
     /// Cores to use; 0: all of them.
     pub cores: usize,
     /// Bounds.

@@ -2,7 +2,7 @@
 //!
 //! [`plane`] runs it, [`publish`] loads and puts in force, [`watch`] notices saved files, [`jwks`] fetches the gate's keys,
 //! [`keep`] holds the secrets that Banyan makes itself, [`edit`] changes flags, [`history`] remembers that, [`live`] has the figures of
-//! the last minutes, [`admin`] is the page and the API.
+//! the last minutes, `servers` tells metrics of servers, [`admin`] is the page and the API.
 //! It never names `proxy`: the two planes meet in the published snapshot.
 
 pub mod admin;
@@ -14,4 +14,5 @@ pub mod links;
 pub mod live;
 pub mod plane;
 pub mod publish;
+mod servers;
 pub mod watch;

@@ -26,7 +26,7 @@ use super::{
     watch::Watch,
 };
 use crate::{
-    backend::probe::Probes,
+    backend::{judge::Judge, probe::Probes, resolve::Resolving},
     gate::{KeySource, SkippedKey, assertion::Signer},
     observe::{Metrics, log::WriterHandle, metrics::Facts},
     snapshot::{GateAtWork, live::Live},
@@ -230,11 +230,14 @@ impl Plane {
         // What was saved between the first reading and the watch would go unnoticed otherwise.
         let _ = self.reload();
         let mut probes = Probes::default();
+        let mut resolving = Resolving::default();
+        let mut judge = Judge::default();
         let mut keys = Keys::default();
         let mut housekeeping = tokio::time::interval(HOUSEKEEPING);
         let mut certificates = tokio::time::interval(CERTIFICATES);
         loop {
             let at = self.view.live.current();
+            resolving.follow(&at.backends, &at.dns);
             probes.follow(&at.backends, &at.limits);
             keys.follow(at.gate.as_ref());
             drop(at);
@@ -248,12 +251,14 @@ impl Plane {
                     keys.look_again();
                     continue;
                 }
+                () = resolving.changed() => continue,
                 _ = certificates.tick() => {
                     self.publisher.look_at_certificates();
                     continue;
                 }
                 _ = housekeeping.tick() => {
                     watch.iter_mut().for_each(Watch::look_around);
+                    judge.look(&self.view.live.current().backends, crate::clock::steady());
                     self.housekeep();
                     continue;
                 }
@@ -310,14 +315,7 @@ impl Plane {
     fn housekeep(&mut self) {
         self.publisher.free_retired();
         let at = self.view.live.current();
-        let servers = at.backends.iter().flat_map(|backend| {
-            let name = backend.settings.name.as_str();
-            backend
-                .servers
-                .iter()
-                .map(move |server| (name, &*server.label, server.takes_traffic()))
-        });
-        self.facts.servers(servers);
+        super::servers::tell(&self.facts, &at.backends);
     }
 }
 

@@ -1,6 +1,6 @@
 //! Asks a route's second backend where the first fails, as long as nothing of an answer has gone to the client.
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Instant};
 
 use super::{
     admit,
@@ -81,12 +81,12 @@ async fn pair(
     outgoing.body = body;
     let is_well = |id| {
         at.backend(id)
-            .is_some_and(|backend| forward::is_well(backend, now, edge))
+            .is_some_and(|backend| forward::is_well(id, backend, now, edge))
     };
     // a visitor need not find out anew what checks and the last visitors found out, unless both are sick
     let answered = match is_well(first) || !is_well(second) {
         true => forward::send(outgoing, edge, at, record, interim).await,
-        false => Err(passed_over(first, at)),
+        false => Err(passed_over(first, now, at)),
     };
     let cause = cause(&answered, terms, may_repeat);
     let in_time = deadline.is_none_or(|deadline| clock::steady() < deadline);
@@ -136,11 +136,15 @@ fn cause(answered: &Answered, terms: &Terms, may_repeat: bool) -> Option<&'stati
     }
 }
 
-/// The first backend's refusal without asking it: all of its servers are known to be sick.
-fn passed_over(first: BackendId, at: &Snapshot) -> Refusal {
+/// The first backend's refusal without asking it: its breaker is open, or all of its servers are known to be sick.
+fn passed_over(first: BackendId, now: Instant, at: &Snapshot) -> Refusal {
+    let backend = at.backend(first);
+    if let Some(open) = backend.filter(|backend| !backend.would_admit(now)) {
+        return Refusal::breaker_open(&open.settings.name);
+    }
     Refusal {
         retry: Retry::Unsent,
-        backend: at.backend(first).map(|backend| backend.settings.name.shared()),
+        backend: backend.map(|backend| backend.settings.name.shared()),
         ..Refusal::no_server()
     }
 }

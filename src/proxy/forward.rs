@@ -13,13 +13,14 @@ use super::{
     admit::{self, Wanted},
     deadline,
     edge::Edge,
+    hashed,
     refusal::{Refusal, Retry},
 };
 use crate::{
     backend::{
         Backend, Scheme,
         connect::ConnectError,
-        pick::pick,
+        crew::{Choice, Crew},
         pool::{Lane, Pool, Reuse, UnderWay},
     },
     body::Body,
@@ -95,10 +96,13 @@ pub async fn send(
     let Some(terms) = backend.settings.line else {
         return try_servers(outgoing, deadline, backend, edge, at, record, interim).await;
     };
+    if !backend.would_admit(outgoing.ready) {
+        return Err(Refusal::breaker_open(&backend.settings.name)); // nobody waits for a seat to hear that
+    }
     // boxed, so that requests to other backends carry nothing of it
     let name = backend.settings.name.shared();
     let wanted = Wanted {
-        line: &backend.line,
+        line: &backend.state.line,
         terms,
         class: outgoing.class,
         deadline,
@@ -128,15 +132,31 @@ async fn try_servers(
 ) -> Result<(Response, UnderWay), Refusal> {
     let settings = &backend.settings;
     address(&mut outgoing, backend, edge);
-    let pools: SmallVec<[Rc<Pool>; 4]> = backend
-        .servers
-        .iter()
-        .map(|server| edge.pools.of(server))
-        .collect();
+    if !backend.admits(outgoing.ready) {
+        return Err(Refusal::breaker_open(&settings.name));
+    }
+    let mut crew = crew_of(outgoing.backend, backend, edge);
+    if crew.is_empty() {
+        match deadline {
+            Some(deadline) => {
+                let filled = deadline::before(deadline, backend.filled()).await;
+                filled.map_err(|deadline::Passed| Refusal::too_long())?;
+            }
+            None => backend.filled().await,
+        }
+        crew = crew_of(outgoing.backend, backend, edge);
+    }
+    let key = hashed::key(&settings.pick, outgoing.head, outgoing.identity, record.client);
     let mut tries = Tries::default();
     loop {
         let now = outgoing.ready;
-        let (place, pool) = choose(&pools, &tries.servers, now, edge).ok_or_else(Refusal::no_server)?;
+        let choice = Choice {
+            tried: &tries.servers,
+            key,
+            now,
+            random: u64::from_ne_bytes(edge.random8()),
+        };
+        let (place, pool) = crew.choose(choice).ok_or_else(Refusal::no_server)?;
         tries.attempts += 1;
         record.attempts += 1;
         record.server = Some(Arc::clone(&pool.server.label));
@@ -146,7 +166,7 @@ async fn try_servers(
         if let Some(deadline) = deadline {
             deadline::tell(&mut outgoing.head.headers, deadline, now);
         }
-        let under_way = pool.enter(now);
+        let under_way = pool.enter();
         let trying = Trying {
             head: outgoing.head,
             body: std::mem::replace(&mut outgoing.body, Body::Empty),
@@ -162,7 +182,7 @@ async fn try_servers(
                 // boxed, so that requests to other backends carry nothing of it
                 let trying = Box::pin(attempt(trying, pool, backend, at, record, interim));
                 let attempted = deadline::before(deadline, trying).await;
-                judge(attempted, deadline, pool, bodiless)
+                judge(attempted, deadline, backend, pool, bodiless)
             }
         };
         let failed = match attempted {
@@ -179,7 +199,7 @@ async fn try_servers(
         outgoing.body = tries.next(failed, &outgoing, backend, deadline, edge).await?;
         outgoing.ready = clock::steady();
         tries.servers.push(place);
-        if tries.servers.len() >= pools.len() {
+        if tries.servers.len() >= crew.len() {
             tries.servers.clear(); // everyone has had a turn: a stale connection may have been all that was wrong
         }
     }
@@ -278,6 +298,7 @@ fn pause(attempts: u32, random: u64) -> Duration {
 fn judge(
     attempted: Result<Result<Response, Failed>, deadline::Passed>,
     deadline: Instant,
+    backend: &Backend,
     pool: &Pool,
     bodiless: bool,
 ) -> Result<Response, Failed> {
@@ -285,7 +306,7 @@ fn judge(
         Ok(attempted) => attempted.map(|response| deadline::until(deadline, response)),
         Err(deadline::Passed) => {
             if bodiless {
-                pool.failed(clock::steady()); // with a body it may have been the client that took its time
+                backend.failed(pool, clock::steady()); // with a body it may have been the client that took its time
             }
             Err(Refusal::too_long().into())
         }
@@ -305,23 +326,14 @@ fn address(outgoing: &mut Outgoing<'_>, backend: &Backend, edge: &Edge) {
     }
 }
 
-/// Whether this core knows a server of `backend` that is fit to be asked.
-pub fn is_well(backend: &Backend, now: Instant, edge: &Edge) -> bool {
-    let mut servers = backend.servers.iter();
-    servers.any(|server| edge.pools.of(server).usable(now))
+/// Whether `backend` has a server that is fit to be asked.
+pub fn is_well(id: BackendId, backend: &Backend, now: Instant, edge: &Edge) -> bool {
+    backend.would_admit(now) && crew_of(id, backend, edge).is_well(now)
 }
 
-fn choose<'p>(
-    pools: &'p [Rc<Pool>],
-    tried: &[usize],
-    now: Instant,
-    edge: &Edge,
-) -> Option<(usize, &'p Rc<Pool>)> {
-    let usable = |at: usize| !tried.contains(&at) && pools.get(at).is_some_and(|pool| pool.usable(now));
-    let load = |at: usize| pools.get(at).map_or(u32::MAX, |pool| pool.in_flight());
-    let random = u64::from_ne_bytes(edge.random8());
-    let place = pick(pools.len(), usable, load, random)?;
-    pools.get(place).map(|pool| (place, pool))
+fn crew_of(id: BackendId, backend: &Backend, edge: &Edge) -> Rc<Crew> {
+    let random = || u64::from_ne_bytes(edge.random8());
+    edge.crews.of(id.0, backend, &edge.pools, random)
 }
 
 fn may_retry(refusal: &Refusal, method: &Method) -> bool {
@@ -371,7 +383,7 @@ async fn attempt(
         Ok(lane) => lane,
         Err(error) => {
             if !matches!(error, ConnectError::Full(_)) {
-                pool.failed(clock::steady());
+                backend.failed(pool, clock::steady());
             }
             return Err(Failed {
                 refusal: error.into(),
@@ -387,13 +399,15 @@ async fn attempt(
     }
     match exchange(lane, head, body, backend, rule, interim).await {
         Ok(mut response) => {
-            pool.succeeded();
+            let now = clock::steady();
+            let took = now.saturating_duration_since(connected);
+            backend.answered(pool, response.status, took, now);
             if let (Body::Tunnel(tunnel), Some(idle)) =
                 (&mut response.body, rule.policy.protection.timeouts.websocket_idle)
             {
                 tunnel.idle_for(idle);
             }
-            record.timings.first_byte = Some(clock::steady().saturating_duration_since(connected));
+            record.timings.first_byte = Some(took);
             Ok(response)
         }
         Err(SendError { cause, sent, body }) => {
@@ -401,7 +415,7 @@ async fn attempt(
             // A kept connection that the server had just closed, or a client that broke off, says nothing against the server.
             let stale = reused && matches!(cause, SendCause::Closed(_));
             if !stale && !matches!(cause, SendCause::RequestBody(_) | SendCause::Unsupported(_)) {
-                pool.failed(clock::steady());
+                backend.failed(pool, clock::steady());
             }
             let refusal = Refusal {
                 retry,
@@ -441,7 +455,7 @@ async fn exchange(
                 .settings
                 .servers
                 .iter()
-                .any(|server| server.scheme == Scheme::Https);
+                .any(|server| server.address.scheme == Scheme::Https);
             let scheme = if secure { "https" } else { "http" };
             client.send(head, scheme, body, interim, timeouts).await
         }

@@ -20,6 +20,7 @@ pub mod exchange;
 mod failover;
 pub mod follow;
 pub mod forward;
+mod hashed;
 pub mod headers;
 pub mod listen;
 pub mod ofrep;

@@ -8,6 +8,7 @@ use crate::{
     backend::connect::ConnectError,
     body::BodyError,
     gate::Denied,
+    name::BackendName,
     observe::record::{Outcome, Side},
     policy::access::Barred,
     route::target::Ambiguous,
@@ -130,6 +131,22 @@ impl Refusal {
             "loop",
             Side::Banyan,
         )
+    }
+
+    /// The backend as a whole is left alone for a while: nobody is asked.
+    #[must_use]
+    pub fn breaker_open(backend: &BackendName) -> Self {
+        let refusal = Self::new(
+            StatusCode::SERVICE_UNAVAILABLE,
+            "destination_unavailable",
+            "breaker-open",
+            Side::Backend,
+        );
+        Self {
+            backend: Some(backend.shared()),
+            retry: Retry::Unsent,
+            ..refusal
+        }
     }
 
     /// The backend has no server at all that could be asked.

@@ -6,7 +6,7 @@ use arc_swap::ArcSwap;
 
 use super::{BackendId, GateAtWork, Rule, Snapshot, Target, serving::Serving, shields::Carried};
 use crate::{
-    backend::{Backend, BackendSettings, Scheme, Server, ServerAddress, server::TlsClient},
+    backend::{Backend, BackendSettings, Scheme, server::TlsClient},
     config::settings::{RouteSettings, Settings, TargetSettings},
     courtesy::give_way,
     flag::{Flag, FlagId, Flags},
@@ -95,6 +95,7 @@ pub fn compile(
             .map(|gate| gate_at_work(gate, means.previous)),
         admin: Arc::clone(&settings.edge.admin),
         places: settings.edge.places.clone(),
+        dns: Arc::new(settings.edge.dns.clone()),
         limits: Arc::new(settings.edge.limits.clone()),
         trusted_proxies: settings.edge.trusted_proxies.clone(),
         errors: settings.edge.errors.clone(),
@@ -155,7 +156,7 @@ fn flags(settings: &Settings, previous: Option<&Snapshot>, problems: &mut Vec<Co
 fn backends(settings: &Settings, means: &Means<'_>, problems: &mut Vec<CompileProblem>) -> Vec<Arc<Backend>> {
     let mut compiled = Vec::with_capacity(settings.backends.len());
     for backend in &settings.backends {
-        match compile_backend(backend, means) {
+        match compile_backend(backend, settings.edge.zone.as_ref(), means) {
             Ok(backend) => compiled.push(backend),
             Err(what) => problems.push(CompileProblem {
                 place: backend.place.clone(),
@@ -167,38 +168,35 @@ fn backends(settings: &Settings, means: &Means<'_>, problems: &mut Vec<CompilePr
 }
 
 /// A backend of the same name keeps its servers' state; one whose settings did not change at all stays the same object.
-fn compile_backend(settings: &BackendSettings, means: &Means<'_>) -> Result<Arc<Backend>, String> {
+fn compile_backend(
+    settings: &BackendSettings,
+    zone: Option<&Arc<str>>,
+    means: &Means<'_>,
+) -> Result<Arc<Backend>, String> {
     let known = means.previous.and_then(|previous| {
         previous
             .backends
             .iter()
             .find(|backend| backend.settings.name == settings.name)
     });
-    if let Some(same) = known.filter(|known| known.settings == *settings) {
+    if let Some(same) = known.filter(|known| known.is_of(settings, zone.map(|zone| &**zone))) {
         return Ok(Arc::clone(same));
     }
-    let keep = |address: &ServerAddress| {
-        let mut servers = known.into_iter().flat_map(|backend| &backend.servers);
-        servers.find(|server| server.address == *address).cloned()
-    };
-    let servers = settings
-        .servers
-        .iter()
-        .map(|address| keep(address).unwrap_or_else(|| Arc::new(Server::new(address.clone()))));
     let secure = settings
         .servers
         .iter()
-        .any(|server| server.scheme == Scheme::Https);
+        .any(|server| server.address.scheme == Scheme::Https);
     let tls = match secure {
         true => Some(TlsClient((means.tls)(settings.ca.as_deref())?)),
         false => None,
     };
-    Ok(Arc::new(Backend {
-        servers: servers.collect(),
-        settings: settings.clone(),
+    let known = known.map(|known| &**known);
+    Ok(Arc::new(Backend::new(
+        settings.clone(),
         tls,
-        line: known.map_or_else(Arc::default, |known| Arc::clone(&known.line)),
-    }))
+        zone.cloned(),
+        known,
+    )))
 }
 
 fn by_name(backends: &[Arc<Backend>]) -> HashMap<BackendName, BackendId> {

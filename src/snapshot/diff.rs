@@ -186,7 +186,14 @@ fn backends(snapshot: &Snapshot) -> Named {
     let settings = snapshot.backends.iter().map(|backend| &backend.settings);
     settings
         .map(|backend| {
-            let servers: Vec<String> = backend.servers.iter().map(ToString::to_string).collect();
+            let choosing = (
+                &backend.pick,
+                backend.slow_start,
+                backend.panic_below,
+                &backend.eject,
+                &backend.breaker,
+                &backend.line,
+            );
             let times = (
                 backend.connect_timeout,
                 backend.first_byte_timeout,
@@ -197,8 +204,8 @@ fn backends(snapshot: &Snapshot) -> Named {
             (
                 backend.name.to_string(),
                 format!(
-                    "{servers:?} {:?} {times:?} {:?} {} {wording:?}",
-                    backend.health, backend.connections_max, backend.attempts
+                    "{:?} {choosing:?} {:?} {times:?} {:?} {} {wording:?}",
+                    backend.servers, backend.health, backend.connections_max, backend.attempts
                 ),
             )
         })

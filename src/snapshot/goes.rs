@@ -15,6 +15,8 @@ pub struct Goes {
     pub backend: String,
     /// Its servers with their health.
     pub servers: Vec<(String, String)>,
+    /// How one of them is chosen.
+    pub picked: String,
     /// What is put in front of the path.
     pub path: Option<String>,
     /// The host that it is asked for, where that is not the visitor's: `server` (the server's own) or a name.
@@ -38,12 +40,15 @@ impl Goes {
     pub(super) fn to(backend: BackendId, at: &Snapshot) -> Option<Self> {
         let backend = at.backend(backend)?;
         let wording = backend.settings.wording.as_ref();
-        let servers = backend.servers.iter();
         Some(Self {
             backend: backend.settings.name.to_string(),
-            servers: servers
-                .map(|server| (server.label.to_string(), server.health().as_str().to_owned()))
+            servers: backend
+                .roster()
+                .servers
+                .iter()
+                .map(|server| (server.label.to_string(), server.how().words()))
                 .collect(),
+            picked: backend.settings.pick.words(),
             path: wording.and_then(|wording| wording.path.as_deref().map(str::to_owned)),
             host: wording
                 .filter(|wording| wording.host != HostNamed::Visitor)
@@ -72,6 +77,9 @@ impl fmt::Display for Goes {
             .map(|(server, health)| format!("{server} ({health})"))
             .collect();
         write!(f, "{}: {}", self.backend, servers.join(", "))?;
+        if servers.len() > 1 || self.picked.starts_with("hash") {
+            write!(f, ", {}", self.picked)?;
+        }
         if let Some(path) = &self.path {
             write!(f, ", {path} in front of the path")?;
         }

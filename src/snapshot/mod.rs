@@ -34,7 +34,7 @@ use ipnet::IpNet;
 use tokio::sync::Notify;
 
 use crate::{
-    backend::Backend,
+    backend::{Backend, resolve::DnsSettings},
     config::admin::AdminSettings,
     flag::{FlagId, Flags},
     gate::{Gate, KeySet, KeySource, Requirement},
@@ -70,6 +70,8 @@ pub struct Snapshot {
     pub admin: Arc<AdminSettings>,
     /// Where visitors are, if there is a database of it.
     pub places: Option<Arc<geo::Database>>,
+    /// How servers' names are asked for.
+    pub dns: Arc<DnsSettings>,
     /// Bounds.
     pub limits: Arc<Limits>,
     /// Peers whose `X-Forwarded-*` is believed.
@@ -166,7 +168,13 @@ impl Snapshot {
         }
         for backend in &self.backends {
             labels.insert(backend.settings.name.shared());
-            labels.extend(backend.servers.iter().map(|server| Arc::clone(&server.label)));
+            labels.extend(
+                backend
+                    .roster()
+                    .servers
+                    .iter()
+                    .map(|server| Arc::clone(&server.label)),
+            );
         }
         labels
     }

@@ -168,7 +168,12 @@ impl Rule {
             .map(|squad| (&*self.squad, "squad", squad.terms, &squad.line));
         let backend = at.backend(backend).and_then(|backend| {
             let terms = backend.settings.line?;
-            Some((backend.settings.name.as_str(), "backend", terms, &backend.line))
+            Some((
+                backend.settings.name.as_str(),
+                "backend",
+                terms,
+                &backend.state.line,
+            ))
         });
         let lines = squad.into_iter().chain(backend).map(|(name, kind, terms, line)| {
             format!(

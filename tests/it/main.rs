@@ -16,10 +16,12 @@ mod mmdb;
 mod offline;
 mod process;
 mod program;
+mod resolver;
 mod signer;
 mod websocket;
 mod world;
 
+mod balance;
 mod carried;
 mod chaos;
 mod check;

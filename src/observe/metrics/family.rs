@@ -151,6 +151,20 @@ families! {
         "When a certificate ends.";
     ServerHealthy Gauge "banyan_server_healthy" ["backend", "server"]
         "Whether a server takes traffic: 1 or 0.";
+    ServerEjected Gauge "banyan_server_ejected" ["backend", "server"]
+        "Whether a server is left alone by what live traffic tells: 1 or 0.";
+    ServerEjections Counter "banyan_server_ejections_total" ["backend", "server", "reason"]
+        "How often a server was taken out by what live traffic told, by reason: failures, error-share, slow, probe.";
+    ServerPicks Counter "banyan_server_picks_total" ["backend", "server"]
+        "Requests, attempts counted, for which a server was chosen.";
+    ServerRequestsInFlight Gauge "banyan_server_requests_in_flight" ["backend", "server"]
+        "Exchanges under way with a server, within the last second.";
+    ServerLatency Gauge "banyan_server_latency_seconds" ["backend", "server"]
+        "How long a server takes to answer as it is weighed when one is chosen: peaks show at once and fade within seconds.";
+    BreakerOpen Gauge "banyan_backend_breaker_open" ["backend"]
+        "Whether a whole backend is left alone: 1 or 0.";
+    BreakerOpenings Counter "banyan_backend_breaker_openings_total" ["backend"]
+        "How often a whole backend was left alone.";
     AdminRequests Counter "banyan_admin_requests_total" ["who_kind", "outcome"]
         "Requests to the admin listener, by who asked (nobody, token, role, session, cli) and what the door said.";
     SnapshotAge Gauge "banyan_snapshot_age_seconds" []

@@ -107,7 +107,7 @@ pub(super) const LAYERS: [(&str, &[&str]); 30] = [
 pub(super) const RIM: [&str; 3] = ["cli", "lib", "main"];
 
 /// What only some places may name, and why.
-pub(super) const KEPT_TO: [(&str, &[&str], &str); 21] = [
+pub(super) const KEPT_TO: [(&str, &[&str], &str); 22] = [
     ("toml", &["config"], "only config knows TOML"),
     ("toml_edit", &["control/edit"], "files are edited in one place"),
     (
@@ -132,6 +132,11 @@ pub(super) const KEPT_TO: [(&str, &[&str], &str); 21] = [
             "snapshot/goes.rs",
         ],
         "schemas are of files and of what the admin API answers",
+    ),
+    (
+        "hickory_resolver",
+        &["backend/resolve.rs"],
+        "names are asked for in one place",
     ),
     ("clap", &["cli"], "only the command line knows its arguments"),
     ("axum", &["control"], "only the control plane has an API"),
@@ -200,10 +205,16 @@ pub(super) const KEPT_TO: [(&str, &[&str], &str); 21] = [
     ("brotli", &["proxy/compress"], "encoders are kept in one place"),
     ("flate2", &["proxy/compress"], "encoders are kept in one place"),
     ("zstd", &["proxy/compress"], "encoders are kept in one place"),
-    ("UdpSocket", &[], "nothing speaks UDP yet"),
+    ("UdpSocket", &[], "nothing speaks UDP but the resolver's library"),
     (
         "arc_swap",
-        &["snapshot", "control", "tls/acceptor.rs"],
+        &[
+            "snapshot",
+            "control",
+            "tls/acceptor.rs",
+            "backend/group.rs",
+            "backend/names.rs",
+        ],
         "only what is published whole is swapped",
     ),
 ];

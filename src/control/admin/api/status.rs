@@ -153,7 +153,8 @@ fn is_served(file: &str, at: &Snapshot) -> bool {
 
 impl Counts {
     fn of(at: &Snapshot) -> Self {
-        let servers: Vec<_> = at.backends.iter().flat_map(|backend| &backend.servers).collect();
+        let rosters = at.backends.iter().map(|backend| backend.roster());
+        let servers: Vec<_> = rosters.flat_map(|roster| roster.servers.clone()).collect();
         let with = |health| servers.iter().filter(|server| server.health() == health).count();
         Self {
             squads: super::squads::owners(at).len(),

@@ -11,7 +11,7 @@ use std::{collections::BTreeMap, path::Path, sync::atomic::Ordering};
 use http::{Method, Request, StatusCode, header};
 use serde::Deserialize;
 
-use crate::backend::health::Health;
+use crate::backend::{breaker::Millis, health::Health};
 pub(in crate::control) use site::view;
 use site::{Told, ask, get};
 
@@ -172,7 +172,11 @@ async fn a_server_that_falls_ill_makes_a_new_answer_of_the_same_version() {
                 .to_owned(),
         );
     }
-    view.live.current().backends[0].servers[0].set_health(Health::Unhealthy, "status 500".to_owned());
+    view.live.current().backends[0].roster().servers[0].set_health(
+        Health::Unhealthy,
+        "status 500".to_owned(),
+        Millis::default(),
+    );
     for (path, tag) in paths.iter().zip(&tags) {
         assert_eq!(
             ask_knowing(&view, path, tag).await.status,
