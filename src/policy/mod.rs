@@ -39,6 +39,8 @@ pub struct Policy {
     pub errors: errors::ErrorPages,
     /// Who is let in by signature and country, and what the backend is told of the viewer.
     pub access: access::Access,
+    /// The waiting room that stands before it.
+    pub room: Option<crate::name::RoomName>,
     /// Answers are compressed, and how.
     pub compress: Option<compress::Compression>,
 }

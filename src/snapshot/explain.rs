@@ -9,6 +9,7 @@ use super::{
     error_pages::{self, Shown},
     notes::{Asked, Notes},
     preflight::Preflight,
+    rooms,
 };
 pub use super::{
     goes::{Goes, Standby},
@@ -57,6 +58,10 @@ pub struct Explanation {
     pub backend: Option<Goes>,
     /// Who is asked when that one fails.
     pub failover: Option<Standby>,
+    /// The waiting room that stands before it, and how it is there.
+    pub room: Option<String>,
+    /// Faults that are put in on purpose just now, a line for each.
+    pub drills: Vec<String>,
     /// How its answer is compressed, where the route says so.
     pub compress: Option<String>,
     /// Fields that the backend gets from Banyan beside the forwarding ones.
@@ -205,6 +210,8 @@ pub fn explain(ask: &Ask<'_, '_>, now: UnixTime, at: &Snapshot) -> Explanation {
             .collect(),
         backend: None,
         failover: None,
+        room: None,
+        drills: Vec::new(),
         compress: None,
         headers: Vec::new(),
         forwards: Vec::new(),
@@ -227,6 +234,8 @@ pub fn explain(ask: &Ask<'_, '_>, now: UnixTime, at: &Snapshot) -> Explanation {
     match decided {
         Ok(decision) => {
             admitted(&mut explanation, &decision, ask.method, at);
+            explanation.room = rooms::told(ask, &decision, now, at);
+            explanation.drills = rule.map_or_else(Vec::new, |rule| at.drills.told(rule, &decision.path, now));
             explanation.carried = decision.carried.lines(now);
             let compression = rule.and_then(|rule| rule.policy.compress.as_ref());
             explanation.compress = compression.map(|compression| compression.told(ask.headers));

@@ -42,6 +42,12 @@ impl fmt::Display for Explanation {
             write_flag(f, said)?;
         }
         write_visitor(f, self)?;
+        if let Some(room) = &self.room {
+            writeln!(f, "  room      {room}")?;
+        }
+        for drill in &self.drills {
+            writeln!(f, "  DRILL     {drill}")?;
+        }
         if let Some(goes) = &self.backend {
             writeln!(f, "  backend   {goes}")?;
         }

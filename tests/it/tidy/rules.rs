@@ -1,7 +1,7 @@
 //! What `tidy` holds the code to, as tables: who may name whom, what stays where, which words are not ours.
 
 /// Top-level modules and which others each may name, in reading order. What may be named is what it is built on.
-pub(super) const LAYERS: [(&str, &[&str]); 29] = [
+pub(super) const LAYERS: [(&str, &[&str]); 31] = [
     ("name", &[]),
     ("clock", &[]),
     ("limits", &[]),
@@ -46,6 +46,8 @@ pub(super) const LAYERS: [(&str, &[&str]); 29] = [
     ("route", &["courtesy", "fields", "name"]),
     ("policy", &["clock", "fields", "message", "name", "route"]),
     ("gate", &["clock", "fields", "name"]),
+    ("room", &["clock", "name"]),
+    ("drill", &["clock", "fields"]),
     ("flag", &["clock", "fields", "name", "visitor"]),
     (
         "backend",
@@ -56,14 +58,14 @@ pub(super) const LAYERS: [(&str, &[&str]); 29] = [
     (
         "config",
         &[
-            "backend", "clock", "courtesy", "flag", "gate", "limits", "name", "policy", "route", "visitor",
+            "backend", "clock", "courtesy", "flag", "gate", "limits", "name", "policy", "room", "route", "visitor",
         ],
     ),
     (
         "snapshot",
         &[
-            "backend", "clock", "config", "courtesy", "fields", "flag", "gate", "limits", "name", "policy",
-            "route", "visitor",
+            "backend", "clock", "config", "courtesy", "drill", "fields", "flag", "gate", "limits", "name", "policy",
+            "room", "route", "visitor",
         ],
     ),
     (
@@ -74,16 +76,16 @@ pub(super) const LAYERS: [(&str, &[&str]); 29] = [
     (
         "proxy",
         &[
-            "backend", "body", "clock", "fields", "flag", "gate", "http1", "http2", "limits", "message",
-            "name", "observe", "ofrep", "policy", "route", "snapshot", "stream", "tls", "tunnel", "visitor",
+            "backend", "body", "clock", "drill", "fields", "flag", "gate", "http1", "http2", "limits", "message",
+            "name", "observe", "ofrep", "policy", "room", "route", "snapshot", "stream", "tls", "tunnel", "visitor",
             "wire",
         ],
     ),
     (
         "control",
         &[
-            "backend", "clock", "config", "fields", "flag", "gate", "http1", "limits", "name", "observe",
-            "ofrep", "route", "snapshot", "stream", "tls", "visitor", "wire",
+            "backend", "clock", "config", "drill", "fields", "flag", "gate", "http1", "limits", "name", "observe",
+            "ofrep", "room", "route", "snapshot", "stream", "tls", "visitor", "wire",
         ],
     ),
     ("import", &["backend", "name", "policy", "route"]),

@@ -117,6 +117,7 @@ fn change(html: &mut Html, shown: &Frame<'_>) {
         ("route", &change.diff.routes),
         ("flag", &change.diff.flags),
         ("backend", &change.diff.backends),
+        ("room", &change.diff.rooms),
     ];
     for (kind, changes) in kinds {
         names(html, "<span class=\"diff added\">+ ", kind, &changes.added);
