@@ -16,7 +16,7 @@
 //! | [`http1`], [`http2`] | HTTP on the wire, strictly, both directions | one reading of every message; no task or channel per exchange, but for `h2`'s towards HTTP/2 backends |
 //! | [`visitor`], [`gate`], [`flag`], [`route`] | who asks, may they, which variant, which route | pure: no socket, no clock; time and bytes come in, a value goes out |
 //! | [`room`], [`drill`] | who waits before a route; faults that are put in on purpose | pure; what a room counts does not grow with those who wait |
-| [`policy`] | what a route does to requests and answers, beside where it leads | pure |
+//! | [`policy`] | what a route does to requests and answers, beside where it leads | pure |
 //! | [`backend`] | servers, picking, breaker, health, pools | only `connect`, `pool` and `probe` do I/O |
 //! | [`tls`] | certificates by SNI, the development CA, trust towards servers | open connections never notice a renewal |
 //! | [`config`] | files as people write them | the only module that reads TOML; every problem at once, with its place |

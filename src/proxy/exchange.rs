@@ -12,7 +12,7 @@ use http::{Method, StatusCode, Version};
 use smallvec::SmallVec;
 
 use super::{
-    access, answer, carried, compress,
+    access, answer, carried, compress, drills,
     edge::{Edge, Peer},
     error_page::{self, Plea},
     failover,
@@ -22,7 +22,7 @@ use super::{
     recall::Side,
     redirect,
     refusal::Refusal,
-    respond,
+    respond, rooms,
 };
 use crate::{
     body::Body,
@@ -139,6 +139,9 @@ pub(super) async fn pass_through(
     if let Some(own) = override_page::answer(head, &ask, at, edge, following) {
         return own.map(|response| (response, None));
     }
+    if let Some(standing) = rooms::answer(head, &ask, at, following) {
+        return standing.map(|response| (response, None));
+    }
     let decision = decide(&ask, following.record.began_at().wall(), at, &mut ());
     let decided = clock::steady();
     following.record.timings.decide = Some(decided.saturating_duration_since(following.record.began));
@@ -157,6 +160,11 @@ pub(super) async fn pass_through(
     };
     note_decision(&decision, rule, at, following);
     carried::note(&decision.carried, edge);
+    let slip = match rooms::pass(&decision, rule, &ask, at, following) {
+        Ok(slip) => slip,
+        Err(waiting) => return Ok((*waiting, None)),
+    };
+    let drill = drills::meet(&decision, rule, &ask, at, edge);
     let decision = decision.settle();
     let (over_http2, policy) = (matches!(head.upgrade, Some(Upgrade::Http2(_))), &*rule.policy);
     rewrite(head, &decision, policy, peer, at, following)?;
@@ -167,6 +175,10 @@ pub(super) async fn pass_through(
         backend: decision.backend,
         identity: decision.identity.as_ref(),
         ready: decided,
+    };
+    let drill = match drill {
+        Some(drill) => Some(drills::before(drill, edge, rule, &mut following.record).await?),
+        None => None,
     };
     let mut interim = passing::Guarded { interim, policy };
     let sent = failover::send(outgoing, rule, edge, at, &mut following.record, &mut interim);
@@ -189,7 +201,8 @@ pub(super) async fn pass_through(
         headers::strip_secure_cookies(&mut response.headers);
     }
     carried::set_cookies(&mut response.headers, &decision, at);
-    Ok((response, Some(under_way)))
+    rooms::keep(slip, &mut response.headers);
+    Ok((drills::after(drill, response), Some(under_way)))
 }
 
 /// Begins the record of a request.
