@@ -17,12 +17,13 @@ use tokio::{
 };
 
 use super::{
-    admin,
+    admin, drills,
     edit::Editor,
     jwks,
     links::Links,
     live::Pulse,
     publish::{Publisher, Status},
+    rooms,
     watch::Watch,
 };
 use crate::{
@@ -318,6 +319,8 @@ impl Plane {
                 .map(move |server| (name, &*server.label, server.takes_traffic()))
         });
         self.facts.servers(servers);
+        drills::keep(&at, &self.facts);
+        rooms::keep(&at, &self.facts);
     }
 }
 

@@ -85,10 +85,9 @@ pub async fn handle(request: Request, peer: &Peer, edge: &Rc<Edge>, interim: &mu
         Ok(answer) => answer,
         Err(refusal) => {
             note_refusal(&refusal, &mut following.record);
-            (
-                answer::for_refusal(&refusal, &head.headers, request_id(&following.record)),
-                None,
-            )
+            let mut response = answer::for_refusal(&refusal, &head.headers, request_id(&following.record));
+            rooms::keep(following.kept.drain(..), &mut response.headers);
+            (response, None)
         }
     };
     if error_page::is_error(response.status)

@@ -53,6 +53,8 @@ pub struct Followed {
     pub compressing: Option<(RouteId, Asked)>,
     /// What is kept for an error page, where there may be one.
     pub plea: Option<Plea>,
+    /// Cookies that are set even if the request is refused from here on.
+    pub kept: Vec<http::HeaderValue>,
     /// Where its flag led it, if one did.
     pub side: Option<FlagSide>,
     /// Its seat among those who may be called back, once its answer is not over with its head.
@@ -105,6 +107,7 @@ impl Following {
             answering: Answering::default(),
             compressing: None,
             plea: None,
+            kept: Vec::new(),
             side: None,
             recall: None,
             edge: Rc::clone(edge),

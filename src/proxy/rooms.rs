@@ -65,6 +65,10 @@ fn meet(
             .zip(visitor)
             .map(|(ticket, visitor)| at.visitors.set_slip(slip_of(ticket), name, visitor))
     };
+    let visitor_cookie = || {
+        let visitor = visitor.filter(|_| decision.set_cookie);
+        visitor.map(|visitor| at.visitors.set_cookie(visitor, now.wall()))
+    };
     let record = &mut following.record;
     match room.admit(comer, now, ask.entropy) {
         Admission::Bypass => {
@@ -73,7 +77,13 @@ fn meet(
         }
         Admission::Inside { ticket } => {
             record.room = Some("inside");
-            Ok(slip(ticket))
+            let slip = slip(ticket);
+            if let Some(slip) = &slip {
+                // whatever comes of this request: a seat without a visitor who knows of it would be kept in vain
+                following.kept.extend(visitor_cookie());
+                following.kept.push(slip.clone());
+            }
+            Ok(slip)
         }
         Admission::Waiting(wait) => {
             record.room = Some("waiting");
@@ -85,20 +95,16 @@ fn meet(
             } else {
                 room_page::problem(&told)
             };
-            if let Some(visitor) = visitor.filter(|_| decision.set_cookie) {
-                let cookie = at.visitors.set_cookie(visitor, now.wall());
-                response.headers.append(Known::SET_COOKIE, cookie);
-            }
-            keep(slip(wait.ticket), &mut response.headers);
+            keep(visitor_cookie().into_iter().chain(slip(wait.ticket)), &mut response.headers);
             Err(Box::new(response))
         }
     }
 }
 
 /// Gives the browser what it is to carry.
-pub(super) fn keep(slip: Option<HeaderValue>, headers: &mut Fields) {
-    if let Some(slip) = slip {
-        headers.append(Known::SET_COOKIE, slip);
+pub(super) fn keep(cookies: impl IntoIterator<Item = HeaderValue>, headers: &mut Fields) {
+    for cookie in cookies {
+        headers.append(Known::SET_COOKIE, cookie);
     }
 }
 

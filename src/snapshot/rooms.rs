@@ -87,6 +87,12 @@ impl Snapshot {
         self.rooms.get(at)
     }
 
+    /// The room that a rule named.
+    #[must_use]
+    pub fn room(&self, RoomId(at): RoomId) -> Option<&Room> {
+        self.rooms.get(at)
+    }
+
     /// The room of this name.
     #[must_use]
     pub fn room_named(&self, name: &str) -> Option<&Room> {

@@ -26,6 +26,8 @@ pub(in super::super) struct Status {
     pub(in super::super) hosts: Vec<String>,
     /// The last change.
     pub(in super::super) change: Change,
+    /// Faults that are put in on purpose just now.
+    pub(in super::super) drills: Vec<super::drills::Told>,
     /// How much there is.
     pub(in super::super) counts: Counts,
 }
@@ -121,6 +123,7 @@ impl Status {
             version: at.version,
             hosts: at.hosts.clone(),
             change: Change::of(&view.status.load(), at),
+            drills: super::drills::Told::all(at),
             counts: Counts::of(at),
         }
     }
