@@ -257,6 +257,12 @@ fn ending(html: &mut Html, explained: &Explanation) {
         asked(html, goes);
         html.raw("</div></li>");
     }
+    if let Some(room) = &explained.room {
+        html.element("<li><span class=\"step\">Room</span><div>", room, "</div></li>");
+    }
+    for drill in &explained.drills {
+        html.element("<li><span class=\"step bad\">Drill</span><div>", drill, "</div></li>");
+    }
     if let Some(standby) = &explained.failover {
         html.raw("<li><span class=\"step\">Failover</span><div><a");
         html.attribute("href", format_args!("/#backend-{}", standby.goes.backend))
