@@ -107,7 +107,12 @@ fn carry_out(options: &Options) -> Result<Value, Failed> {
         Command::Stop { id, reason } if id == "all" => {
             let known = router.get("/api/drills")?;
             let mut ended = Vec::new();
-            for drill in known["drills"].as_array().into_iter().flatten() {
+            for drill in known
+                .get("drills")
+                .and_then(Value::as_array)
+                .into_iter()
+                .flatten()
+            {
                 ended.push(end(&router, &show::text(drill, "id"), reason)?);
             }
             Ok(json!({ "drills": ended }))
@@ -137,7 +142,7 @@ fn router(options: &Options) -> Result<Router, Failed> {
 }
 
 fn lines(told: &Value) -> String {
-    let all = match told["drills"].as_array() {
+    let all = match told.get("drills").and_then(Value::as_array) {
         Some(drills) => drills.iter().collect(),
         None => vec![told],
     };
@@ -149,14 +154,15 @@ fn lines(told: &Value) -> String {
 
 fn line(drill: &Value) -> String {
     let text = |name| show::text(drill, name);
+    let number = |name| drill.get(name).map(ToString::to_string).unwrap_or_default();
     let place = [text("route"), text("path")].concat();
     format!(
         "{}  {} on {place}, {} %, until {}, {} met, by {}: {}\n",
         text("id"),
         text("what"),
-        drill["share"],
+        number("share"),
         text("ends"),
-        drill["met"],
+        number("met"),
         text("by"),
         text("reason"),
     )

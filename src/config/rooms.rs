@@ -92,7 +92,10 @@ fn one(name: &Spot<String>, room: &Spot<RoomFile>, report: &mut Report) -> Optio
     }
     let inside = file.inside.as_ref().map(|inside| {
         if !(1..=INSIDE_MAX).contains(&inside.value) {
-            let what = format!("a room has 1 to {INSIDE_MAX} visitors inside, not {}", inside.value);
+            let what = format!(
+                "a room has 1 to {INSIDE_MAX} visitors inside, not {}",
+                inside.value
+            );
             report
                 .error("out-of-range", inside.span.clone(), what)
                 .hint("to close a room, say when it `opens`");
@@ -100,9 +103,16 @@ fn one(name: &Spot<String>, room: &Spot<RoomFile>, report: &mut Report) -> Optio
         inside.value
     });
     if inside.is_none() {
-        report.missing(&room.span, "inside", "say how many visitors may be inside: `inside = 100`");
+        report.missing(
+            &room.span,
+            "inside",
+            "say how many visitors may be inside: `inside = 100`",
+        );
     }
-    let flags = file.flags.iter().filter_map(|flag| target::flag_key(flag, report));
+    let flags = file
+        .flags
+        .iter()
+        .filter_map(|flag| target::flag_key(flag, report));
     let flags = flags.collect();
     Some(RoomPart {
         name: name.span.clone(),
@@ -124,11 +134,13 @@ fn one(name: &Spot<String>, room: &Spot<RoomFile>, report: &mut Report) -> Optio
 fn kept(key: &str, time: &Spot<DurationText>, report: &mut Report) -> Duration {
     if !(KEPT_MIN..=KEPT_MAX).contains(&time.value.0) {
         let what = format!("`{key}` is {}", duration_text(time.value.0));
-        report.error("out-of-range", time.span.clone(), what).hint(format!(
-            "from {} to {}",
-            duration_text(KEPT_MIN),
-            duration_text(KEPT_MAX)
-        ));
+        report
+            .error("out-of-range", time.span.clone(), what)
+            .hint(format!(
+                "from {} to {}",
+                duration_text(KEPT_MIN),
+                duration_text(KEPT_MAX)
+            ));
     }
     time.value.0
 }
@@ -138,7 +150,11 @@ pub(super) fn of_route(route: &RouteFile, report: &mut Report) -> Option<RoomNam
     let room = route.room.as_ref()?;
     if route.redirect.is_some() {
         report
-            .error("room-without-backend", room.span.clone(), "a redirect needs no waiting room")
+            .error(
+                "room-without-backend",
+                room.span.clone(),
+                "a redirect needs no waiting room",
+            )
             .hint("take `room` out: nobody's backend is asked here");
     }
     let name = RoomName::new(&room.value);
@@ -177,10 +193,16 @@ pub(super) fn judge(
     let mut by_flag: BTreeMap<&str, &str> = BTreeMap::new();
     for (file, part) in parts(site, main) {
         let name = part.settings.name.as_str();
-        let Some(report) = reports.get_mut(file) else { continue };
+        let Some(report) = reports.get_mut(file) else {
+            continue;
+        };
         if let Some((other, first)) = rooms.get(name) {
             report
-                .error("duplicate-room", part.name.clone(), format!("two rooms are called `{name}`"))
+                .error(
+                    "duplicate-room",
+                    part.name.clone(),
+                    format!("two rooms are called `{name}`"),
+                )
                 .related(other, first.name.clone(), "first here")
                 .hint("any route may name a room, so its name is unique; rename one");
         }
@@ -188,7 +210,11 @@ pub(super) fn judge(
         for (key, span) in part.settings.flags.iter().zip(&part.flags) {
             if !flags.contains_key(key.as_str()) && !unread(key.as_str()) {
                 report
-                    .error("unknown-flag", span.clone(), format!("flag `{key}` is not defined"))
+                    .error(
+                        "unknown-flag",
+                        span.clone(),
+                        format!("flag `{key}` is not defined"),
+                    )
                     .hint_if(suggest(key.as_str(), flags.keys().copied()));
             }
             if let Some(other) = by_flag.insert(key.as_str(), name) {
@@ -202,7 +228,9 @@ pub(super) fn judge(
     let mut named: BTreeSet<&str> = by_flag.values().copied().collect();
     let mut known_by: BTreeSet<&str> = BTreeSet::new();
     for squad in &site.squads {
-        let Some(report) = reports.get_mut(&squad.file) else { continue };
+        let Some(report) = reports.get_mut(&squad.file) else {
+            continue;
+        };
         for route in &squad.routes {
             let by_route = named_by(route, &rooms, &unread, report);
             let by_flag = waits_by_flag(route, by_route, &by_flag, report);
@@ -218,10 +246,16 @@ pub(super) fn judge(
         return;
     }
     for (name, (file, part)) in rooms {
-        let Some(report) = reports.get_mut(file) else { continue };
+        let Some(report) = reports.get_mut(file) else {
+            continue;
+        };
         if !named.contains(name) {
             report
-                .warning("unused-room", part.name.clone(), format!("nobody waits in room `{name}`"))
+                .warning(
+                    "unused-room",
+                    part.name.clone(),
+                    format!("nobody waits in room `{name}`"),
+                )
                 .hint("name it in a route's `room`, or take it out");
         } else if let (Some(bypass), false) = (&part.bypass, known_by.contains(name)) {
             report
@@ -242,10 +276,17 @@ fn named_by<'r>(
     unread: impl Fn(&str) -> bool,
     report: &mut Report,
 ) -> Option<&'r str> {
-    let (room, span) = (route.settings.policy.room.as_ref()?.as_str(), route.room.as_ref()?);
+    let (room, span) = (
+        route.settings.policy.room.as_ref()?.as_str(),
+        route.room.as_ref()?,
+    );
     if !rooms.contains_key(room) && !report.has_removed(room) && !unread(room) {
         report
-            .error("unknown-room", span.clone(), format!("room `{room}` is not defined"))
+            .error(
+                "unknown-room",
+                span.clone(),
+                format!("room `{room}` is not defined"),
+            )
             .hint_if(
                 suggest(room, rooms.keys().copied())
                     .or_else(|| Some(format!("write `[rooms.{room}]` with `inside = 100`"))),

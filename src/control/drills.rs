@@ -13,7 +13,9 @@ pub(super) fn keep(at: &Snapshot, facts: &Facts) {
 
 /// A drill began.
 pub(in crate::control) fn log_begin(drill: &Drill) {
-    let Drill { id, at, what, who, .. } = drill;
+    let Drill {
+        id, at, what, who, ..
+    } = drill;
     let seconds = drill.ends.secs().saturating_sub(drill.began.secs());
     tracing::warn!(id, %at, %what, who = &**who, seconds, reason = drill.reason, "a drill begins: faults are put in on purpose");
 }

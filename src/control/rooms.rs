@@ -38,7 +38,9 @@ pub(super) fn keep(at: &Snapshot, facts: &Facts) {
             .map(|(name, room, count)| (*name, number(room, count) as f64));
         facts.rooms(family, told);
     }
-    let estimates = counts.iter().filter_map(|(name, _, count)| Some((*name, count.estimate?)));
+    let estimates = counts
+        .iter()
+        .filter_map(|(name, _, count)| Some((*name, count.estimate?)));
     facts.estimates(estimates.flat_map(|(name, estimate)| {
         [
             (name, "from", estimate.from.as_secs_f64()),

@@ -184,7 +184,10 @@ impl Whom {
         };
         chance < self.share
             && self.header.as_ref().is_none_or(by_header)
-            && self.visitor.as_deref().is_none_or(|wanted| visitor == Some(wanted))
+            && self
+                .visitor
+                .as_deref()
+                .is_none_or(|wanted| visitor == Some(wanted))
     }
 }
 

@@ -21,8 +21,22 @@ fn faults_are_read_with_their_bounds() {
         assert_eq!(what.to_string().parse(), Ok(what), "{what}");
     }
     for bad in [
-        "", "delay", "delay=", "delay=0s", "delay=31s", "delay=1", "delay=-1s", "abort=399", "abort=600", "abort=x",
-        "cut=1", "cut=2GiB", "cut=99999999999999999999B", "throttle=0B", "melt=1s", "delay=1s ",
+        "",
+        "delay",
+        "delay=",
+        "delay=0s",
+        "delay=31s",
+        "delay=1",
+        "delay=-1s",
+        "abort=399",
+        "abort=600",
+        "abort=x",
+        "cut=1",
+        "cut=2GiB",
+        "cut=99999999999999999999B",
+        "throttle=0B",
+        "melt=1s",
+        "delay=1s ",
     ] {
         assert!(bad.parse::<What>().is_err(), "{bad}");
     }
@@ -39,7 +53,11 @@ fn a_path_is_met_whole_and_with_all_below_it_where_that_is_said() {
         ("/*", "/anything", true),
     ];
     for (wanted, path, has) in cases {
-        assert_eq!(Where::Path(wanted.to_owned()).has("/*", path), has, "{wanted} {path}");
+        assert_eq!(
+            Where::Path(wanted.to_owned()).has("/*", path),
+            has,
+            "{wanted} {path}"
+        );
     }
     let route = Where::Route("/courses/{slug}".to_owned());
     assert!(route.has("/courses/{slug}", "/courses/rust"));
@@ -57,7 +75,9 @@ fn a_share_meets_as_many_and_conditions_all_hold() {
     let met = |share| {
         let mut random = 1_u64;
         let all = (0..100_000).filter(|_| {
-            random = random.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+            random = random
+                .wrapping_mul(6_364_136_223_846_793_005)
+                .wrapping_add(1_442_695_040_888_963_407);
             of(share).meets(&none, None, random)
         });
         all.count()

@@ -48,16 +48,19 @@ pub(super) fn meet(
         .meet((rule, &decision.path), (ask.headers, visitor), now, random)
 }
 
-/// What is done before the request is sent; then the drill is given back for [`after`].
+/// What is done before the request is sent, if a drill meets it; then the drill is given back for [`after`].
 ///
 /// # Errors
 /// The drill answers itself.
 pub(super) async fn before(
-    drill: Arc<Drill>,
+    drill: Option<Arc<Drill>>,
     edge: &Edge,
     rule: &Rule,
     record: &mut Record,
-) -> Result<Arc<Drill>, Refusal> {
+) -> Result<Option<Arc<Drill>>, Refusal> {
+    let Some(drill) = drill else {
+        return Ok(None);
+    };
     let word = drill.what.word();
     record.drill = Some(word);
     let labels = [Label::Name(&rule.name), Label::Word(word)];
@@ -70,7 +73,7 @@ pub(super) async fn before(
         What::Delay(time) => Box::pin(sleep(time)).await, // boxed, so that other requests carry nothing of it
         What::Cut(_) | What::Throttle(_) => {}
     }
-    Ok(drill)
+    Ok(Some(drill))
 }
 
 /// What is done to the answer. It says so itself.
@@ -117,12 +120,11 @@ struct Faulty {
 }
 
 impl Faulty {
-    /// Waits for the end of the pause after a piece that is less than full-paced by nothing.
+    /// Begins the pause that a piece of so many bytes is worth.
     fn pause(&mut self, bytes: usize) {
         if let Some(pace) = self.pace {
-            // a piece of `pace` bytes stands for a tenth of a second, however small it came
-            let share = Duration::from_secs(1)
-                .mul_f64(bytes as f64 / (pace.saturating_mul(PIECES)).max(1) as f64);
+            let share =
+                Duration::from_secs(1).mul_f64(bytes as f64 / (pace.saturating_mul(PIECES)).max(1) as f64);
             self.waiting = Some(Box::pin(sleep(share)));
         }
     }

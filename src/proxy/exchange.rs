@@ -41,7 +41,7 @@ use crate::{
     policy::Policy,
     snapshot::{
         Rule, Snapshot,
-        decide::{Ask, Choices, Credential, Decision, Entrance, Settled, Stop, decide},
+        decide::{Ask, Credential, Decision, Entrance, Settled, Stop, decide},
     },
     wire::{Interim, Malformed, SendCause, Service, Upgrade},
 };
@@ -135,11 +135,8 @@ pub(super) async fn pass_through(
         credential: Credential::Fields(&edge.tokens),
         entropy: edge.random16(),
     };
-    if let Some(own) = override_page::answer(head, &ask, at, edge, following) {
+    if let Some(own) = own_page(head, &ask, at, edge, following) {
         return own.map(|response| (response, None));
-    }
-    if let Some(standing) = rooms::answer(head, &ask, at, following) {
-        return standing.map(|response| (response, None));
     }
     let decision = decide(&ask, following.record.began_at().wall(), at, &mut ());
     let decided = clock::steady();
@@ -159,10 +156,9 @@ pub(super) async fn pass_through(
     };
     note_decision(&decision, rule, at, following);
     carried::note(&decision.carried, edge);
-    let slip = match rooms::pass(&decision, rule, &ask, at, following) {
-        Ok(slip) => slip,
-        Err(waiting) => return Ok((*waiting, None)),
-    };
+    if let Some(waiting) = rooms::pass(&decision, rule, &ask, at, following) {
+        return Ok((waiting, None));
+    }
     let drill = drills::meet(&decision, rule, &ask, at, edge);
     let decision = decision.settle();
     let (over_http2, policy) = (matches!(head.upgrade, Some(Upgrade::Http2(_))), &*rule.policy);
@@ -175,18 +171,39 @@ pub(super) async fn pass_through(
         identity: decision.identity.as_ref(),
         ready: decided,
     };
-    let drill = match drill {
-        Some(drill) => Some(drills::before(drill, edge, rule, &mut following.record).await?),
-        None => None,
-    };
+    let drill = drills::before(drill, edge, rule, &mut following.record).await?;
     let mut interim = passing::Guarded { interim, policy };
     let sent = failover::send(outgoing, rule, edge, at, &mut following.record, &mut interim);
     let (mut response, under_way) = sent.await?;
-    following.record.outcome = match &response.body {
+    following.record.outcome = received(&mut response, over_http2)?;
+    headers::strip_hop_by_hop(&mut response.headers);
+    passing::strip_cookies(&mut response.headers, policy);
+    if peer.listener == Listener::Http {
+        headers::strip_secure_cookies(&mut response.headers);
+    }
+    carried::set_cookies(&mut response.headers, &decision, at);
+    rooms::keep_slip(following, &mut response.headers);
+    Ok((drills::after(drill, response), Some(under_way)))
+}
+
+/// What is answered by pages of Banyan's own.
+fn own_page(
+    head: &Head,
+    ask: &Ask<'_, '_>,
+    at: &Snapshot,
+    edge: &Edge,
+    following: &mut Following,
+) -> Option<Result<Response, Refusal>> {
+    override_page::answer(head, ask, at, edge, following).or_else(|| rooms::answer(head, ask, at, following))
+}
+
+/// What a backend's answer is: that of a tunnel, or any other.
+fn received(response: &mut Response, over_http2: bool) -> Result<Outcome, Refusal> {
+    let outcome = match &response.body {
         Body::Tunnel(_) => Outcome::Tunnelled,
         _ => Outcome::Forwarded,
     };
-    match (over_http2, following.record.outcome == Outcome::Tunnelled) {
+    match (over_http2, outcome == Outcome::Tunnelled) {
         (true, true) => response.status = StatusCode::OK, // RFC 8441 section 5: where HTTP/1.1 says 101
         // any 2xx would tell the client that its WebSocket is open
         (true, false) if response.status.is_success() => {
@@ -194,14 +211,7 @@ pub(super) async fn pass_through(
         }
         _ => {}
     }
-    headers::strip_hop_by_hop(&mut response.headers);
-    passing::strip_cookies(&mut response.headers, policy);
-    if peer.listener == Listener::Http {
-        headers::strip_secure_cookies(&mut response.headers);
-    }
-    carried::set_cookies(&mut response.headers, &decision, at);
-    rooms::keep(slip, &mut response.headers);
-    Ok((drills::after(drill, response), Some(under_way)))
+    Ok(outcome)
 }
 
 /// Begins the record of a request.
@@ -478,9 +488,7 @@ fn rewrite(
         }
     }
     if !decision.choices.is_empty() {
-        fields.insert_with(Known::BANYAN_FLAGS, |text| {
-            write_flags(text, &decision.choices, at)
-        });
+        carried::tell(fields, &decision.choices, at);
         carried::mark(fields, &decision.choices);
     }
     Ok(())
@@ -491,21 +499,4 @@ fn wants_trailers(fields: &Fields) -> bool {
     values
         .flat_map(|value| value.split(','))
         .any(|coding| coding.trim().eq_ignore_ascii_case("trailers"))
-}
-
-/// `Banyan-Flags: course-reviews=new, search=legacy`: a dictionary as RFC 9651 section 3.2 writes it.
-fn write_flags(text: &mut Vec<u8>, choices: &Choices, at: &Snapshot) {
-    let begin = text.len();
-    for (id, choice) in choices {
-        let Some(flag) = at.flags.get(*id) else { continue };
-        let Some(variant) = choice.variant.and_then(|at| flag.variant(at)) else {
-            continue;
-        };
-        if text.len() > begin {
-            text.extend_from_slice(b", ");
-        }
-        text.extend_from_slice(flag.key().as_str().as_bytes());
-        text.push(b'=');
-        text.extend_from_slice(variant.as_str().as_bytes());
-    }
 }

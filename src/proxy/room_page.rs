@@ -66,7 +66,8 @@ impl<'r> Told<'r> {
             (None, Some(opens)) => Self {
                 title: "Not open yet",
                 place: format!("It opens in {}.", span(opens.millis.saturating_sub(now.millis))),
-                estimate: "Everyone who is here by then gets a place by lot, so there is no need to hurry.".to_owned(),
+                estimate: "Everyone who is here by then gets a place by lot, so there is no need to hurry."
+                    .to_owned(),
                 note,
                 ..told
             },
@@ -126,7 +127,12 @@ pub(super) fn html(told: &Told<'_>, method: &Method) -> Response {
     let opens = told.opens.map(|opens| rfc3339(opens.secs())).unwrap_or_default();
     let when = told
         .opens
-        .map(|_| format!("<p class=\"when\"><time datetime=\"{opens}\">{}</time></p>", clock_text(&opens)))
+        .map(|_| {
+            format!(
+                "<p class=\"when\"><time datetime=\"{opens}\">{}</time></p>",
+                clock_text(&opens)
+            )
+        })
         .unwrap_or_default();
     let looks = *in_line || told.opens.is_some();
     // a page that answers a form must not send it again by itself
@@ -135,7 +141,11 @@ pub(super) fn html(told: &Told<'_>, method: &Method) -> Response {
     } else {
         String::new()
     };
-    let script = if looks { format!("<script>{SCRIPT}</script>") } else { String::new() };
+    let script = if looks {
+        format!("<script>{SCRIPT}</script>")
+    } else {
+        String::new()
+    };
     let waits = if looks {
         "<p class=\"wait\" aria-hidden=\"true\"><i></i><i></i><i></i></p>\
          <p class=\"quiet\">This page looks by itself and goes on when it is your turn. <a href=\"\">Look now</a></p>"
@@ -169,7 +179,10 @@ pub(super) fn problem(told: &Told<'_>) -> Response {
         ("type", json!("about:blank")),
         ("title", json!(told.title)),
         ("status", json!(503)),
-        ("detail", json!(format!("{} {}", told.place, told.estimate).trim_end())),
+        (
+            "detail",
+            json!(format!("{} {}", told.place, told.estimate).trim_end()),
+        ),
         ("reason", json!("waiting-room")),
     ] {
         text.insert(name.to_owned(), value);
@@ -189,9 +202,9 @@ pub(super) fn standing(state: &'static str, told: Option<&Told<'_>>) -> String {
 }
 
 fn members(told: &Told<'_>) -> serde_json::Map<String, serde_json::Value> {
-    let estimate = told.expected.map(|estimate| {
-        json!({ "from_seconds": estimate.from.as_secs(), "to_seconds": estimate.to.as_secs() })
-    });
+    let estimate = told.expected.map(
+        |estimate| json!({ "from_seconds": estimate.from.as_secs(), "to_seconds": estimate.to.as_secs() }),
+    );
     let all = [
         ("room", json!(told.room)),
         ("place", json!(told.number)),
@@ -200,7 +213,9 @@ fn members(told: &Told<'_>) -> serde_json::Map<String, serde_json::Value> {
         ("retry_after", json!(told.retry_after)),
         ("words", json!({ "place": told.place, "estimate": told.estimate })),
     ];
-    all.into_iter().map(|(name, value)| (name.to_owned(), value)).collect()
+    all.into_iter()
+        .map(|(name, value)| (name.to_owned(), value))
+        .collect()
 }
 
 fn held_back(told: &Told<'_>, text: String) -> Response {

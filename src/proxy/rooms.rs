@@ -26,7 +26,7 @@ use crate::{
 /// Below it, by a room's name, a page asks where its visitor stands.
 pub(super) const ROOMS_PATH: &str = "/.banyan/rooms/";
 
-/// Lets a request pass, with what the browser is to carry; or the answer that it gets instead.
+/// Lets a request pass, and keeps in mind what the browser is to carry; or the answer that it gets instead.
 #[inline]
 pub(super) fn pass(
     decision: &Decision<'_>,
@@ -34,14 +34,12 @@ pub(super) fn pass(
     ask: &Ask<'_, '_>,
     at: &Snapshot,
     following: &mut Following,
-) -> Result<Option<HeaderValue>, Box<Response>> {
+) -> Option<Response> {
     if !rule.rooms.any() {
-        return Ok(None);
+        return None;
     }
-    match at.room_before(rule, &decision.choices) {
-        Some(room) => meet(room, decision, ask, at, following),
-        None => Ok(None),
-    }
+    let room = at.room_before(rule, &decision.choices)?;
+    meet(room, decision, ask, at, following)
 }
 
 fn meet(
@@ -50,7 +48,7 @@ fn meet(
     ask: &Ask<'_, '_>,
     at: &Snapshot,
     following: &mut Following,
-) -> Result<Option<HeaderValue>, Box<Response>> {
+) -> Option<Response> {
     let now = following.record.began_at();
     let (visitor, identity) = (decision.visitor.as_ref(), decision.identity.as_deref());
     let came = Came {
@@ -73,17 +71,16 @@ fn meet(
     match room.admit(comer, now, ask.entropy) {
         Admission::Bypass => {
             record.room = Some("bypass");
-            Ok(None)
+            None
         }
         Admission::Inside { ticket } => {
             record.room = Some("inside");
-            let slip = slip(ticket);
-            if let Some(slip) = &slip {
+            if let Some(slip) = slip(ticket) {
                 // whatever comes of this request: a seat without a visitor who knows of it would be kept in vain
                 following.kept.extend(visitor_cookie());
-                following.kept.push(slip.clone());
+                following.kept.push(slip);
             }
-            Ok(slip)
+            None
         }
         Admission::Waiting(wait) => {
             record.room = Some("waiting");
@@ -95,8 +92,11 @@ fn meet(
             } else {
                 room_page::problem(&told)
             };
-            keep(visitor_cookie().into_iter().chain(slip(wait.ticket)), &mut response.headers);
-            Err(Box::new(response))
+            keep(
+                visitor_cookie().into_iter().chain(slip(wait.ticket)),
+                &mut response.headers,
+            );
+            Some(response)
         }
     }
 }
@@ -106,6 +106,13 @@ pub(super) fn keep(cookies: impl IntoIterator<Item = HeaderValue>, headers: &mut
     for cookie in cookies {
         headers.append(Known::SET_COOKIE, cookie);
     }
+}
+
+/// The same on an answer that sets the visitor's own cookie by itself: the slip is the last.
+#[inline]
+pub(super) fn keep_slip(following: &mut Following, headers: &mut Fields) {
+    keep(following.kept.pop(), headers);
+    following.kept.clear();
 }
 
 /// Answers what a page asks about its room. `None`: it is no such question. Asking changes nothing, and lets nobody in.
@@ -139,9 +146,7 @@ fn standing(room: &Room, headers: &Fields, at: &Snapshot, now: Moment) -> Respon
     };
     let text = room_page::standing(state, told.as_ref());
     let mut response = Response::new(StatusCode::OK, Body::full(text));
-    response
-        .headers
-        .insert(Known::CONTENT_TYPE, "application/json");
+    response.headers.insert(Known::CONTENT_TYPE, "application/json");
     response.headers.insert(Known::CACHE_CONTROL, "no-store");
     response
 }

@@ -145,7 +145,10 @@ mod tests {
             100
         });
         draw.draw([8; 16], |_| panic!("twice"));
-        let numbers: HashSet<u64> = lots.iter().map(|lot| draw.number(*lot).unwrap().unwrap()).collect();
+        let numbers: HashSet<u64> = lots
+            .iter()
+            .map(|lot| draw.number(*lot).unwrap().unwrap())
+            .collect();
         assert_eq!(numbers, (100..105).collect());
         assert_eq!((draw.number(5), draw.undrawn()), (Some(None), 0));
     }

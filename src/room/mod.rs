@@ -6,6 +6,7 @@
 //! visitors hold lots ([`Held::Early`]); at the opening all lots are shuffled (`draw`), and who comes later is behind them.
 //! `seats` is what is counted, in atomics that all cores share; `estimate` says how long a place will take.
 
+mod count;
 mod draw;
 mod estimate;
 mod seats;
@@ -20,7 +21,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-pub use self::estimate::Estimate;
+pub use self::{count::Count, estimate::Estimate};
 use self::{draw::Draw, seats::Seats};
 use crate::{
     clock::{Moment, UnixTime},
@@ -75,7 +76,6 @@ pub struct Room {
 struct State {
     base: OnceLock<Base>,
     seats: Seats,
-    /// Requests that were not let in.
     held_back: AtomicU64,
     bypassed: AtomicU64,
     refused: AtomicU64,
@@ -175,31 +175,6 @@ pub enum Standing {
     Sits,
 }
 
-/// What a room counts.
-#[derive(Debug, Clone, Copy, Default, PartialEq)]
-pub struct Count {
-    /// Seats that are taken, those included that wait for their called number.
-    pub inside: u64,
-    /// Numbers that are not called yet, lots included. Some of their holders may have gone.
-    pub waiting: u64,
-    /// Visitors who took a seat, since the start.
-    pub admitted: u64,
-    /// Seats given back because nothing was asked for too long.
-    pub expired: u64,
-    /// Called numbers for which nobody came.
-    pub missed: u64,
-    /// Requests that were answered by the room.
-    pub held_back: u64,
-    /// Requests that passed without being counted.
-    pub bypassed: u64,
-    /// Tickets that did not count: changed, someone else's, or of another life of the program.
-    pub refused: u64,
-    /// How long the last in line will wait, if that can be told.
-    pub estimate: Option<Estimate>,
-    /// Whether the door is open.
-    pub open: bool,
-}
-
 impl Room {
     /// A room for these settings, with what the previous one of that name counts.
     #[must_use]
@@ -217,7 +192,8 @@ impl Room {
             |previous| Arc::clone(&previous.state),
         );
         state.seats.have(settings.inside);
-        let same = previous.filter(|before| !before.draw.is_over() || before.settings.opens == settings.opens);
+        let same =
+            previous.filter(|before| !before.draw.is_over() || before.settings.opens == settings.opens);
         let draw = same.map_or_else(|| Arc::new(Draw::new()), |before| Arc::clone(&before.draw));
         Self {
             settings,
@@ -292,28 +268,6 @@ impl Room {
         self.state.refused.fetch_add(1, Ordering::Relaxed);
     }
 
-    /// What it counts.
-    #[must_use]
-    pub fn count(&self, now: Moment) -> Count {
-        let seats = &self.state.seats;
-        let tick = self.state.base.get().map_or(0, |base| self.tick(*base, now));
-        let waiting = seats.waiting();
-        Count {
-            inside: seats.taken(),
-            waiting: waiting + self.draw.undrawn(),
-            admitted: seats.admitted(),
-            expired: seats.expired(),
-            missed: seats.missed(),
-            held_back: self.state.held_back.load(Ordering::Relaxed),
-            bypassed: self.state.bypassed.load(Ordering::Relaxed),
-            refused: self.state.refused.load(Ordering::Relaxed),
-            estimate: (waiting > 0)
-                .then(|| seats.pace(tick).until(waiting))
-                .flatten(),
-            open: self.is_open(now),
-        }
-    }
-
     /// Whether the door is open.
     #[must_use]
     pub fn is_open(&self, now: Moment) -> bool {
@@ -383,13 +337,7 @@ impl Room {
     }
 
     /// Somebody who has no place yet.
-    fn begin(
-        &self,
-        of: impl Fn(Held) -> Option<Ticket>,
-        again: bool,
-        now: Moment,
-        tick: u64,
-    ) -> Admission {
+    fn begin(&self, of: impl Fn(Held) -> Option<Ticket>, again: bool, now: Moment, tick: u64) -> Admission {
         if !self.is_open(now) {
             let (draw, lot) = self.draw.lot();
             return Admission::Waiting(Wait {

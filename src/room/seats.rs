@@ -180,7 +180,10 @@ impl Seats {
             if serving >= self.next.load(SeqCst) {
                 break None;
             }
-            match self.serving.compare_exchange(serving, serving + 1, SeqCst, SeqCst) {
+            match self
+                .serving
+                .compare_exchange(serving, serving + 1, SeqCst, SeqCst)
+            {
                 Ok(number) => break Some(number),
                 Err(now) => serving = now,
             }
@@ -223,7 +226,13 @@ impl Seats {
         };
         let claimed = place.fetch_update(SeqCst, SeqCst, |raw| {
             let word = Word::of(raw).filter(|word| word.holder == holder && word.called)?;
-            Some(Word { called: false, ..word }.raw())
+            Some(
+                Word {
+                    called: false,
+                    ..word
+                }
+                .raw(),
+            )
         });
         if claimed.is_ok() {
             self.admitted.fetch_add(1, SeqCst);
@@ -273,7 +282,12 @@ impl Seats {
     /// Gives back seats that are kept in vain. Once in a tick, by whoever comes first.
     pub(super) fn tend(&self, tick: u64, settings: &RoomSettings) {
         let tended = self.tended.load(SeqCst);
-        if tick <= tended || self.tended.compare_exchange(tended, tick, SeqCst, SeqCst).is_err() {
+        if tick <= tended
+            || self
+                .tended
+                .compare_exchange(tended, tick, SeqCst, SeqCst)
+                .is_err()
+        {
             return;
         }
         let (idle, claim) = (ticks(settings.idle), ticks(settings.claim));
@@ -308,7 +322,8 @@ impl Seats {
         let began = windows.began.load(SeqCst);
         Pace {
             freed: windows.before.load(SeqCst) + windows.now.load(SeqCst),
-            within: TICK * u32::try_from((tick.saturating_sub(began) + WINDOW.min(began)).max(1)).unwrap_or(u32::MAX),
+            within: TICK
+                * u32::try_from((tick.saturating_sub(began) + WINDOW.min(began)).max(1)).unwrap_or(u32::MAX),
         }
     }
 
@@ -367,7 +382,11 @@ impl Windows {
         }
         let now = self.now.swap(0, SeqCst);
         // after a pause of two windows nothing is known of the one before
-        let told = if tick.saturating_sub(began) < 2 * WINDOW { now } else { 0 };
+        let told = if tick.saturating_sub(began) < 2 * WINDOW {
+            now
+        } else {
+            0
+        };
         self.before.store(told, SeqCst);
         self.began.store(tick, SeqCst);
     }

@@ -54,11 +54,15 @@ impl World {
     }
 
     fn now(&self) -> Moment {
-        self.began.later(self.began.steady + Duration::from_millis(self.millis))
+        self.began
+            .later(self.began.steady + Duration::from_millis(self.millis))
     }
 
     fn entropy(&mut self) -> [u8; 16] {
-        self.random = self.random.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
+        self.random = self
+            .random
+            .wrapping_mul(6_364_136_223_846_793_005)
+            .wrapping_add(1);
         (u128::from(self.random) << 64 | u128::from(!self.random)).to_le_bytes()
     }
 
@@ -113,7 +117,11 @@ fn who_comes_first_sits_and_the_rest_waits_in_order() {
     assert_eq!(world.come(&mut people[0]), None, "who asks stays");
     assert!(world.come(&mut people[3]).is_some());
     world.pass(1_500); // the second has asked nothing for 5.5 seconds
-    assert_eq!(world.come(&mut people[3]).unwrap().ahead, Some(0), "the third is called first");
+    assert_eq!(
+        world.come(&mut people[3]).unwrap().ahead,
+        Some(0),
+        "the third is called first"
+    );
     assert_eq!(world.room.standing(people[2], world.now()), Standing::Called);
     assert_eq!(world.come(&mut people[2]), None);
     let wait = world.come(&mut people[1]).unwrap();
@@ -203,7 +211,10 @@ fn another_size_counts_at_once_and_nobody_is_put_out() {
     world.come(&mut people[0]);
     world.pass(2_000);
     assert_eq!(world.inside(), 1);
-    assert!(world.come(&mut people[4]).is_some(), "one is inside, which is all now");
+    assert!(
+        world.come(&mut people[4]).is_some(),
+        "one is inside, which is all now"
+    );
 }
 
 #[test]
@@ -235,8 +246,14 @@ fn before_the_opening_all_draw_lots_and_then_none_is_lost() {
     assert_eq!(world.come(&mut people[7]).unwrap().opens, Some(later));
     world.pass(60_000);
     let mut late = None;
-    assert_eq!(world.come(&mut late).unwrap().ahead, Some(190), "ten are called already");
-    let sit = people.iter_mut().filter_map(|person| world.come(person).is_none().then_some(()));
+    assert_eq!(
+        world.come(&mut late).unwrap().ahead,
+        Some(190),
+        "ten are called already"
+    );
+    let sit = people
+        .iter_mut()
+        .filter_map(|person| world.come(person).is_none().then_some(()));
     assert_eq!(sit.count(), 10);
     let numbers: HashSet<u64> = people
         .iter()
@@ -245,10 +262,12 @@ fn before_the_opening_all_draw_lots_and_then_none_is_lost() {
         .collect();
     assert_eq!(numbers.len(), 190);
     assert!(numbers.iter().all(|number| (10..200).contains(number)));
-    let moved = (0..).zip(&people).filter(|(at, person)| match person.unwrap().held {
-        Held::Waits(number) => number != *at,
-        _ => true,
-    });
+    let moved = (0..)
+        .zip(&people)
+        .filter(|(at, person)| match person.unwrap().held {
+            Held::Waits(number) => number != *at,
+            _ => true,
+        });
     assert!(moved.count() > 150, "it is a draw");
 }
 
@@ -259,17 +278,27 @@ fn those_who_cannot_wait_pass_while_nobody_does() {
     world.come(&mut people[0]);
     assert_eq!(world.admit(Comer::Bystander), Admission::Bypass);
     world.come(&mut people[1]);
-    assert!(matches!(world.admit(Comer::Bystander), Admission::Waiting(Wait { ticket: None, ahead: None, .. })));
+    assert!(matches!(
+        world.admit(Comer::Bystander),
+        Admission::Waiting(Wait {
+            ticket: None,
+            ahead: None,
+            ..
+        })
+    ));
     assert_eq!(world.admit(Comer::Exempt), Admission::Bypass);
     assert_eq!(world.room.count(world.now()).waiting, 0);
     assert_eq!(world.inside(), 2);
 }
 
+/// What is carried, since when, and what was told then.
+type Person = (Option<Ticket>, u64, Option<(f64, f64)>);
+
 #[test]
 fn estimates_are_borne_out() {
     let mut world = World::new(settings(20));
     // five come each second, and each of 20 seats is free again after somewhat more than five
-    let mut waiting: Vec<(Option<Ticket>, u64, Option<(f64, f64)>)> = Vec::new();
+    let mut waiting: Vec<Person> = Vec::new();
     let (mut told, mut borne_out) = (0, 0);
     for step in 0..3_000_u64 {
         if step % 2 == 0 {
@@ -288,8 +317,14 @@ fn estimates_are_borne_out() {
                     }
                 }
                 Some(Some(wait)) => {
-                    let first = wait.estimate.map(|estimate| (estimate.from.as_secs_f64(), estimate.to.as_secs_f64()));
-                    still.push((ticket, since, estimate.or(first.filter(|_| ticket.is_some() && since == step))));
+                    let first = wait
+                        .estimate
+                        .map(|estimate| (estimate.from.as_secs_f64(), estimate.to.as_secs_f64()));
+                    still.push((
+                        ticket,
+                        since,
+                        estimate.or_else(|| first.filter(|_| ticket.is_some() && since == step)),
+                    ));
                 }
             }
         }
@@ -332,7 +367,11 @@ fn play(plan: &Plan) {
             let before = tickets[at];
             let wait = world.come(&mut tickets[at]);
             if wait.is_none() {
-                if let Some(Ticket { held: Held::Waits(number), .. }) = before {
+                if let Some(Ticket {
+                    held: Held::Waits(number),
+                    ..
+                }) = before
+                {
                     called.push(number);
                 }
                 last_seat.entry(at).or_insert(step + sits);
@@ -351,7 +390,10 @@ fn play(plan: &Plan) {
     // nobody overtakes by more than the time for which a called number is waited for
     let mut highest = 0;
     for number in called {
-        assert!(number + u64::from(plan.inside) * 40 >= highest, "{number} after {highest}");
+        assert!(
+            number + u64::from(plan.inside) * 40 >= highest,
+            "{number} after {highest}"
+        );
         highest = highest.max(number);
     }
 }
@@ -370,20 +412,28 @@ fn numbers_are_called_in_order() {
     let mut people = [None; 60];
     people.iter_mut().for_each(|person| _ = world.come(person));
     let mut sat = Vec::new();
-    for _ in 0..200 {
+    for _ in 0..300 {
         world.pass(500);
         // asked in the opposite order: it is the number that counts
         for person in people.iter_mut().rev() {
-            if let Some(Ticket { held: Held::Waits(number), .. }) = *person {
-                if world.come(person).is_none() {
-                    sat.push(number);
-                }
+            if let Some(Ticket {
+                held: Held::Waits(number),
+                ..
+            }) = *person
+                && world.come(person).is_none()
+            {
+                sat.push(number);
             }
         }
     }
     assert_eq!(sat.len(), 57);
     for batch in sat.chunks(3) {
-        assert!(batch.iter().all(|number| *number <= batch[0] && batch[0] - number < 3), "{batch:?}");
+        assert!(
+            batch
+                .iter()
+                .all(|number| *number <= batch[0] && batch[0] - number < 3),
+            "{batch:?}"
+        );
     }
     let mut sorted = sat.clone();
     sorted.sort_unstable();

@@ -158,7 +158,14 @@ fn rooms(snapshot: &Snapshot) -> Named {
     let settings = snapshot.rooms.iter().map(|room| &room.settings);
     settings
         .map(|room| {
-            let meaning = (room.inside, room.idle, room.claim, room.opens, &room.bypass, &room.flags);
+            let meaning = (
+                room.inside,
+                room.idle,
+                room.claim,
+                room.opens,
+                &room.bypass,
+                &room.flags,
+            );
             (room.name.to_string(), format!("{meaning:?}"))
         })
         .collect()

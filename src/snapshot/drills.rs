@@ -44,7 +44,9 @@ impl Drills {
         }
         let list = self.list.load();
         let met = list.iter().find(|drill| {
-            !drill.has_ended(now) && drill.at.has(&rule.name, path) && drill.whom.meets(headers, visitor, random())
+            !drill.has_ended(now)
+                && drill.at.has(&rule.name, path)
+                && drill.whom.meets(headers, visitor, random())
         })?;
         met.count();
         Some(Arc::clone(met))
@@ -54,7 +56,10 @@ impl Drills {
     #[must_use]
     pub fn active(&self, now: UnixTime) -> Vec<Arc<Drill>> {
         let list = self.list.load();
-        list.iter().filter(|drill| !drill.has_ended(now)).cloned().collect()
+        list.iter()
+            .filter(|drill| !drill.has_ended(now))
+            .cloned()
+            .collect()
     }
 
     /// Starts one. Called by the control plane alone, which does one thing after another.
@@ -99,7 +104,10 @@ impl Drills {
         let here = here.filter(|drill| drill.at.has(&rule.name, path));
         here.map(|drill| {
             let share = f64::from(drill.whom.share) / 1_000.0;
-            format!("{}: {} for {share} % of those whom it is for", drill.id, drill.what)
+            format!(
+                "{}: {} for {share} % of those whom it is for",
+                drill.id, drill.what
+            )
         })
         .collect()
     }
@@ -143,7 +151,10 @@ mod tests {
         for _ in 0..DRILLS_MAX {
             drills.start(wish(Duration::from_secs(60)), now).unwrap();
         }
-        assert_eq!(drills.start(wish(Duration::from_secs(60)), now).unwrap_err(), Full);
+        assert_eq!(
+            drills.start(wish(Duration::from_secs(60)), now).unwrap_err(),
+            Full
+        );
         assert_eq!(drills.end("d3", now).unwrap().id, "d3");
         assert!(drills.end("d3", now).is_none());
         let last = drills.start(wish(Duration::from_secs(999_999)), now).unwrap();

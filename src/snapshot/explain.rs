@@ -234,8 +234,7 @@ pub fn explain(ask: &Ask<'_, '_>, now: UnixTime, at: &Snapshot) -> Explanation {
     match decided {
         Ok(decision) => {
             admitted(&mut explanation, &decision, ask.method, at);
-            explanation.room = rooms::told(ask, &decision, now, at);
-            explanation.drills = rule.map_or_else(Vec::new, |rule| at.drills.told(rule, &decision.path, now));
+            (explanation.room, explanation.drills) = rooms::told(ask, &decision, now, at);
             explanation.carried = decision.carried.lines(now);
             let compression = rule.and_then(|rule| rule.policy.compress.as_ref());
             explanation.compress = compression.map(|compression| compression.told(ask.headers));

@@ -127,13 +127,16 @@ impl Snapshot {
         identity: Option<&Identity>,
         now: UnixTime,
     ) -> Comer {
-        if ask.entrance == Entrance::Private || identity.is_some_and(|identity| room.exempts(&identity.roles)) {
+        if ask.entrance == Entrance::Private || identity.is_some_and(|identity| room.exempts(&identity.roles))
+        {
             return Comer::Exempt;
         }
-        let ticket = self.ticket(room, ask.headers, visitor, now).unwrap_or_else(|BadSlip| {
-            room.refuse();
-            None
-        });
+        let ticket = self
+            .ticket(room, ask.headers, visitor, now)
+            .unwrap_or_else(|BadSlip| {
+                room.refuse();
+                None
+            });
         let sits = ticket.is_some_and(|ticket| matches!(ticket.held, Held::Sits { .. }));
         match visitor {
             Some(_) if sits || !stands_by(ask.method, ask.headers) => Comer::Visitor(ticket),
@@ -188,9 +191,28 @@ fn ticket_of(slip: Slip) -> Option<Ticket> {
     })
 }
 
-/// For explain: the room, how it is there, and what this request would come to. Nobody takes a number by it.
-pub(super) fn told(ask: &Ask<'_, '_>, decision: &Decision<'_>, now: UnixTime, at: &Snapshot) -> Option<String> {
-    let rule = at.rule(decision.route)?;
+/// For explain: what stands before the backend, a room and drills.
+pub(super) fn told(
+    ask: &Ask<'_, '_>,
+    decision: &Decision<'_>,
+    now: UnixTime,
+    at: &Snapshot,
+) -> (Option<String>, Vec<String>) {
+    let Some(rule) = at.rule(decision.route) else {
+        return (None, Vec::new());
+    };
+    let drills = at.drills.told(rule, &decision.path, now);
+    (room_told(rule, ask, decision, now, at), drills)
+}
+
+/// The room, how it is there, and what this request would come to. Nobody takes a number by it.
+fn room_told(
+    rule: &Rule,
+    ask: &Ask<'_, '_>,
+    decision: &Decision<'_>,
+    now: UnixTime,
+    at: &Snapshot,
+) -> Option<String> {
     let room = at.room_before(rule, &decision.choices)?;
     let moment = Moment::thought_of(now);
     let count = room.count(moment);

@@ -42,12 +42,7 @@ impl fmt::Display for Explanation {
             write_flag(f, said)?;
         }
         write_visitor(f, self)?;
-        if let Some(room) = &self.room {
-            writeln!(f, "  room      {room}")?;
-        }
-        for drill in &self.drills {
-            writeln!(f, "  DRILL     {drill}")?;
-        }
+        write_before(f, self)?;
         if let Some(goes) = &self.backend {
             writeln!(f, "  backend   {goes}")?;
         }
@@ -84,6 +79,16 @@ impl fmt::Display for Explanation {
         }
         Ok(())
     }
+}
+
+/// What stands before the backend.
+fn write_before(f: &mut fmt::Formatter<'_>, told: &Explanation) -> fmt::Result {
+    if let Some(room) = &told.room {
+        writeln!(f, "  room      {room}")?;
+    }
+    told.drills
+        .iter()
+        .try_for_each(|drill| writeln!(f, "  DRILL     {drill}"))
 }
 
 fn write_path(f: &mut fmt::Formatter<'_>, told: &Explanation) -> fmt::Result {

@@ -28,7 +28,10 @@ fn room(toml: &str) -> String {
 }
 
 fn shop(rooms: &str) -> Builder {
-    World::new().backend("shop", hello("welcome")).routes(ROUTES).operator(rooms)
+    World::new()
+        .backend("shop", hello("welcome"))
+        .routes(ROUTES)
+        .operator(rooms)
 }
 
 /// A browser: it keeps cookies.
@@ -128,19 +131,31 @@ async fn the_second_visitor_waits_with_a_page_or_with_json_and_costs_the_backend
     assert_eq!(page.header("content-type"), "text/html; charset=utf-8");
     assert_eq!(page.header("cache-control"), "no-store");
     assert_eq!(page.header("proxy-status"), "banyan; details=\"waiting-room\"");
-    assert!(page.header("content-security-policy").contains("script-src 'sha256-"));
+    assert!(
+        page.header("content-security-policy")
+            .contains("script-src 'sha256-")
+    );
     let again: u64 = page.header("retry-after").parse().unwrap();
     assert!((1..=15).contains(&again), "{again}");
     assert!(page.text().contains("You are next."), "{}", page.text());
     assert!(page.text().contains("role=\"status\" aria-live=\"polite\""));
     second.accept = "application/json";
     let told = second.get("/checkout/pay").await;
-    assert_eq!((told.status.as_u16(), told.header("content-type")), (503, "application/problem+json"));
+    assert_eq!(
+        (told.status.as_u16(), told.header("content-type")),
+        (503, "application/problem+json")
+    );
     let told: Value = serde_json::from_str(told.text()).unwrap();
-    assert_eq!((&told["room"], &told["place"], &told["status"]), (&"checkout".into(), &1.into(), &503.into()));
+    assert_eq!(
+        (&told["room"], &told["place"], &told["status"]),
+        (&"checkout".into(), &1.into(), &503.into())
+    );
     let standing = second.get("/.banyan/rooms/checkout").await;
     let standing: Value = serde_json::from_str(standing.text()).unwrap();
-    assert_eq!((&standing["state"], &standing["words"]["place"]), (&"waiting".into(), &"You are next.".into()));
+    assert_eq!(
+        (&standing["state"], &standing["words"]["place"]),
+        (&"waiting".into(), &"You are next.".into())
+    );
     for (method, fields) in [
         (Method::HEAD, vec![]),
         (Method::OPTIONS, vec![]),
@@ -151,15 +166,28 @@ async fn the_second_visitor_waits_with_a_page_or_with_json_and_costs_the_backend
         let mut third = Browser::new(&world).await;
         let answer = third.ask(&method, "/checkout/pay", &fields).await;
         assert_eq!(answer.status, 503, "{method} {fields:?}");
-        assert!(!third.cookies.keys().any(|name| name.contains("room")), "{method} {fields:?}");
+        assert!(
+            !third.cookies.keys().any(|name| name.contains("room")),
+            "{method} {fields:?}"
+        );
     }
     assert_eq!(rooms(&world).await["waiting"], 1);
     assert_eq!(asked.load(Ordering::SeqCst), 1, "waiting asks no backend");
     assert_eq!(Browser::new(&world).await.get("/elsewhere").await.status, 200);
-    assert_eq!(first.ask(&Method::HEAD, "/checkout/pay", &[]).await.status, 200, "who is inside may");
-    until("the second's turn", async || second.get("/checkout/pay").await.status == 200).await;
+    assert_eq!(
+        first.ask(&Method::HEAD, "/checkout/pay", &[]).await.status,
+        200,
+        "who is inside may"
+    );
+    until("the second's turn", async || {
+        second.get("/checkout/pay").await.status == 200
+    })
+    .await;
     let line = world.logged(|line| line["room"] == "waiting").await;
-    assert_eq!((&line["outcome"], &line["status"]), (&"answered".into(), &503.into()));
+    assert_eq!(
+        (&line["outcome"], &line["status"]),
+        (&"answered".into(), &503.into())
+    );
     world.logged(|line| line["room"] == "inside").await;
 }
 
@@ -177,7 +205,10 @@ async fn a_crowd_of_a_thousand_never_fills_a_room_of_a_hundred_with_more() {
         let now = Instant::now();
         live.insert(who, now);
         // whoever asked within less than the idle time is certainly inside still
-        let inside = live.values().filter(|since| now - **since < Duration::from_millis(280)).count();
+        let inside = live
+            .values()
+            .filter(|since| now - **since < Duration::from_millis(280))
+            .count();
         highest.fetch_max(inside, Ordering::SeqCst);
         async { Response::new(full("welcome")) }
     };
@@ -228,11 +259,21 @@ async fn a_crowd_of_a_thousand_never_fills_a_room_of_a_hundred_with_more() {
     assert!(most >= INSIDE / 2, "{most}: the room was used");
     assert!(looks > CROWD * 2, "{looks}: they waited");
     let told = rooms(&world).await;
-    assert_eq!((&told["admitted"], &told["missed"]), (&CROWD.into(), &0.into()), "{told}");
+    assert_eq!(
+        (&told["admitted"], &told["missed"]),
+        (&CROWD.into(), &0.into()),
+        "{told}"
+    );
     assert_eq!(live.lock().unwrap().len(), CROWD);
     until("metrics of it", async || {
-        world.metric("banyan_room_admitted_total{room=\"checkout\"}").await == CROWD as f64
-            && world.metric("banyan_room_held_back_total{room=\"checkout\"}").await > CROWD as f64
+        world
+            .metric("banyan_room_admitted_total{room=\"checkout\"}")
+            .await
+            == CROWD as f64
+            && world
+                .metric("banyan_room_held_back_total{room=\"checkout\"}")
+                .await
+                > CROWD as f64
     })
     .await;
 }
@@ -307,27 +348,43 @@ async fn another_size_counts_with_the_next_request() {
     assert!(!people[3].enters().await);
     assert_eq!(rooms(&world).await["inside"], 3);
     // without the room all are let in, and with it again nobody has lost a place
-    world.write("routes/world.toml", &world.read("routes/world.toml").replace("room = \"checkout\"\n", ""));
+    world.write(
+        "routes/world.toml",
+        &world
+            .read("routes/world.toml")
+            .replace("room = \"checkout\"\n", ""),
+    );
     world.reload().await;
     assert!(people[3].enters().await);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_room_opens_on_time_and_draws_among_those_who_came_before() {
-    let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap();
+    let now = std::time::SystemTime::now()
+        .duration_since(std::time::UNIX_EPOCH)
+        .unwrap();
     let opens = banyan::observe::log::rfc3339(now.as_secs() + 4);
-    let world = shop(&room(&format!("inside = 2\nidle = \"60s\"\nopens = {opens}"))).start().await;
+    let world = shop(&room(&format!("inside = 2\nidle = \"60s\"\nopens = {opens}")))
+        .start()
+        .await;
     let mut people = Vec::new();
     for _ in 0..12 {
         let mut browser = Browser::new(&world).await;
         let page = browser.get("/checkout/pay").await;
         assert_eq!(page.status, 503);
         assert!(page.text().contains("Not open yet"), "{}", page.text());
-        assert!(page.text().contains(&format!("datetime=\"{opens}\"")), "{}", page.text());
+        assert!(
+            page.text().contains(&format!("datetime=\"{opens}\"")),
+            "{}",
+            page.text()
+        );
         browser.accept = "application/json";
         people.push(browser);
     }
-    assert_eq!((&rooms(&world).await["open"], &rooms(&world).await["waiting"]), (&false.into(), &12.into()));
+    assert_eq!(
+        (&rooms(&world).await["open"], &rooms(&world).await["waiting"]),
+        (&false.into(), &12.into())
+    );
     until("the opening", async || rooms(&world).await["open"] == true).await;
     let mut late = Browser::new(&world).await;
     late.accept = "application/json";
@@ -350,22 +407,36 @@ async fn a_room_opens_on_time_and_draws_among_those_who_came_before() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn staff_pass_by_and_calls_inside_the_network_do() {
     let routes = "[[routes]]\npath = \"/*\"\nbackend = \"shop\"\nroom = \"checkout\"\nauth = \"optional\"\n";
-    let operator = format!("{}\n{}", gate("keys.json"), room("inside = 1\nbypass = [\"staff\"]"));
-    let builder = World::new().backend("shop", hello("welcome")).routes(routes).operator(&operator);
+    let operator = format!(
+        "{}\n{}",
+        gate("keys.json"),
+        room("inside = 1\nbypass = [\"staff\"]")
+    );
+    let builder = World::new()
+        .backend("shop", hello("welcome"))
+        .routes(routes)
+        .operator(&operator);
     std::fs::write(builder.folder().join("keys.json"), GOOD.jwks()).unwrap();
     let world = builder.start().await;
     let bearer = format!("Bearer {}", GOOD.token("ES256", "mina", &["staff"]));
     let mut mina = Browser::new(&world).await;
     until("the issuer's keys", async || {
-        let answer = mina.ask(&Method::GET, "/checkout/pay", &[("authorization", &bearer)]).await;
+        let answer = mina
+            .ask(&Method::GET, "/checkout/pay", &[("authorization", &bearer)])
+            .await;
         answer.status == 200
     })
     .await;
     assert!(Browser::new(&world).await.enters().await);
     assert!(!Browser::new(&world).await.enters().await);
-    let answer = mina.ask(&Method::GET, "/checkout/pay", &[("authorization", &bearer)]).await;
+    let answer = mina
+        .ask(&Method::GET, "/checkout/pay", &[("authorization", &bearer)])
+        .await;
     assert_eq!(answer.status, 200, "{answer:?}");
-    assert_eq!(world.private(Http::One).await.get("/checkout/pay").await.status, 200);
+    assert_eq!(
+        world.private(Http::One).await.get("/checkout/pay").await.status,
+        200
+    );
     assert_eq!(rooms(&world).await["inside"], 1);
     assert!(rooms(&world).await["bypassed"].as_u64().unwrap() >= 2);
 }
@@ -390,7 +461,12 @@ async fn a_flags_room_is_for_those_whom_it_moves() {
     assert_eq!(second.get("/old/a").await.text(), "old");
     assert_eq!(first.get("/new/b").await.text(), "new");
     let told = world.admin("/api/explain?url=/new/x").await;
-    assert!(told.text().contains("1 of 1 inside, 1 waiting; this request takes a number, and waits"), "{}", told.text());
+    assert!(
+        told.text()
+            .contains("1 of 1 inside, 1 waiting; this request takes a number, and waits"),
+        "{}",
+        told.text()
+    );
     let told = world.admin("/api/explain?url=/old/x").await;
     let told: Value = serde_json::from_str(told.text()).unwrap();
     assert_eq!(told["room"], Value::Null);

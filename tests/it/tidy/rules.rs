@@ -58,14 +58,15 @@ pub(super) const LAYERS: [(&str, &[&str]); 31] = [
     (
         "config",
         &[
-            "backend", "clock", "courtesy", "flag", "gate", "limits", "name", "policy", "room", "route", "visitor",
+            "backend", "clock", "courtesy", "flag", "gate", "limits", "name", "policy", "room", "route",
+            "visitor",
         ],
     ),
     (
         "snapshot",
         &[
-            "backend", "clock", "config", "courtesy", "drill", "fields", "flag", "gate", "limits", "name", "policy",
-            "room", "route", "visitor",
+            "backend", "clock", "config", "courtesy", "drill", "fields", "flag", "gate", "limits", "name",
+            "policy", "room", "route", "visitor",
         ],
     ),
     (
@@ -76,16 +77,16 @@ pub(super) const LAYERS: [(&str, &[&str]); 31] = [
     (
         "proxy",
         &[
-            "backend", "body", "clock", "drill", "fields", "flag", "gate", "http1", "http2", "limits", "message",
-            "name", "observe", "ofrep", "policy", "room", "route", "snapshot", "stream", "tls", "tunnel", "visitor",
-            "wire",
+            "backend", "body", "clock", "drill", "fields", "flag", "gate", "http1", "http2", "limits",
+            "message", "name", "observe", "ofrep", "policy", "room", "route", "snapshot", "stream", "tls",
+            "tunnel", "visitor", "wire",
         ],
     ),
     (
         "control",
         &[
-            "backend", "clock", "config", "drill", "fields", "flag", "gate", "http1", "limits", "name", "observe",
-            "ofrep", "room", "route", "snapshot", "stream", "tls", "visitor", "wire",
+            "backend", "clock", "config", "drill", "fields", "flag", "gate", "http1", "limits", "name",
+            "observe", "ofrep", "room", "route", "snapshot", "stream", "tls", "visitor", "wire",
         ],
     ),
     ("import", &["backend", "name", "policy", "route"]),

@@ -225,7 +225,9 @@ fn told(drill: &Drill) -> Result<Answer, Refusal> {
 
 fn place(wanted: &StartOrder, at: &Snapshot) -> Result<Where, Refusal> {
     match (&wanted.route, &wanted.path) {
-        (Some(route), None) if at.rules.iter().any(|rule| *rule.name == **route) => Ok(Where::Route(route.clone())),
+        (Some(route), None) if at.rules.iter().any(|rule| *rule.name == **route) => {
+            Ok(Where::Route(route.clone()))
+        }
         (Some(route), None) => Err(Refusal::Unknown("route", route.clone())),
         (None, Some(path)) if path.starts_with('/') && path.len() <= TEXT_BYTES_MAX => {
             Ok(Where::Path(path.clone()))
@@ -266,7 +268,9 @@ fn share(percent: f64) -> Result<u32, Refusal> {
 }
 
 fn header(text: &str) -> Result<(String, String), Refusal> {
-    let pair = text.split_once(':').map(|(name, value)| (name.trim(), value.trim()));
+    let pair = text
+        .split_once(':')
+        .map(|(name, value)| (name.trim(), value.trim()));
     match pair {
         Some((name, value))
             if http::HeaderName::from_bytes(name.as_bytes()).is_ok() && text.len() <= TEXT_BYTES_MAX =>

@@ -101,7 +101,10 @@ impl Room {
     fn of(settings: &RoomSettings, count: Count, at: &Snapshot) -> Self {
         let leads = |rooms: RoomsOf| {
             let mut both = rooms.everyone.into_iter().chain(rooms.moved);
-            both.any(|id| at.room(id).is_some_and(|room| room.settings.name == settings.name))
+            both.any(|id| {
+                at.room(id)
+                    .is_some_and(|room| room.settings.name == settings.name)
+            })
         };
         Self {
             name: settings.name.to_string(),

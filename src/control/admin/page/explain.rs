@@ -261,7 +261,11 @@ fn ending(html: &mut Html, explained: &Explanation) {
         html.element("<li><span class=\"step\">Room</span><div>", room, "</div></li>");
     }
     for drill in &explained.drills {
-        html.element("<li><span class=\"step bad\">Drill</span><div>", drill, "</div></li>");
+        html.element(
+            "<li><span class=\"step bad\">Drill</span><div>",
+            drill,
+            "</div></li>",
+        );
     }
     if let Some(standby) = &explained.failover {
         html.raw("<li><span class=\"step\">Failover</span><div><a");

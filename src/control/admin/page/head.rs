@@ -62,8 +62,11 @@ fn drills(html: &mut Html, shown: &Frame<'_>) {
     for drill in &shown.status.drills {
         let place = drill.route.as_deref().or(drill.path.as_deref());
         html.element("<p class=\"drill\" role=\"alert\"><b>Drill ", &drill.id, "</b> ");
-        html.element("<code>", &drill.what, "</code> on ")
-            .element("<code>", place.unwrap_or_default(), "</code>");
+        html.element("<code>", &drill.what, "</code> on ").element(
+            "<code>",
+            place.unwrap_or_default(),
+            "</code>",
+        );
         html.element(" for ", drill.share, " % of requests");
         if let Some(header) = &drill.header {
             html.element(" with <code>", header, "</code>");

@@ -12,7 +12,9 @@ pub(super) fn section(html: &mut Html, shown: &Shown<'_>) {
     if !shown.rooms.is_empty() {
         html.raw("<section aria-labelledby=\"rooms-title\"><h2 id=\"rooms-title\">Waiting rooms</h2>");
         html.raw("<div class=\"scroll\"><table><thead><tr><th scope=\"col\">Room</th>");
-        html.raw("<th scope=\"col\" class=\"number\">Inside</th><th scope=\"col\" class=\"number\">Waiting</th>");
+        html.raw(
+            "<th scope=\"col\" class=\"number\">Inside</th><th scope=\"col\" class=\"number\">Waiting</th>",
+        );
         html.raw("<th scope=\"col\">The last waits</th><th scope=\"col\" class=\"number\">Let in</th>");
         html.raw("<th scope=\"col\">Limits</th></tr></thead><tbody>");
         for room in shown.rooms {
@@ -42,7 +44,11 @@ fn one(html: &mut Html, room: &Room) {
         (None, ..) => _ = html.raw("–"),
     }
     html.element("</td><td class=\"number\">", room.admitted, "</td>");
-    html.element("<td class=\"quiet limits\">out after ", duration(room.idle_ms), "<br>");
+    html.element(
+        "<td class=\"quiet limits\">out after ",
+        duration(room.idle_ms),
+        "<br>",
+    );
     html.element("called for ", duration(room.claim_ms), "");
     if !room.bypass.is_empty() {
         html.element("<br>", room.bypass.join(", "), " pass by");

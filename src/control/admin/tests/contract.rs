@@ -64,7 +64,7 @@ const ORDERED: [(&str, &str, &str); 10] = [
     (
         "post",
         "/api/drills",
-        r#"{"path":"/x/*","what":"delay=1s","share":0.5,"header":"x-drill: yes","for":"1m","reason":"x"}"#,
+        r#"{"route":null,"path":"/x/*","what":"delay=1s","share":0.5,"header":"x-drill: yes","visitor":null,"for":"1m","reason":"x","by":null}"#,
     ),
     ("post", "/api/drills/{id}/end", r#"{"reason":"x"}"#),
 ];
