@@ -242,14 +242,23 @@ pub(super) fn judge(
             }
         }
     }
-    if reports.values().any(Report::has_errors) || !site.unread.is_empty() {
-        return;
+    if !reports.values().any(Report::has_errors) && site.unread.is_empty() {
+        in_vain(&rooms, &named, &known_by, reports);
     }
+}
+
+/// Rooms in which nobody waits, and roles that nobody has there.
+fn in_vain(
+    rooms: &BTreeMap<&str, (&str, &RoomPart)>,
+    named: &BTreeSet<&str>,
+    known_by: &BTreeSet<&str>,
+    reports: &mut BTreeMap<Arc<str>, Report>,
+) {
     for (name, (file, part)) in rooms {
-        let Some(report) = reports.get_mut(file) else {
+        let Some(report) = reports.get_mut(*file) else {
             continue;
         };
-        if !named.contains(name) {
+        if !named.contains(*name) {
             report
                 .warning(
                     "unused-room",
@@ -257,7 +266,7 @@ pub(super) fn judge(
                     format!("nobody waits in room `{name}`"),
                 )
                 .hint("name it in a route's `room`, or take it out");
-        } else if let (Some(bypass), false) = (&part.bypass, known_by.contains(name)) {
+        } else if let (Some(bypass), false) = (&part.bypass, known_by.contains(*name)) {
             report
                 .warning(
                     "bypass-unknown",

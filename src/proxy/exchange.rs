@@ -135,7 +135,7 @@ pub(super) async fn pass_through(
         credential: Credential::Fields(&edge.tokens),
         entropy: edge.random16(),
     };
-    if let Some(own) = own_page(head, &ask, at, edge, following) {
+    if let Some(own) = override_page::own(head, &ask, at, edge, following) {
         return own.map(|response| (response, None));
     }
     let decision = decide(&ask, following.record.began_at().wall(), at, &mut ());
@@ -184,17 +184,6 @@ pub(super) async fn pass_through(
     carried::set_cookies(&mut response.headers, &decision, at);
     rooms::keep_slip(following, &mut response.headers);
     Ok((drills::after(drill, response), Some(under_way)))
-}
-
-/// What is answered by pages of Banyan's own.
-fn own_page(
-    head: &Head,
-    ask: &Ask<'_, '_>,
-    at: &Snapshot,
-    edge: &Edge,
-    following: &mut Following,
-) -> Option<Result<Response, Refusal>> {
-    override_page::answer(head, ask, at, edge, following).or_else(|| rooms::answer(head, ask, at, following))
 }
 
 /// What a backend's answer is: that of a tunnel, or any other.

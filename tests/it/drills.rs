@@ -1,9 +1,6 @@
 //! Drills from outside: started by API and command line, seen in answers, log, metrics and on the page, and over in time.
 
-use std::{
-    path::Path,
-    time::{Duration, Instant},
-};
+use std::{path::Path, time::Duration};
 
 use http::{HeaderValue, Method, Request, Response};
 use hyper::body::Incoming;
@@ -95,7 +92,7 @@ async fn each_fault_is_put_in_where_it_shall_and_nowhere_else() {
     assert!(!world.admin("/").await.text().contains("class=\"drill\""));
 
     let drill = start(&world, json!({ "path": "/large/*", "what": "delay=400ms" })).await;
-    let began = Instant::now();
+    let began = banyan::clock::steady();
     let answer = client.get("/large/b").await;
     assert!(began.elapsed() >= Duration::from_millis(400));
     assert_eq!(
@@ -112,7 +109,7 @@ async fn each_fault_is_put_in_where_it_shall_and_nowhere_else() {
         end(&world, &drill).await;
         let drill = start(&world, json!({ "route": "/large/*", "what": "throttle=64KiB" })).await;
         let mut slow = world.client(http).await;
-        let began = Instant::now();
+        let began = banyan::clock::steady();
         assert_eq!(slow.get("/large/d").await.body.len(), 64 * 1024);
         let took = began.elapsed();
         assert!(

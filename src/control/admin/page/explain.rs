@@ -249,14 +249,8 @@ fn asked(html: &mut Html, goes: &Goes) {
     }
 }
 
-fn ending(html: &mut Html, explained: &Explanation) {
-    if let Some(goes) = &explained.backend {
-        html.raw("<li class=\"end good\"><span class=\"step\">Backend</span><div><a");
-        html.attribute("href", format_args!("/#backend-{}", goes.backend))
-            .element("><b>", &goes.backend, "</b></a>");
-        asked(html, goes);
-        html.raw("</div></li>");
-    }
+/// What stands before the backend.
+fn before(html: &mut Html, explained: &Explanation) {
     if let Some(room) = &explained.room {
         html.element("<li><span class=\"step\">Room</span><div>", room, "</div></li>");
     }
@@ -267,6 +261,17 @@ fn ending(html: &mut Html, explained: &Explanation) {
             "</div></li>",
         );
     }
+}
+
+fn ending(html: &mut Html, explained: &Explanation) {
+    if let Some(goes) = &explained.backend {
+        html.raw("<li class=\"end good\"><span class=\"step\">Backend</span><div><a");
+        html.attribute("href", format_args!("/#backend-{}", goes.backend))
+            .element("><b>", &goes.backend, "</b></a>");
+        asked(html, goes);
+        html.raw("</div></li>");
+    }
+    before(html, explained);
     if let Some(standby) = &explained.failover {
         html.raw("<li><span class=\"step\">Failover</span><div><a");
         html.attribute("href", format_args!("/#backend-{}", standby.goes.backend))
