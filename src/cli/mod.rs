@@ -2,6 +2,7 @@
 
 mod check;
 mod demo;
+mod drill;
 mod explain;
 mod flag;
 mod import;
@@ -59,6 +60,8 @@ enum Command {
     Explain(explain::Options),
     /// List and change flags: through the running router, or on the files when none runs.
     Flag(flag::Options),
+    /// Start, list and stop drills: faults that a running router puts in on purpose, for a while.
+    Drill(drill::Options),
     /// Make Banyan's files of another router's configuration, with a report of what became of every part.
     Import(import::Options),
     /// Make secrets for programs and people that use the admin listener.
@@ -99,6 +102,7 @@ pub fn main() -> ExitCode {
         Command::Check(options) => check::check(&options),
         Command::Explain(options) => explain::explain(&options),
         Command::Flag(options) => flag::flag(&options),
+        Command::Drill(options) => drill::drill(&options),
         Command::Import(options) => import::import(&options),
         Command::Token(command) => token::token(&command),
         Command::Schema(options) => schema::schema(&options),

@@ -7,7 +7,7 @@
 //! - `document`, with `substitute` and `fault`: TOML to a `*File` struct.
 //! - `operator` (with `listen`, `limits`, `squads`, `dns`, `gate`, `consent`, [`admin`]), `routes` (with `backends`, `servers`, `health`, `eject`, `wording`, `failover`, `request`, `forward`, `response`, `cors`, `compress`, `protection`,
 //!   `examples`), `flags` (with `rollout`, `requires`, `layers`), `flag_sets`: one kind of file
-//!   each, what it may say and what that means. `values`, `instant`, `errors`, `access`: shapes that they share.
+//!   each, what it may say and what that means. `values`, `instant`, `errors`, `access`, `rooms`: shapes that they share.
 //! - `site`: all files put together; `cross`, with `claims`: what no file can know alone.
 //! - [`Problem`], [`Problems`], and how they are shown: `render`.
 //! - [`schema`] and [`reference_markdown`]: the same structs for editors and readers.
@@ -50,6 +50,7 @@ mod request;
 mod requires;
 mod response;
 mod rollout;
+mod rooms;
 mod routes;
 mod schema;
 mod servers;

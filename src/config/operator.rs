@@ -22,6 +22,7 @@ use super::{
     limits::LimitsFile,
     listen::ListenFile,
     report::Report,
+    rooms::RoomsFile,
     servers::zone_name,
     settings::{EdgeSettings, LogFormat, LogSettings, LogTarget},
     sources::Sources,
@@ -49,6 +50,8 @@ pub(super) struct OperatorFile {
     visitor: Option<Spot<VisitorFile>>,
     /// Layers: flags of which a visitor meets one at most.
     layers: LayersFile,
+    /// Waiting rooms, by names that no other file uses.
+    pub(super) rooms: RoomsFile,
     /// Keys that may sign addresses, in groups by name: each key's id (`Key-Pair-Id`) with the file of its public key in PEM, RSA of 2048
     /// bits or more, or ECDSA on P-256.
     key_groups: KeyGroupsFile,
@@ -85,6 +88,7 @@ impl Default for OperatorFile {
             admin: None,
             visitor: None,
             layers: LayersFile::new(),
+            rooms: RoomsFile::new(),
             key_groups: KeyGroupsFile::new(),
             geo: None,
             trusted_proxies: Vec::new(),

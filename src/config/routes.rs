@@ -22,6 +22,7 @@ use super::{
     report::{Report, suggest},
     request::{self, HttpsFile, RedirectFile, method_of},
     response::{self, ResponseFile},
+    rooms::{self, RoomPart, RoomsFile},
     settings::{RouteSettings, RouteTest},
     sources::Sources,
     target::{self, Target},
@@ -45,6 +46,8 @@ pub(super) struct RoutesFile {
     squad: Option<Spot<String>>,
     /// Groups of servers, by names that no other file uses.
     backends: BTreeMap<Spot<String>, Spot<BackendFile>>,
+    /// Waiting rooms, by names that no other file uses.
+    rooms: RoomsFile,
     /// Paths and where they lead.
     routes: Vec<Spot<RouteFile>>,
     /// Requests with what must become of them; `banyan check` tries them.
@@ -89,6 +92,8 @@ pub(super) struct RouteFile {
     pub(super) retries: Option<Spot<RetriesFile>>,
     /// Who is let in, and in which order.
     pub(super) limits: Option<Spot<RouteLimitsFile>>,
+    /// The waiting room whose visitors are let in, a table `[rooms.<name>]` of any file.
+    pub(super) room: Option<Spot<String>>,
     /// Whether someone must be signed in. Without `[gate]`: `none`.
     auth: Option<Spot<AuthFile>>,
     /// Any of these roles lets someone in. Only with `auth = "required"`.
@@ -138,6 +143,7 @@ pub(super) struct SquadPart {
     pub(super) backends: Vec<BackendSettings>,
     /// Names and places of all backends, also of those that can't be used.
     pub(super) declared: Vec<Spot<String>>,
+    pub(super) rooms: Vec<RoomPart>,
     pub(super) routes: Vec<RoutePart>,
     pub(super) tests: Vec<RouteTest>,
 }
@@ -158,6 +164,8 @@ pub(super) struct RoutePart {
     pub(super) flag: Option<Range<usize>>,
     /// Further flags.
     pub(super) flags: Vec<Range<usize>>,
+    /// The waiting room.
+    pub(super) room: Option<Range<usize>>,
 }
 
 /// What a squad's file is judged against.
@@ -229,6 +237,7 @@ impl RoutesFile {
             name,
             backends,
             declared: self.backends.keys().cloned().collect(),
+            rooms: rooms::settle(&self.rooms, report),
             routes,
             tests,
         })
@@ -272,6 +281,7 @@ impl RouteFile {
         let mut policy = self.policy(rule, requirement.auth, report);
         policy.errors = errors::pages(&self.errors, around.sources, report);
         policy.access = access.settle(around.offered, report);
+        policy.room = rooms::of_route(self, report);
         let (path, span) = path?;
         let Target {
             settings: target,
@@ -291,6 +301,7 @@ impl RouteFile {
                 .map_or_else(|| table.clone(), |backends| backends.span.clone()),
             flag: self.flag.as_ref().map(of),
             flags: self.flags.iter().map(of).collect(),
+            room: self.room.as_ref().map(of),
             settings: RouteSettings {
                 claim: Claim {
                     place: report.place(&span),

@@ -17,6 +17,7 @@ use crate::{
     limits::Limits,
     name::{BackendName, FlagKey, Place, SquadName, VariantName},
     policy::{Policy, Redirect, errors::ErrorPages, geo, signed::KeyGroup},
+    room::RoomSettings,
     route::Claim,
     visitor::VisitorSettings,
 };
@@ -34,6 +35,8 @@ pub struct Settings {
     pub routes: Vec<RouteSettings>,
     /// Flags, by key.
     pub flags: Vec<FlagSettings>,
+    /// Waiting rooms, by name.
+    pub rooms: Vec<RoomSettings>,
     /// The squads' `[[tests]]`.
     pub tests: Vec<RouteTest>,
 }

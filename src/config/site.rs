@@ -10,6 +10,7 @@ use super::{
     operator::OperatorFile,
     problem::{Problem, Problems, Severity},
     report::Report,
+    rooms::{self, RoomPart},
     routes::{Around, GateState, RoutesFile, SquadPart},
     settings::{EdgeSettings, Settings},
     sources::{FileKind, Sources, Unreadable},
@@ -37,6 +38,8 @@ pub(super) struct OperatorPart {
     pub(super) edge: EdgeSettings,
     /// Where each squad is written.
     pub(super) squad_spans: BTreeMap<String, Range<usize>>,
+    /// Its waiting rooms.
+    pub(super) rooms: Vec<RoomPart>,
     /// What routes may use of it.
     offered: Arc<Offered>,
 }
@@ -131,12 +134,14 @@ impl Site {
     }
 
     fn settings(self, sources: &Sources) -> Option<Settings> {
+        let rooms = rooms::all(&self);
         let mut settings = Settings {
             folder: sources.folder.clone(),
             edge: self.operator?.edge,
             backends: Vec::new(),
             routes: Vec::new(),
             flags: self.flags.into_iter().filter_map(|flag| flag.settings).collect(),
+            rooms,
             tests: Vec::new(),
         };
         for squad in self.squads {
@@ -157,6 +162,7 @@ impl Site {
             Some(file) => {
                 let edge = file.settle(sources, &mut report);
                 self.operator = Some(OperatorPart {
+                    rooms: rooms::settle(&file.rooms, &mut report),
                     offered: Arc::new(Offered::of(&edge.key_groups, file.has_geo(), &report)),
                     edge,
                     squad_spans: file.squad_spans(),

@@ -1,11 +1,12 @@
 //! The control plane: on its own thread and runtime, so that a slow admin call can't delay a request.
 //!
 //! [`plane`] runs it, [`publish`] loads and puts in force, [`watch`] notices saved files, [`jwks`] fetches the gate's keys,
-//! [`keep`] holds the secrets that Banyan makes itself, [`edit`] changes flags, [`history`] remembers that, [`live`] has the figures of
+//! `rooms` and `drills` look after those once a second, [`keep`] holds the secrets that Banyan makes itself, [`edit`] changes flags, [`history`] remembers that, [`live`] has the figures of
 //! the last minutes, `servers` tells metrics of servers, [`admin`] is the page and the API.
 //! It never names `proxy`: the two planes meet in the published snapshot.
 
 pub mod admin;
+mod drills;
 pub mod edit;
 pub mod history;
 pub mod jwks;
@@ -14,5 +15,6 @@ pub mod links;
 pub mod live;
 pub mod plane;
 pub mod publish;
+mod rooms;
 mod servers;
 pub mod watch;

@@ -17,12 +17,13 @@ use tokio::{
 };
 
 use super::{
-    admin,
+    admin, drills,
     edit::Editor,
     jwks,
     links::Links,
     live::Pulse,
     publish::{Publisher, Status},
+    rooms,
     watch::Watch,
 };
 use crate::{
@@ -316,6 +317,8 @@ impl Plane {
         self.publisher.free_retired();
         let at = self.view.live.current();
         super::servers::tell(&self.facts, &at.backends);
+        drills::keep(&at, &self.facts);
+        rooms::keep(&at, &self.facts);
     }
 }
 

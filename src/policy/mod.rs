@@ -42,6 +42,8 @@ pub struct Policy {
     pub access: access::Access,
     /// How long things may take, what may be tried again, and how much may go on at once.
     pub protection: protection::Protection,
+    /// The waiting room that stands before it.
+    pub room: Option<crate::name::RoomName>,
     /// Answers are compressed, and how.
     pub compress: Option<compress::Compression>,
 }

@@ -40,8 +40,27 @@ pub(super) struct Holds {
 /// Lets a request in, or says why not. Where nothing is bounded that is all there is to it.
 ///
 /// # Errors
-/// 429 with the time to wait, where its visitor or address asks too much; 503, where its squad has no seat for it.
-pub(super) async fn admit(
+/// 429 with the time to wait, where its visitor or address asks too much.
+pub(super) fn check_in(
+    decision: &Decision<'_>,
+    rule: &Rule,
+    head: &Head,
+    edge: &Edge,
+    following: &mut Following,
+) -> Result<(), Refusal> {
+    if let Some(checks) = &rule.shield.checks {
+        let places = check(checks, decision, rule, head, following.record.client);
+        let places = places.map_err(|refused| shed(refused, &rule.name, edge))?;
+        following.holds.get_or_insert_default().places = places;
+    }
+    Ok(())
+}
+
+/// Takes a seat of its squad, where those are counted, and says how a request stands wherever it waits.
+///
+/// # Errors
+/// 503, where its squad has no seat for it.
+pub(super) async fn take_seat(
     decision: &Decision<'_>,
     rule: &Rule,
     head: &Head,
@@ -49,11 +68,6 @@ pub(super) async fn admit(
     at: &Snapshot,
     following: &mut Following,
 ) -> Result<Class, Refusal> {
-    if let Some(checks) = &rule.shield.checks {
-        let places = check(checks, decision, rule, head, following.record.client);
-        let places = places.map_err(|refused| shed(refused, &rule.name, edge))?;
-        following.holds.get_or_insert_default().places = places;
-    }
     let backend = at.backend(decision.backend);
     let bounded = rule.line.is_some() || backend.is_some_and(|backend| backend.settings.line.is_some());
     if !bounded {

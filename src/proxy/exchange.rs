@@ -12,7 +12,7 @@ use http::{Method, StatusCode, Version};
 use smallvec::SmallVec;
 
 use super::{
-    access, admit, answer, carried, compress,
+    access, admit, answer, carried, compress, drills,
     edge::{Edge, Peer},
     error_page::{self, Plea},
     failover,
@@ -22,7 +22,7 @@ use super::{
     recall::Side,
     redirect,
     refusal::Refusal,
-    respond,
+    respond, rooms,
 };
 use crate::{
     body::Body,
@@ -41,7 +41,7 @@ use crate::{
     policy::Policy,
     snapshot::{
         Rule, Snapshot,
-        decide::{Ask, Choices, Credential, Decision, Entrance, Settled, Stop, decide},
+        decide::{Ask, Credential, Decision, Entrance, Settled, Stop, decide},
     },
     wire::{Interim, Malformed, SendCause, Service, Upgrade},
 };
@@ -85,10 +85,9 @@ pub async fn handle(request: Request, peer: &Peer, edge: &Rc<Edge>, interim: &mu
         Ok(answer) => answer,
         Err(refusal) => {
             note_refusal(&refusal, &mut following.record);
-            (
-                answer::for_refusal(&refusal, &head.headers, request_id(&following.record)),
-                None,
-            )
+            let mut response = answer::for_refusal(&refusal, &head.headers, request_id(&following.record));
+            rooms::keep(following.kept.drain(..), &mut response.headers);
+            (response, None)
         }
     };
     if error_page::is_error(response.status)
@@ -136,7 +135,7 @@ pub(super) async fn pass_through(
         credential: Credential::Fields(&edge.tokens),
         entropy: edge.random16(),
     };
-    if let Some(own) = override_page::answer(head, &ask, at, edge, following) {
+    if let Some(own) = override_page::own(head, &ask, at, edge, following) {
         return own.map(|response| (response, None));
     }
     let decision = decide(&ask, following.record.began_at().wall(), at, &mut ());
@@ -156,8 +155,13 @@ pub(super) async fn pass_through(
         return Err(Refusal::no_route());
     };
     note_decision(&decision, rule, at, following);
-    let class = admit::admit(&decision, rule, head, edge, at, following).await?;
+    admit::check_in(&decision, rule, head, edge, following)?;
     carried::note(&decision.carried, edge);
+    if let Some(waiting) = rooms::pass(&decision, rule, &ask, at, following) {
+        return Ok((waiting, None));
+    }
+    let class = admit::take_seat(&decision, rule, head, edge, at, following).await?;
+    let drill = drills::meet(&decision, rule, &ask, at, edge);
     let decision = decision.settle();
     let (over_http2, policy) = (matches!(head.upgrade, Some(Upgrade::Http2(_))), &*rule.policy);
     rewrite(head, &decision, policy, peer, at, following)?;
@@ -171,34 +175,36 @@ pub(super) async fn pass_through(
         rule,
         class,
     };
+    let drill = drills::before(drill, edge, rule, &mut following.record).await?;
     let mut interim = passing::Guarded { interim, policy };
     let sent = failover::send(outgoing, edge, at, &mut following.record, &mut interim);
     let (mut response, under_way) = sent.await?;
-    following.record.outcome = match &response.body {
-        Body::Tunnel(_) => Outcome::Tunnelled,
-        _ => Outcome::Forwarded,
-    };
-    if over_http2 {
-        answer_connect(&mut response, following.record.outcome)?;
-    }
+    following.record.outcome = received(&mut response, over_http2)?;
     headers::strip_hop_by_hop(&mut response.headers);
     passing::strip_cookies(&mut response.headers, policy);
     if peer.listener == Listener::Http {
         headers::strip_secure_cookies(&mut response.headers);
     }
     carried::set_cookies(&mut response.headers, &decision, at);
-    Ok((response, Some(under_way)))
+    rooms::keep_slip(following, &mut response.headers);
+    Ok((drills::after(drill, response), Some(under_way)))
 }
 
-/// Says how a WebSocket over HTTP/2 came out.
-fn answer_connect(response: &mut Response, outcome: Outcome) -> Result<(), Refusal> {
-    if outcome == Outcome::Tunnelled {
-        response.status = StatusCode::OK; // RFC 8441 section 5: where HTTP/1.1 says 101
-    } else if response.status.is_success() {
+/// What a backend's answer is: that of a tunnel, or any other.
+fn received(response: &mut Response, over_http2: bool) -> Result<Outcome, Refusal> {
+    let outcome = match &response.body {
+        Body::Tunnel(_) => Outcome::Tunnelled,
+        _ => Outcome::Forwarded,
+    };
+    match (over_http2, outcome == Outcome::Tunnelled) {
+        (true, true) => response.status = StatusCode::OK, // RFC 8441 section 5: where HTTP/1.1 says 101
         // any 2xx would tell the client that its WebSocket is open
-        return Err(Refusal::from(SendCause::Unsupported("this upgrade")));
+        (true, false) if response.status.is_success() => {
+            return Err(Refusal::from(SendCause::Unsupported("this upgrade")));
+        }
+        _ => {}
     }
-    Ok(())
+    Ok(outcome)
 }
 
 /// Begins the record of a request.
@@ -466,9 +472,7 @@ fn rewrite(
         }
     }
     if !decision.choices.is_empty() {
-        fields.insert_with(Known::BANYAN_FLAGS, |text| {
-            write_flags(text, &decision.choices, at)
-        });
+        carried::tell(fields, &decision.choices, at);
         carried::mark(fields, &decision.choices);
     }
     Ok(())
@@ -479,21 +483,4 @@ fn wants_trailers(fields: &Fields) -> bool {
     values
         .flat_map(|value| value.split(','))
         .any(|coding| coding.trim().eq_ignore_ascii_case("trailers"))
-}
-
-/// `Banyan-Flags: course-reviews=new, search=legacy`: a dictionary as RFC 9651 section 3.2 writes it.
-fn write_flags(text: &mut Vec<u8>, choices: &Choices, at: &Snapshot) {
-    let begin = text.len();
-    for (id, choice) in choices {
-        let Some(flag) = at.flags.get(*id) else { continue };
-        let Some(variant) = choice.variant.and_then(|at| flag.variant(at)) else {
-            continue;
-        };
-        if text.len() > begin {
-            text.extend_from_slice(b", ");
-        }
-        text.extend_from_slice(flag.key().as_str().as_bytes());
-        text.push(b'=');
-        text.extend_from_slice(variant.as_str().as_bytes());
-    }
 }

@@ -54,6 +54,8 @@ pub struct Followed {
     pub compressing: Option<(RouteId, Asked)>,
     /// What is kept for an error page, where there may be one.
     pub plea: Option<Plea>,
+    /// Cookies that are set even if the request is refused from here on.
+    pub kept: Vec<http::HeaderValue>,
     /// Where its flag led it, if one did.
     pub side: Option<FlagSide>,
     /// Its places and seats, where its route or squad has so many.
@@ -108,6 +110,7 @@ impl Following {
             answering: Answering::default(),
             compressing: None,
             plea: None,
+            kept: Vec::new(),
             side: None,
             holds: None,
             recall: None,

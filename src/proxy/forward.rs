@@ -164,7 +164,7 @@ async fn try_servers(
             wording.address(&mut outgoing.head.headers, &pool.server);
         }
         if let Some(deadline) = deadline {
-            deadline::tell(&mut outgoing.head.headers, deadline, now);
+            deadline::tell(&mut outgoing.head.headers, deadline, clock::steady());
         }
         let under_way = pool.enter();
         let trying = Trying {

@@ -5,7 +5,7 @@
 //! of that may take, [`respond`] writes what the route says of its answers, [`compress`] may encode them, [`follow`] watches the answer's
 //! body to its end, [`recall`] ends it when its side is switched off, [`refusal`] and [`answer`] are what happens instead, [`error_page`]
 //! is what browsers see of that, [`redirect`] sends clients elsewhere, `carried` is what browsers carry beside the visitor cookie,
-//! `override_page` the pages about it, [`ofrep`] serves flags to programs and pages as [`seats`] allow, [`edge`] is what
+//! `override_page` the pages about it, `rooms` lets in who has a seat and shows others their place (`room_page`), `drills` puts in faults on purpose, [`ofrep`] serves flags to programs and pages as [`seats`] allow, [`edge`] is what
 //! a core keeps.
 
 mod access;
@@ -14,6 +14,7 @@ pub mod answer;
 mod carried;
 pub mod compress;
 mod deadline;
+mod drills;
 pub mod edge;
 pub mod error_page;
 pub mod exchange;
@@ -31,4 +32,6 @@ pub mod redirect;
 pub mod refusal;
 mod replay;
 pub mod respond;
+mod room_page;
+mod rooms;
 pub mod seats;

@@ -201,6 +201,12 @@ impl Refusal {
         }
     }
 
+    /// A drill answers in the backend's place.
+    #[must_use]
+    pub const fn drill(status: StatusCode) -> Self {
+        Self::new(status, "destination_unavailable", "drill", Side::Banyan)
+    }
+
     /// A bug: it was caught, this exchange alone pays for it.
     #[must_use]
     pub const fn internal(details: &'static str) -> Self {

@@ -4,7 +4,7 @@ use std::{collections::HashMap, path::Path, sync::Arc};
 
 use arc_swap::ArcSwap;
 
-use super::{BackendId, GateAtWork, Rule, Snapshot, Target, serving::Serving, shields::Carried};
+use super::{BackendId, GateAtWork, Rule, Snapshot, Target, rooms, serving::Serving, shields::Carried};
 use crate::{
     backend::{Backend, BackendSettings, Scheme, server::TlsClient},
     config::settings::{RouteSettings, Settings, TargetSettings},
@@ -62,11 +62,13 @@ pub fn compile(
         backends: &by_name(&backends),
         carried: &Carried::new(means.previous, settings),
     };
-    let rules: Vec<Rule> = settings
+    let mut rules: Vec<Rule> = settings
         .routes
         .iter()
         .filter_map(|route| rule(route, &names, &mut problems))
         .collect();
+    let rooms = rooms::compile(&settings.rooms, means.previous);
+    rooms::assign(&mut rules, &rooms, &flags);
     let claims: Vec<Claim> = rules.iter().map(|rule| rule.claim.clone()).collect();
     let (table, _) = Table::build(&claims);
     let visitors = visitor::Keys::new(&visitor_settings(settings, means));
@@ -84,6 +86,10 @@ pub fn compile(
         rules,
         flags,
         backends,
+        rooms,
+        drills: means
+            .previous
+            .map_or_else(Arc::default, |previous| Arc::clone(&previous.drills)),
         visitors,
         revoked: means
             .previous
@@ -278,6 +284,7 @@ fn rule(route: &RouteSettings, names: &Names<'_>, problems: &mut Vec<CompileProb
             standby,
             flags,
             requirement: route.requirement.clone(),
+            rooms: rooms::RoomsOf::default(),
             allow_encoded_slash: route.allow_encoded_slash,
             policy: Arc::clone(&route.policy),
             shield: names.carried.shield(route),

@@ -18,6 +18,8 @@ pub struct Diff {
     pub flags: Changes,
     /// Backends, by name.
     pub backends: Changes,
+    /// Waiting rooms, by name.
+    pub rooms: Changes,
     /// Flags, by key, whose variants have other ranges than before although their epoch is the same: visitors may have gone from
     /// one variant to another, and what they were pinned to still counts.
     pub resplit: Vec<String>,
@@ -48,6 +50,7 @@ impl Diff {
             routes: changes(&routes(old), &routes(new)),
             flags: changes(&flags(old), &flags(new)),
             backends: changes(&backends(old), &backends(new)),
+            rooms: changes(&rooms(old), &rooms(new)),
             resplit: resplit(old, new),
         }
     }
@@ -62,6 +65,7 @@ impl fmt::Display for Diff {
             ("routes", &self.routes),
             ("flags", &self.flags),
             ("backends", &self.backends),
+            ("rooms", &self.rooms),
         ];
         let mut first = true;
         for (what, changes) in parts {
@@ -148,6 +152,23 @@ fn meaning(rule: &Rule, snapshot: &Snapshot) -> String {
         "{:?} {:?} {:?} {backends:?} {redirect} {flags:?} {:?} {} {:?};",
         claim.hosts, claim.order, claim.conditions, rule.requirement, rule.allow_encoded_slash, rule.policy
     )
+}
+
+fn rooms(snapshot: &Snapshot) -> Named {
+    let settings = snapshot.rooms.iter().map(|room| &room.settings);
+    settings
+        .map(|room| {
+            let meaning = (
+                room.inside,
+                room.idle,
+                room.claim,
+                room.opens,
+                &room.bypass,
+                &room.flags,
+            );
+            (room.name.to_string(), format!("{meaning:?}"))
+        })
+        .collect()
 }
 
 fn flags(snapshot: &Snapshot) -> Named {

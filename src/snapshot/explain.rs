@@ -9,6 +9,7 @@ use super::{
     error_pages::{self, Shown},
     notes::{Asked, Notes},
     preflight::Preflight,
+    rooms,
 };
 pub use super::{
     goes::{Goes, Standby},
@@ -59,6 +60,10 @@ pub struct Explanation {
     pub failover: Option<Standby>,
     /// How long it may take, who is let in, how much may be under way, a line for each thing.
     pub bounds: Vec<String>,
+    /// The waiting room that stands before it, and how it is there.
+    pub room: Option<String>,
+    /// Faults that are put in on purpose just now, a line for each.
+    pub drills: Vec<String>,
     /// How its answer is compressed, where the route says so.
     pub compress: Option<String>,
     /// Fields that the backend gets from Banyan beside the forwarding ones.
@@ -208,6 +213,8 @@ pub fn explain(ask: &Ask<'_, '_>, now: UnixTime, at: &Snapshot) -> Explanation {
         backend: None,
         failover: None,
         bounds: Vec::new(),
+        room: None,
+        drills: Vec::new(),
         compress: None,
         headers: Vec::new(),
         forwards: Vec::new(),
@@ -230,6 +237,7 @@ pub fn explain(ask: &Ask<'_, '_>, now: UnixTime, at: &Snapshot) -> Explanation {
     match decided {
         Ok(decision) => {
             admitted(&mut explanation, &decision, ask.method, at);
+            (explanation.room, explanation.drills) = rooms::told(ask, &decision, now, at);
             explanation.carried = decision.carried.lines(now);
             let compression = rule.and_then(|rule| rule.policy.compress.as_ref());
             explanation.compress = compression.map(|compression| compression.told(ask.headers));

@@ -3,7 +3,7 @@
 //! [`compile`] makes a snapshot from settings, [`decide`] answers what happens to a request (live traffic, `banyan explain`, the
 //! squads' tests and the admin API all ask it; [`preflight`] is its part for browsers that ask first), [`explain`] (with `goes` and `told`) writes down
 //! why, [`visit`] finds out what the browser carries, [`live`] publishes and [`changes`] wakes who waits for that, [`serving`] says
-//! which flags programs and browsers may ask for, [`diff`] tells two apart.
+//! which flags programs and browsers may ask for, [`rooms`] which waiting room a request meets, [`drills`] which fault, [`diff`] tells two apart.
 //! A snapshot has no setter. State that changes (connections, breakers, health, the gate's keys) lives beside it and is
 //! carried over by name.
 
@@ -12,6 +12,7 @@ pub mod changes;
 pub mod compile;
 pub mod decide;
 pub mod diff;
+pub mod drills;
 mod entry;
 pub mod error_pages;
 pub mod explain;
@@ -20,6 +21,7 @@ pub mod live;
 mod notes;
 pub mod preflight;
 pub mod prove;
+pub mod rooms;
 pub mod serving;
 pub mod shields;
 mod told;
@@ -41,6 +43,7 @@ use crate::{
     limits::Limits,
     name::{Place, VariantName},
     policy::{Policy, Redirect, errors::ErrorPages, failover::Failover, geo},
+    room::Room,
     route::{Claim, RouteId, Table, host_takes},
     visitor,
 };
@@ -78,6 +81,10 @@ pub struct Snapshot {
     pub trusted_proxies: Vec<IpNet>,
     /// The site's pages for errors.
     pub errors: ErrorPages,
+    /// Waiting rooms, by [`rooms::RoomId`].
+    pub rooms: Vec<Room>,
+    /// Faults that are put in on purpose just now: changed by the control plane, carried over.
+    pub drills: Arc<drills::Drills>,
     /// Which flags are served to programs and browsers.
     pub serving: serving::Serving,
 }
@@ -116,6 +123,8 @@ pub struct Rule {
     pub flags: Vec<FlagId>,
     /// What it asks of a visitor.
     pub requirement: Requirement,
+    /// The waiting rooms that stand before it.
+    pub rooms: rooms::RoomsOf,
     /// Encoded slashes pass.
     pub allow_encoded_slash: bool,
     /// What it does to requests and answers.

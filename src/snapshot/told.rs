@@ -42,6 +42,7 @@ impl fmt::Display for Explanation {
             write_flag(f, said)?;
         }
         write_visitor(f, self)?;
+        write_before(f, self)?;
         write_goes(f, self)?;
         if let Some(path) = &self.forwarded {
             writeln!(f, "  forwards  {path}")?;
@@ -73,6 +74,16 @@ impl fmt::Display for Explanation {
         }
         Ok(())
     }
+}
+
+/// What stands before the backend.
+fn write_before(f: &mut fmt::Formatter<'_>, told: &Explanation) -> fmt::Result {
+    if let Some(room) = &told.room {
+        writeln!(f, "  room      {room}")?;
+    }
+    told.drills
+        .iter()
+        .try_for_each(|drill| writeln!(f, "  DRILL     {drill}"))
 }
 
 fn write_path(f: &mut fmt::Formatter<'_>, told: &Explanation) -> fmt::Result {

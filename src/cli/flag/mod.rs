@@ -2,8 +2,8 @@
 
 mod act;
 mod files;
-mod router;
-mod show;
+pub(super) mod router;
+pub(super) mod show;
 
 use std::net::SocketAddr;
 
@@ -114,13 +114,13 @@ enum Command {
 
 /// Why something was not done.
 #[derive(Debug)]
-struct Failed {
-    exit: Exit,
-    why: String,
+pub(super) struct Failed {
+    pub(super) exit: Exit,
+    pub(super) why: String,
 }
 
 impl Failed {
-    fn new(exit: Exit, why: impl Into<String>) -> Self {
+    pub(super) fn new(exit: Exit, why: impl Into<String>) -> Self {
         Self {
             exit,
             why: why.into(),

@@ -29,7 +29,7 @@ const ANSWER_TIMEOUT: Duration = Duration::from_secs(15);
 const ANSWER_BYTES_MAX: usize = 64 * 1024 * 1024;
 
 /// A router that runs.
-pub(super) struct Router {
+pub(in crate::cli) struct Router {
     address: SocketAddr,
     token: Option<String>,
     runtime: Runtime,
@@ -37,7 +37,7 @@ pub(super) struct Router {
 
 impl Router {
     /// At that address; the token is `BANYAN_TOKEN`, or the one in the folder of state.
-    pub(super) fn at(mut address: SocketAddr, state: Option<&Path>) -> Result<Self, Failed> {
+    pub(in crate::cli) fn at(mut address: SocketAddr, state: Option<&Path>) -> Result<Self, Failed> {
         if address.ip().is_unspecified() {
             address.set_ip(match address {
                 SocketAddr::V4(_) => Ipv4Addr::LOCALHOST.into(),
@@ -71,7 +71,7 @@ impl Router {
     }
 
     /// Asks for something.
-    pub(super) fn get(&self, target: &str) -> Result<Value, Failed> {
+    pub(in crate::cli) fn get(&self, target: &str) -> Result<Value, Failed> {
         self.ask(&Method::GET, target, None, None)
     }
 
@@ -101,6 +101,11 @@ impl Router {
         let target = format!("/api/flags/{}/links", in_path(key)?);
         let body = json!({ "variant": variant, "for": lasts, "reason": said.reason });
         self.ask(&Method::POST, &target, None, Some(&body))
+    }
+
+    /// Orders something.
+    pub(in crate::cli) fn order(&self, target: &str, body: &Value) -> Result<Value, Failed> {
+        self.ask(&Method::POST, target, None, Some(body))
     }
 
     fn ask(

@@ -160,6 +160,28 @@ impl Facts {
         );
     }
 
+    /// How many drills are under way.
+    pub fn drills(&self, active: usize) {
+        self.lock().put(Family::DrillsActive, &[], whole(active as u64));
+    }
+
+    /// What one family says of each room.
+    pub fn rooms<'a>(&self, family: Family, rooms: impl IntoIterator<Item = (&'a str, f64)>) {
+        let told = rooms
+            .into_iter()
+            .map(|(room, number)| (Series::new(family, &[room]), number));
+        self.lock().replace(family, told);
+    }
+
+    /// How long the last in line waits, by room and bound, in seconds.
+    pub fn estimates<'a>(&self, rooms: impl IntoIterator<Item = (&'a str, &'static str, f64)>) {
+        let family = Family::RoomEstimate;
+        let told = rooms
+            .into_iter()
+            .map(|(room, bound, seconds)| (Series::new(family, &[room, bound]), seconds));
+        self.lock().replace(family, told);
+    }
+
     /// Somebody of this kind asked the admin listener for something, with this outcome. Both are of fixed sets.
     pub fn admin_asked(&self, who: &'static str, outcome: &'static str) {
         let series = Series::new(Family::AdminRequests, &[who, outcome]);

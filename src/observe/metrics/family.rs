@@ -133,6 +133,8 @@ families! {
         "Bytes of answers after they were compressed.";
     LogLinesDropped Counter "banyan_access_log_lines_dropped_total" ["cause"]
         "Access-log lines that were not written: queue_full or write_error.";
+    DrillFaults Counter "banyan_drill_faults_total" ["route", "what"]
+        "Faults that drills put in on purpose: delay, abort, cut or throttle.";
     Panics Counter "banyan_panics_total" []
         "Exchanges that ended in a fault of Banyan itself.";
 
@@ -165,6 +167,28 @@ families! {
         "Whether a whole backend is left alone: 1 or 0.";
     BreakerOpenings Counter "banyan_backend_breaker_openings_total" ["backend"]
         "How often a whole backend was left alone.";
+    DrillsActive Gauge "banyan_drills_active" []
+        "Drills under way: faults are put in on purpose.";
+    RoomInside Gauge "banyan_room_inside" ["room"]
+        "Seats of a waiting room that are taken.";
+    RoomLimit Gauge "banyan_room_inside_max" ["room"]
+        "Seats of a waiting room.";
+    RoomWaiting Gauge "banyan_room_waiting" ["room"]
+        "Numbers of a waiting room that are not called yet, and lots before it opens; some of their holders may have gone.";
+    RoomEstimate Gauge "banyan_room_estimate_seconds" ["room", "bound"]
+        "How long the last in line will wait at least (from) and at most (to), where that can be told.";
+    RoomAdmitted Counter "banyan_room_admitted_total" ["room"]
+        "Visitors who took a seat of a waiting room.";
+    RoomExpired Counter "banyan_room_expired_total" ["room"]
+        "Seats of a waiting room that were given back because their visitors asked nothing for too long.";
+    RoomMissed Counter "banyan_room_missed_total" ["room"]
+        "Called numbers of a waiting room for which nobody came.";
+    RoomHeldBack Counter "banyan_room_held_back_total" ["room"]
+        "Requests that a waiting room answered.";
+    RoomBypassed Counter "banyan_room_bypassed_total" ["room"]
+        "Requests that passed a waiting room without being counted as inside.";
+    RoomTicketsRefused Counter "banyan_room_tickets_refused_total" ["room"]
+        "Tickets of a waiting room that did not count: changed, somebody else's, or of another life of the program.";
     AdminRequests Counter "banyan_admin_requests_total" ["who_kind", "outcome"]
         "Requests to the admin listener, by who asked (nobody, token, role, session, cli) and what the door said.";
     SnapshotAge Gauge "banyan_snapshot_age_seconds" []

@@ -1,7 +1,7 @@
 //! What `tidy` holds the code to, as tables: who may name whom, what stays where, which words are not ours.
 
 /// Top-level modules and which others each may name, in reading order. What may be named is what it is built on.
-pub(super) const LAYERS: [(&str, &[&str]); 30] = [
+pub(super) const LAYERS: [(&str, &[&str]); 32] = [
     ("name", &[]),
     ("clock", &[]),
     ("limits", &[]),
@@ -50,6 +50,8 @@ pub(super) const LAYERS: [(&str, &[&str]); 30] = [
         &["clock", "fields", "message", "name", "route", "shield"],
     ),
     ("gate", &["clock", "fields", "name"]),
+    ("room", &["clock", "name"]),
+    ("drill", &["clock", "fields"]),
     ("flag", &["clock", "fields", "name", "visitor"]),
     (
         "backend",
@@ -61,15 +63,15 @@ pub(super) const LAYERS: [(&str, &[&str]); 30] = [
     (
         "config",
         &[
-            "backend", "clock", "courtesy", "flag", "gate", "limits", "name", "policy", "route", "shield",
-            "visitor",
+            "backend", "clock", "courtesy", "flag", "gate", "limits", "name", "policy", "room", "route",
+            "shield", "visitor",
         ],
     ),
     (
         "snapshot",
         &[
-            "backend", "clock", "config", "courtesy", "fields", "flag", "gate", "limits", "name", "policy",
-            "route", "shield", "visitor",
+            "backend", "clock", "config", "courtesy", "drill", "fields", "flag", "gate", "limits", "name",
+            "policy", "room", "route", "shield", "visitor",
         ],
     ),
     (
@@ -80,16 +82,16 @@ pub(super) const LAYERS: [(&str, &[&str]); 30] = [
     (
         "proxy",
         &[
-            "backend", "body", "clock", "fields", "flag", "gate", "http1", "http2", "limits", "message",
-            "name", "observe", "ofrep", "policy", "route", "shield", "snapshot", "stream", "tls", "tunnel",
-            "visitor", "wire",
+            "backend", "body", "clock", "drill", "fields", "flag", "gate", "http1", "http2", "limits",
+            "message", "name", "observe", "ofrep", "policy", "room", "route", "shield", "snapshot", "stream",
+            "tls", "tunnel", "visitor", "wire",
         ],
     ),
     (
         "control",
         &[
-            "backend", "clock", "config", "fields", "flag", "gate", "http1", "limits", "name", "observe",
-            "ofrep", "route", "snapshot", "stream", "tls", "visitor", "wire",
+            "backend", "clock", "config", "drill", "fields", "flag", "gate", "http1", "limits", "name",
+            "observe", "ofrep", "room", "route", "snapshot", "stream", "tls", "visitor", "wire",
         ],
     ),
     ("import", &["backend", "name", "policy", "route"]),

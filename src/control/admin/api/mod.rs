@@ -5,12 +5,14 @@
 pub(super) mod backends;
 pub(super) mod changes;
 pub(super) mod decide;
+pub(super) mod drills;
 pub(super) mod explain;
 pub(super) mod flags;
 pub(super) mod history;
 pub(super) mod links;
 pub(super) mod me;
 pub(super) mod ofrep;
+pub(super) mod rooms;
 pub(super) mod routes;
 pub(super) mod squads;
 pub(super) mod status;

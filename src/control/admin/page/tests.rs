@@ -12,7 +12,7 @@ use super::{
 use crate::{
     config::{Problem, Problems, Severity, Sources},
     control::admin::{
-        api::{RouteName, backends, flags, routes, status},
+        api::{RouteName, backends, drills, flags, rooms, routes, status},
         endpoints::Asked,
         refusal::Refusal,
     },
@@ -186,13 +186,14 @@ fn page_of(text: &str) -> String {
         since_change: 3,
     };
     let (flag, routes, figures) = (flag_of(text), [route_of(text)], figures_of(text));
-    let (flags, backends) = ([flag_of(text)], [backend_of(text)]);
+    let (flags, backends, rooms) = ([flag_of(text)], [backend_of(text)], [room_of(text)]);
     let front = |explained| {
         draw(&Shown {
             frame: frame(Here::Front, None),
             flags: &flags,
             routes: &routes,
             backends: &backends,
+            rooms: &rooms,
             asked: &asked,
             explained: Some(explained),
         })
@@ -274,13 +275,54 @@ fn status_of(text: &str) -> status::Status {
                 routes: changes(),
                 flags: changes(),
                 backends: changes(),
+                rooms: changes(),
                 resplit: vec![own()],
             },
         },
+        drills: vec![drills::Told {
+            id: own(),
+            route: Some(own()),
+            path: None,
+            what: own(),
+            share: 5.0,
+            header: Some(own()),
+            visitor: Some(own()),
+            began: own(),
+            ends: own(),
+            by: own(),
+            reason: own(),
+            met: None,
+        }],
+        rooms: Vec::new(),
         counts: status::Counts {
             servers_unhealthy: 1,
             ..status::Counts::default()
         },
+    }
+}
+
+fn room_of(text: &str) -> rooms::Room {
+    let own = || text.to_owned();
+    rooms::Room {
+        name: own(),
+        place: own(),
+        inside_max: 100,
+        idle_ms: 300_000,
+        claim_ms: 90_000,
+        opens: Some(own()),
+        open: false,
+        bypass: vec![own()],
+        flags: vec![own()],
+        routes: vec![name_of(text)],
+        inside: 1,
+        waiting: 2,
+        estimate: None,
+        admitted: 3,
+        expired: 4,
+        missed: 5,
+        held_back: 6,
+        bypassed: 7,
+        tickets_refused: 8,
     }
 }
 
@@ -484,6 +526,8 @@ fn explanation_of(text: &str) -> explain::Explanation {
         target: "/".to_owned(),
         path: Some(own()),
         forwarded: Some(own()),
+        room: Some(own()),
+        drills: vec![own()],
         passed_over: vec![explain::Passed {
             route: own(),
             place: own(),

@@ -7,7 +7,7 @@ use super::site::{get, tell, view, view_after, view_in};
 use crate::control::admin::openapi::document;
 
 /// Every path that clients may rely on, with a request that it answers.
-const PROMISED: [(&str, &str); 24] = [
+const PROMISED: [(&str, &str); 26] = [
     ("/", "/?find=x&url=/courses/rust"),
     ("/flags", "/flags"),
     ("/flags/{key}", "/flags/course-reviews?url=/courses/rust/reviews"),
@@ -29,6 +29,8 @@ const PROMISED: [(&str, &str); 24] = [
     ("/api/me", "/api/me"),
     ("/api/backends", "/api/backends"),
     ("/api/squads", "/api/squads"),
+    ("/api/rooms", "/api/rooms"),
+    ("/api/drills", "/api/drills"),
     (
         "/api/explain",
         "/api/explain?url=/courses/rust/reviews&user=mina&role=staff",
@@ -38,7 +40,7 @@ const PROMISED: [(&str, &str); 24] = [
 ];
 
 /// Orders with a body that each takes.
-const ORDERED: [(&str, &str, &str); 8] = [
+const ORDERED: [(&str, &str, &str); 10] = [
     (
         "patch",
         "/api/flags/{key}",
@@ -59,6 +61,12 @@ const ORDERED: [(&str, &str, &str); 8] = [
         "/api/flags/{key}/links",
         r#"{"variant":"new","reason":"x","for":"1h","to":"/a","host":"www.example.com","also":{}}"#,
     ),
+    (
+        "post",
+        "/api/drills",
+        r#"{"route":null,"path":"/x/*","what":"delay=1s","share":0.5,"header":"x-drill: yes","visitor":null,"for":"1m","reason":"x","by":null}"#,
+    ),
+    ("post", "/api/drills/{id}/end", r#"{"reason":"x"}"#),
 ];
 
 #[tokio::test]
@@ -67,7 +75,7 @@ async fn orders_are_answered_and_refused_as_the_document_says() {
     let folder = tempfile::tempdir().unwrap();
     let view = view_in(folder.path());
     for (method, path, body) in ORDERED {
-        let target = path.replace("{key}", "course-reviews");
+        let target = path.replace("{key}", "course-reviews").replace("{id}", "d1");
         let schema =
             &document["paths"][path][method]["responses"]["200"]["content"]["application/json"]["schema"];
         let body_schema =
@@ -161,7 +169,7 @@ async fn every_answer_has_the_shape_that_its_schema_promises() {
             checked += 1;
         }
     }
-    assert_eq!(checked, 2 * 12);
+    assert_eq!(checked, 2 * 14);
 }
 
 #[tokio::test]
