@@ -106,8 +106,7 @@ pub(super) struct RouteFile {
     response: Option<Spot<ResponseFile>>,
     /// Which other sites' scripts may read the answers.
     cors: Option<Spot<CorsFile>>,
-    /// What becomes of requests over plain HTTP, on the `http` listener: sent to https (so it is unless said otherwise), refused
-    /// with 403, or served, where nobody is asked who they are.
+    /// What becomes of requests over plain HTTP, on the `http` listener: sent to https (so it is unless said otherwise), refused with 403, or served, where nobody is asked who they are.
     pub(super) https: Option<Spot<HttpsFile>>,
     /// Methods that are served, `HEAD` with `GET`; the route takes the others too and refuses them. Without it: all of them.
     pub(super) allowed_methods: Option<Spot<Vec<Spot<String>>>>,

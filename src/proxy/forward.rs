@@ -1,13 +1,6 @@
 //! Asks a server: chooses one, gets a way to it, sends, and tries another where that is safe.
 
-use std::{
-    rc::Rc,
-    sync::Arc,
-    time::{Duration, Instant},
-};
-
-use http::Method;
-use smallvec::SmallVec;
+use std::{rc::Rc, sync::Arc, time::Instant};
 
 use super::{
     admit::{self, Wanted},
@@ -15,22 +8,21 @@ use super::{
     edge::Edge,
     hashed,
     refusal::{Refusal, Retry},
+    tries::{self, Tries},
 };
 use crate::{
     backend::{
-        Backend, Scheme,
+        Backend, Scheme, Server,
         connect::ConnectError,
         crew::{Choice, Crew},
         pool::{Lane, Pool, Reuse, UnderWay},
     },
     body::Body,
     clock,
+    fields::Fields,
     gate::Identity,
     message::{Head, Response},
-    observe::{
-        metrics::{Family, Label},
-        record::Record,
-    },
+    observe::record::Record,
     shield::line::Class,
     snapshot::{BackendId, Rule, Snapshot},
     wire::{ExchangeTimeouts, Interim, SendCause, SendError, Sent},
@@ -56,12 +48,12 @@ pub struct Outgoing<'h> {
 }
 
 /// A failed attempt.
-struct Failed {
-    refusal: Refusal,
+pub(super) struct Failed {
+    pub(super) refusal: Refusal,
     /// The request's body if it can still be sent whole.
-    body: Option<Body>,
+    pub(super) body: Option<Body>,
     /// The server had closed a kept connection: that says nothing about it, and a new one will do.
-    stale: bool,
+    pub(super) stale: bool,
 }
 
 impl From<Refusal> for Failed {
@@ -137,13 +129,8 @@ async fn try_servers(
     }
     let mut crew = crew_of(outgoing.backend, backend, edge);
     if crew.is_empty() {
-        match deadline {
-            Some(deadline) => {
-                let filled = deadline::before(deadline, backend.filled()).await;
-                filled.map_err(|deadline::Passed| Refusal::too_long())?;
-            }
-            None => backend.filled().await,
-        }
+        // boxed, so that requests to other backends carry nothing of it
+        Box::pin(fill(backend, deadline)).await?;
         crew = crew_of(outgoing.backend, backend, edge);
     }
     let key = hashed::key(&settings.pick, outgoing.head, outgoing.identity, record.client);
@@ -160,12 +147,7 @@ async fn try_servers(
         tries.attempts += 1;
         record.attempts += 1;
         record.server = Some(Arc::clone(&pool.server.label));
-        if let Some(wording) = &settings.wording {
-            wording.address(&mut outgoing.head.headers, &pool.server);
-        }
-        if let Some(deadline) = deadline {
-            deadline::tell(&mut outgoing.head.headers, deadline, clock::steady());
-        }
+        direct(&mut outgoing.head.headers, backend, &pool.server, deadline);
         let under_way = pool.enter();
         let trying = Trying {
             head: outgoing.head,
@@ -187,10 +169,7 @@ async fn try_servers(
         };
         let failed = match attempted {
             Ok(response) => {
-                if !response.status.is_server_error() {
-                    let rule = outgoing.rule;
-                    rule.shield.retries.deposit(rule.policy.protection.retries);
-                }
+                tries::reward(outgoing.rule, response.status);
                 return Ok((response, under_way));
             }
             Err(failed) => failed,
@@ -203,95 +182,6 @@ async fn try_servers(
             tries.servers.clear(); // everyone has had a turn: a stale connection may have been all that was wrong
         }
     }
-}
-
-/// What was tried so far.
-#[derive(Default)]
-struct Tries {
-    /// Servers, by their places, since everyone had a turn.
-    servers: SmallVec<[usize; 4]>,
-    attempts: u32,
-    /// A kept connection turned out to be closed.
-    stale: bool,
-}
-
-impl Tries {
-    /// The body for another attempt after `failed`, once the pause before it is over.
-    async fn next(
-        &mut self,
-        failed: Failed,
-        outgoing: &Outgoing<'_>,
-        backend: &Backend,
-        deadline: Option<Instant>,
-        edge: &Edge,
-    ) -> Result<Body, Refusal> {
-        let settings = &backend.settings;
-        let named = Refusal {
-            backend: Some(settings.name.shared()),
-            ..failed.refusal
-        };
-        // once, a connection that had been closed costs neither an attempt nor a retry: nobody is to blame for it
-        let free = failed.stale && !std::mem::replace(&mut self.stale, true);
-        let left = free || self.attempts < settings.attempts;
-        let body = failed
-            .body
-            .filter(|_| left && may_retry(&named, &outgoing.head.method));
-        let Some(body) = body else {
-            return Err(named);
-        };
-        if free {
-            self.attempts -= 1;
-            return Ok(body);
-        }
-        match may_pause(
-            outgoing.rule,
-            deadline,
-            self.attempts,
-            edge,
-            &settings.name.shared(),
-        )
-        .await
-        {
-            true => Ok(body),
-            false => Err(named),
-        }
-    }
-}
-
-/// The longest pause before a first retry; it doubles with each, up to [`PAUSE_MAX`].
-const PAUSE_FIRST: Duration = Duration::from_millis(20);
-/// The longest pause before any retry.
-const PAUSE_MAX: Duration = Duration::from_millis(250);
-
-/// Takes a retry out of the route's budget and waits for a moment, of any length up to the longest: so those who failed together don't
-/// come back together. `false`: there is no retry left, or no time.
-async fn may_pause(
-    rule: &Rule,
-    deadline: Option<Instant>,
-    attempts: u32,
-    edge: &Edge,
-    backend: &Arc<str>,
-) -> bool {
-    let random = u64::from_ne_bytes(edge.random8());
-    let pause = pause(attempts, random);
-    let in_time = |deadline: Instant| clock::steady() + pause < deadline;
-    if !deadline.is_none_or(in_time) {
-        return false;
-    }
-    if !rule.shield.retries.withdraw() {
-        edge.observe
-            .count(Family::RetriesRefused, &[Label::Name(backend)], 1);
-        return false;
-    }
-    tokio::time::sleep(pause).await;
-    true
-}
-
-/// The pause after so many attempts, anywhere between nothing and the longest, as `random` says.
-fn pause(attempts: u32, random: u64) -> Duration {
-    let doubled = PAUSE_FIRST.saturating_mul(1 << attempts.saturating_sub(1).min(8));
-    let most = u64::from(doubled.min(PAUSE_MAX).subsec_micros());
-    Duration::from_micros(((u128::from(random) * u128::from(most + 1)) >> 64) as u64)
 }
 
 /// What an attempt with a deadline came to.
@@ -326,6 +216,30 @@ fn address(outgoing: &mut Outgoing<'_>, backend: &Backend, edge: &Edge) {
     }
 }
 
+/// Tells the head what only this server is told, and how much time is left.
+fn direct(fields: &mut Fields, backend: &Backend, server: &Server, deadline: Option<Instant>) {
+    if let Some(wording) = &backend.settings.wording {
+        wording.address(fields, server);
+    }
+    if let Some(deadline) = deadline {
+        deadline::tell(fields, deadline, clock::steady());
+    }
+}
+
+/// Waits until the names of `backend` stand for somebody, but not beyond the request's deadline.
+async fn fill(backend: &Backend, deadline: Option<Instant>) -> Result<(), Refusal> {
+    match deadline {
+        Some(deadline) => {
+            let filled = deadline::before(deadline, backend.filled()).await;
+            filled.map_err(|deadline::Passed| Refusal::too_long())
+        }
+        None => {
+            backend.filled().await;
+            Ok(())
+        }
+    }
+}
+
 /// Whether `backend` has a server that is fit to be asked.
 pub fn is_well(id: BackendId, backend: &Backend, now: Instant, edge: &Edge) -> bool {
     backend.would_admit(now) && crew_of(id, backend, edge).is_well(now)
@@ -334,14 +248,6 @@ pub fn is_well(id: BackendId, backend: &Backend, now: Instant, edge: &Edge) -> b
 fn crew_of(id: BackendId, backend: &Backend, edge: &Edge) -> Rc<Crew> {
     let random = || u64::from_ne_bytes(edge.random8());
     edge.crews.of(id.0, backend, &edge.pools, random)
-}
-
-fn may_retry(refusal: &Refusal, method: &Method) -> bool {
-    match refusal.retry {
-        Retry::Never => false,
-        Retry::Unsent => true,
-        Retry::IfIdempotent => method.is_idempotent(),
-    }
 }
 
 /// One attempt.
@@ -458,25 +364,6 @@ async fn exchange(
                 .any(|server| server.address.scheme == Scheme::Https);
             let scheme = if secure { "https" } else { "http" };
             client.send(head, scheme, body, interim, timeouts).await
-        }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use proptest::prelude::*;
-
-    use super::{PAUSE_FIRST, PAUSE_MAX, pause};
-
-    proptest! {
-        /// Any length may come, none is longer than it may be.
-        #[test]
-        fn a_pause_is_anywhere_up_to_its_longest(attempts in 1u32..20, random: u64) {
-            let longest = pause(attempts, u64::MAX);
-            prop_assert!(pause(attempts, random) <= longest);
-            prop_assert!(longest <= PAUSE_MAX && longest >= PAUSE_FIRST);
-            prop_assert!(pause(attempts, 0).is_zero());
-            prop_assert!(longest >= pause(attempts.saturating_sub(1), u64::MAX));
         }
     }
 }
