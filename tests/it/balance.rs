@@ -3,7 +3,7 @@
 use std::{
     collections::BTreeMap,
     sync::{
-        Arc,
+        Arc, Mutex,
         atomic::{AtomicBool, AtomicUsize, Ordering},
     },
     time::Duration,
@@ -16,7 +16,7 @@ use http_body_util::{BodyExt, StreamBody};
 use hyper::body::Incoming;
 
 use crate::{
-    backend::{Body, Server, Speaks, empty, full, hello},
+    backend::{Body, Server, Speaks, channel, empty, full, hello},
     client::{Client, Http, until},
     resolver::{Dns, Mood, Zone},
     world::World,
@@ -233,6 +233,45 @@ async fn an_open_breaker_costs_nothing_and_lets_one_probe_through() {
     for _ in 0..20 {
         assert_eq!(client.get("/").await.status, 200);
     }
+}
+
+/// A seat is taken and the breaker open: nobody waits for the seat, and whoever has somewhere to fall back to does.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn who_meets_an_open_breaker_waits_for_no_seat() {
+    let (sender, body) = channel();
+    let body = Mutex::new(Some(body));
+    let asked = Arc::new(AtomicUsize::new(0));
+    let counting = Arc::clone(&asked);
+    let server = Server::new(Speaks::Http1, move |_| {
+        counting.fetch_add(1, Ordering::SeqCst);
+        let mut response = Response::new(body.lock().unwrap().take().unwrap_or_else(|| full("more")));
+        *response.status_mut() = StatusCode::SERVICE_UNAVAILABLE;
+        std::future::ready(response)
+    });
+    let legacy = Server::new(Speaks::Http1, hello("legacy"));
+    let (server, legacy) = (server.url(), legacy.url());
+    let routes = format!(
+        "[backends.app]\nservers = [\"{server}\"]\nin_flight_max = 1\nqueue_max = 10\nqueue_timeout = \"60s\"\n\
+        [backends.app.breaker]\nfailures = 1\npause = \"60s\"\npause_max = \"60s\"\n\
+        [backends.legacy]\nservers = [\"{legacy}\"]\n\
+        [[routes]]\npath = \"/*\"\nbackend = \"app\"\n\
+        [[routes]]\npath = \"/moved/*\"\nbackend = \"app\"\nfallback = \"legacy\"\n"
+    );
+    let world = World::new().routes(&routes).start().await;
+    let mut client = world.client(Http::Two).await;
+    let holding = client.request(&Method::GET, "/held", empty());
+    let held = client.another().send(holding).await.unwrap();
+    assert_eq!(held.status(), 503, "its body goes on, and so does its seat");
+    let refused = client.get("/").await;
+    assert_eq!(refused.status, 503);
+    assert!(
+        refused.header("proxy-status").contains("breaker-open"),
+        "{refused:?}"
+    );
+    let moved = client.post("/moved/there", "once").await;
+    assert_eq!((moved.status.as_u16(), moved.text()), (200, "legacy"));
+    assert_eq!(asked.load(Ordering::SeqCst), 1);
+    drop((held, sender));
 }
 
 async fn check_out_and_back(health: &str, server: Server, well: &AtomicBool) {
