@@ -143,7 +143,11 @@ impl Seen {
         record.visitor = Some("absent");
         record.gate = Some("open");
         record.backend = Some(backend.settings.name.shared());
-        record.server = backend.servers.first().map(|server| server.label.clone());
+        record.server = backend
+            .roster()
+            .servers
+            .first()
+            .map(|server| server.label.clone());
         record.attempts = 1;
         record.status = Some(StatusCode::OK);
         record.outcome = Outcome::Forwarded;

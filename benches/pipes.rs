@@ -216,12 +216,14 @@ async fn connect(edge: &Edge, at: &Snapshot, line: Line) {
         .iter()
         .find(|backend| backend.settings.name.as_str() == "new");
     let backend = backend.expect("the backend of the templates");
-    let server = backend.servers.first().expect("its server");
+    let roster = backend.roster();
+    let server = roster.servers.first().expect("its server");
     let (near, far) = tokio::io::duplex(PIPE_BYTES);
     tokio::task::spawn_local(raw::answer(far, line));
     let connected = Connected {
         stream: Stream::Memory(near),
         http2: line == Line::Http2,
+        peer: None,
     };
     let adopted = edge.pools.of(server).adopt(connected, backend, &at.limits).await;
     adopted.expect("a connection");

@@ -89,6 +89,15 @@ impl Moment {
         }
     }
 
+    /// A moment of the wall clock that is thought of now: for what is looked at, not measured.
+    #[must_use]
+    pub fn thought_of(wall: UnixTime) -> Self {
+        Self {
+            steady: steady(),
+            wall_micros: wall.millis.saturating_mul(1000),
+        }
+    }
+
     /// The moment that a later reading of the steady clock is, without a step of the wall clock in between.
     #[must_use]
     pub fn later(self, steady: Instant) -> Self {

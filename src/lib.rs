@@ -6,7 +6,7 @@
 //! end, and leaves one [`observe::record::Record`]. A request meets the modules in this order:
 //!
 //! accept ([`proxy::listen`]) → TLS ([`tls`]) → HTTP ([`http1`], [`http2`]) → normalise ([`route::target`]) → visitor ([`visitor`]) →
-//! route ([`route`]) → gate ([`gate`]) → flags ([`flag`]) → backend ([`backend`]) → respond ([`proxy`]) → record ([`observe`]).
+//! route ([`route`]) → gate ([`gate`]) → flags ([`flag`]) → waiting room ([`room`]) → backend ([`backend`]) → respond ([`proxy`]) → record ([`observe`]).
 //! [`proxy::exchange::handle`] tells the whole story on one screen.
 //!
 //! | module | what it is | invariant worth knowing |
@@ -15,8 +15,10 @@
 //! | [`stream`], [`fields`], [`body`], [`message`], [`wire`], [`tunnel`] | bytes, heads, bodies, what HTTP versions share, connections that changed their protocol | know nothing of routes or flags |
 //! | [`http1`], [`http2`] | HTTP on the wire, strictly, both directions | one reading of every message; no task or channel per exchange, but for `h2`'s towards HTTP/2 backends |
 //! | [`visitor`], [`gate`], [`flag`], [`route`] | who asks, may they, which variant, which route | pure: no socket, no clock; time and bytes come in, a value goes out |
+//! | [`shield`] | budgets, rates, seats and lines: what keeps load away from who can't bear it | atomics that all cores share; a lock only where somebody waits anyway |
+//! | [`room`], [`drill`] | who waits before a route; faults that are put in on purpose | pure; what a room counts does not grow with those who wait |
 //! | [`policy`] | what a route does to requests and answers, beside where it leads | pure |
-//! | [`backend`] | servers, picking, breaker, health, pools | only `connect`, `pool` and `probe` do I/O |
+//! | [`backend`] | servers and their names, picking, ejection, breakers, health, pools | only `connect`, `pool`, `probe` and `resolve` do I/O; hot counts stay on a core until its second ends |
 //! | [`tls`] | certificates by SNI, the development CA, trust towards servers | open connections never notice a renewal |
 //! | [`config`] | files as people write them | the only module that reads TOML; every problem at once, with its place |
 //! | [`import`] | a CloudFront distribution becomes files, with a report | pure; only `cli` calls it; secrets never come out of it |
@@ -41,6 +43,7 @@ pub mod config;
 pub mod control;
 pub mod courtesy;
 pub mod demo;
+pub mod drill;
 pub mod fields;
 pub mod flag;
 pub mod gate;
@@ -54,8 +57,10 @@ pub mod observe;
 pub mod ofrep;
 pub mod policy;
 pub mod proxy;
+pub mod room;
 pub mod route;
 pub mod serve;
+pub mod shield;
 pub mod snapshot;
 pub mod stream;
 pub mod tls;

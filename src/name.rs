@@ -111,6 +111,10 @@ name!(
     /// A layer of `banyan.toml`: flags of which a visitor meets one at most.
     LayerName, Capitals::Refused
 );
+name!(
+    /// A waiting room, `[rooms.<name>]`.
+    RoomName, Capitals::Refused
+);
 
 /// A variant of a flag. Any text up to [`NAME_BYTES_MAX`] bytes of visible ASCII, since flagd's sets bring their own.
 #[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]

@@ -1,51 +1,129 @@
-//! When to leave a failing server alone, and when to try it again.
+//! When to leave somebody who fails alone, and when to try again: a server, or a backend as a whole.
 //!
-//! Closed, a server is used. After [`FAILURES_TO_OPEN`] failures in a row it is open: nobody goes there. After a pause it is half
-//! open: one exchange goes there, and its outcome decides. Each core keeps its own breaker, so no lock is shared.
+//! Closed, it is used. After so many failures in a row, or by a judgement over time, it is open: nobody goes there. After a
+//! pause it is half open: one exchange goes there, and its outcome decides. Every opening soon after another doubles the pause.
 
-use std::time::{Duration, Instant};
+use std::{
+    sync::{
+        OnceLock,
+        atomic::{AtomicU64, Ordering},
+    },
+    time::{Duration, Instant},
+};
 
-/// Failures in a row that open a breaker.
+use crate::clock;
+
+/// Failures in a row that open a server's breaker where its backend says nothing else.
 pub const FAILURES_TO_OPEN: u32 = 5;
-/// First pause of an open breaker; it doubles with each failed probe up to [`PAUSE_MAX`].
+/// First pause of an open breaker, unless said otherwise; it doubles each time up to [`PAUSE_MAX`].
 pub const PAUSE_FIRST: Duration = Duration::from_secs(1);
-/// Longest pause of an open breaker.
+/// Longest pause of an open breaker, unless said otherwise. Also how long a probe may take before another may go.
 pub const PAUSE_MAX: Duration = Duration::from_secs(30);
 
-/// The breaker of one server on one core.
+/// Milliseconds on the process's own clock: what breakers of all cores count in.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Default)]
+pub struct Millis(pub u64);
+
+impl Millis {
+    /// A time of the steady clock.
+    #[must_use]
+    pub fn of(now: Instant) -> Self {
+        static BEGAN: OnceLock<Instant> = OnceLock::new();
+        // a minute back, so that the simulated times of a test and a clock read a moment ago are no different from others
+        let began = *BEGAN.get_or_init(|| {
+            let now = clock::steady();
+            now.checked_sub(Duration::from_mins(1)).unwrap_or(now)
+        });
+        let since = now.saturating_duration_since(began);
+        Self(u64::try_from(since.as_millis()).unwrap_or(u64::MAX).max(1))
+    }
+
+    /// So much later.
+    #[must_use]
+    pub fn after(self, pause: Duration) -> Self {
+        let pause = u64::try_from(pause.as_millis()).unwrap_or(u64::MAX);
+        Self(self.0.saturating_add(pause))
+    }
+
+    /// How long it is since `earlier`.
+    #[must_use]
+    pub const fn since(self, earlier: Self) -> Duration {
+        Duration::from_millis(self.0.saturating_sub(earlier.0))
+    }
+}
+
+/// When a breaker opens, and for how long.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Terms {
+    /// Failures in a row that open it.
+    pub failures: u32,
+    /// The first pause; each opening soon after another doubles it.
+    pub pause: Duration,
+    /// The longest pause.
+    pub pause_max: Duration,
+}
+
+impl Default for Terms {
+    fn default() -> Self {
+        Self {
+            failures: FAILURES_TO_OPEN,
+            pause: PAUSE_FIRST,
+            pause_max: PAUSE_MAX,
+        }
+    }
+}
+
+impl Terms {
+    fn pause(&self, strikes: u8) -> Duration {
+        let doubled = 1_u32
+            .checked_shl(u32::from(strikes.saturating_sub(1)))
+            .unwrap_or(u32::MAX);
+        self.pause.saturating_mul(doubled).min(self.pause_max)
+    }
+}
+
+/// What a breaker says.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Breaker {
-    /// In use; so many failures in a row.
+    /// In use.
     Closed {
         /// Failures since the last success.
-        failures: u32,
+        failures: u16,
+        /// Openings that are not forgiven yet.
+        strikes: u8,
     },
     /// Left alone until then.
     Open {
         /// When a probe may go.
-        until: Instant,
-        /// How long this pause is.
-        pause: Duration,
+        until: Millis,
+        /// Openings that are not forgiven yet, this one among them.
+        strikes: u8,
     },
     /// One exchange is under way to find out.
     HalfOpen {
-        /// How long the pause before it was.
-        pause: Duration,
         /// A probe that has not come back by then is given up, so that a lost one can't keep the breaker half open for ever.
-        give_up: Instant,
+        give_up: Millis,
+        /// As in [`Breaker::Open`].
+        strikes: u8,
     },
 }
 
 impl Default for Breaker {
     fn default() -> Self {
-        Self::Closed { failures: 0 }
+        Self::Closed {
+            failures: 0,
+            strikes: 0,
+        }
     }
 }
+
+/// Strikes that are remembered at most: by then any pause is the longest.
+const STRIKES_MAX: u8 = 20;
 
 impl Breaker {
     /// Whether an exchange may go there now.
     #[must_use]
-    pub fn admits(self, now: Instant) -> bool {
+    pub fn admits(self, now: Millis) -> bool {
         match self {
             Self::Closed { .. } => true,
             Self::Open { until, .. } => now >= until,
@@ -53,108 +131,206 @@ impl Breaker {
         }
     }
 
-    /// The state once an exchange has been sent there.
+    /// The state once an exchange has been sent there. It must have been admitted.
     #[must_use]
-    pub fn sent(self, now: Instant) -> Self {
+    pub fn sent(self, now: Millis) -> Self {
         match self {
             Self::Closed { .. } => self,
-            Self::Open { pause, .. } | Self::HalfOpen { pause, .. } => Self::HalfOpen {
-                pause,
-                give_up: now + PAUSE_MAX,
+            Self::Open { strikes, .. } | Self::HalfOpen { strikes, .. } => Self::HalfOpen {
+                strikes,
+                give_up: now.after(PAUSE_MAX),
             },
         }
     }
 
-    /// The state after an exchange that the server answered well.
+    /// The state after an exchange that was answered well.
     #[must_use]
-    pub fn succeeded(self) -> Self {
-        Self::default()
+    pub const fn succeeded(self) -> Self {
+        Self::Closed {
+            failures: 0,
+            strikes: self.strikes(),
+        }
     }
 
-    /// The state after an exchange that failed by the server's doing.
+    /// The state after an exchange that failed. `may_open`: whether it may be left alone just now.
     #[must_use]
-    pub fn failed(self, now: Instant) -> Self {
+    pub fn failed(self, now: Millis, terms: &Terms, may_open: bool) -> Self {
         match self {
-            Self::Closed { failures } if failures + 1 < FAILURES_TO_OPEN => Self::Closed {
-                failures: failures + 1,
-            },
-            Self::Closed { .. } => Self::Open {
-                until: now + PAUSE_FIRST,
-                pause: PAUSE_FIRST,
-            },
-            Self::Open { .. } => self,
-            Self::HalfOpen { pause, .. } => {
-                let pause = (pause * 2).min(PAUSE_MAX);
-                Self::Open {
-                    until: now + pause,
-                    pause,
+            Self::Closed { failures, strikes } => {
+                let failures = failures.saturating_add(1);
+                if u32::from(failures) >= terms.failures && may_open {
+                    return self.opened(now, terms);
                 }
+                Self::Closed { failures, strikes }
             }
+            Self::Open { .. } => self,
+            Self::HalfOpen { .. } => self.opened(now, terms),
         }
     }
 
-    /// Whether it is open: for metrics and the page.
+    /// Open from now on: somebody judged so.
+    #[must_use]
+    pub fn opened(self, now: Millis, terms: &Terms) -> Self {
+        let strikes = self.strikes().saturating_add(1).min(STRIKES_MAX);
+        Self::Open {
+            until: now.after(terms.pause(strikes)),
+            strikes,
+        }
+    }
+
+    /// One strike fewer: it has been in use for a while.
+    #[must_use]
+    pub const fn forgiven(self) -> Self {
+        match self {
+            Self::Closed { failures, strikes } => Self::Closed {
+                failures,
+                strikes: strikes.saturating_sub(1),
+            },
+            Self::Open { .. } | Self::HalfOpen { .. } => self,
+        }
+    }
+
+    /// Whether it is in use without a doubt.
     #[must_use]
     pub const fn is_closed(self) -> bool {
         matches!(self, Self::Closed { .. })
     }
+
+    /// Openings that are not forgiven yet.
+    #[must_use]
+    pub const fn strikes(self) -> u8 {
+        match self {
+            Self::Closed { strikes, .. } | Self::Open { strikes, .. } | Self::HalfOpen { strikes, .. } => {
+                strikes
+            }
+        }
+    }
+
+    /// In one word of memory: two bits of state, 46 of time, 16 or none of failures, and strikes on top.
+    const fn pack(self) -> u64 {
+        let (tag, payload) = match self {
+            Self::Closed { failures, .. } => (0, failures as u64),
+            Self::Open { until, .. } => (1, until.0),
+            Self::HalfOpen { give_up, .. } => (2, give_up.0),
+        };
+        tag | ((payload & TIME_MASK) << 2) | ((self.strikes() as u64) << 56)
+    }
+
+    const fn unpack(word: u64) -> Self {
+        let (payload, strikes) = ((word >> 2) & TIME_MASK, (word >> 56) as u8);
+        match word & 3 {
+            1 => Self::Open {
+                until: Millis(payload),
+                strikes,
+            },
+            2 => Self::HalfOpen {
+                give_up: Millis(payload),
+                strikes,
+            },
+            _ => Self::Closed {
+                failures: (payload & 0xffff) as u16,
+                strikes,
+            },
+        }
+    }
+}
+
+/// Two thousand years of milliseconds.
+const TIME_MASK: u64 = (1 << 46) - 1;
+
+/// A breaker that all cores share, without a lock. While all is well it is only read.
+#[derive(Debug, Default)]
+pub struct SharedBreaker(AtomicU64);
+
+impl SharedBreaker {
+    /// What it says now.
+    #[must_use]
+    pub fn get(&self) -> Breaker {
+        Breaker::unpack(self.0.load(Ordering::Relaxed))
+    }
+
+    /// Whether it is closed and nothing failed since the last success.
+    #[must_use]
+    pub fn is_calm(&self) -> bool {
+        self.0.load(Ordering::Relaxed) & !(0xff << 56) == 0
+    }
+
+    /// Whether an exchange may go there now.
+    #[must_use]
+    pub fn admits(&self, now: Instant) -> bool {
+        self.is_calm() || self.get().admits(Millis::of(now))
+    }
+
+    /// Sends an exchange there, unless another core's probe came first. Of all that ask during a pause's end one gets `true`.
+    #[must_use]
+    pub fn claim(&self, now: Instant) -> bool {
+        if self.is_calm() {
+            return true;
+        }
+        let now = Millis::of(now);
+        self.change(|breaker| breaker.admits(now).then(|| breaker.sent(now)))
+            .is_some()
+    }
+
+    /// Notes an exchange that was answered well. Returns whether that closed it.
+    pub fn succeeded(&self) -> bool {
+        if self.is_calm() {
+            return false;
+        }
+        self.change(|breaker| Some(breaker.succeeded()))
+            .is_some_and(|(before, _)| !before.is_closed())
+    }
+
+    /// Notes an exchange that failed; `may_open` is asked only when it would open. Returns how long the pause is that begins.
+    pub fn failed(&self, now: Instant, terms: &Terms, may_open: impl Fn() -> bool) -> Option<Duration> {
+        let now = Millis::of(now);
+        let before = self.get();
+        let opens = before.is_closed() && !before.failed(now, terms, true).is_closed();
+        let may_open = !opens || may_open();
+        let (before, after) = self.change(|breaker| Some(breaker.failed(now, terms, may_open)))?;
+        newly_open(before, after, now)
+    }
+
+    /// Opens it, unless it is open. Returns how long the pause is that begins.
+    pub fn open(&self, now: Instant, terms: &Terms) -> Option<Duration> {
+        let now = Millis::of(now);
+        let (before, after) =
+            self.change(|breaker| breaker.is_closed().then(|| breaker.opened(now, terms)))?;
+        newly_open(before, after, now)
+    }
+
+    /// Takes one strike back.
+    pub fn forgive(&self) {
+        if self.get().strikes() > 0 {
+            self.change(|breaker| Some(breaker.forgiven()));
+        }
+    }
+
+    fn change(&self, next: impl Fn(Breaker) -> Option<Breaker>) -> Option<(Breaker, Breaker)> {
+        let mut word = self.0.load(Ordering::Relaxed);
+        loop {
+            let before = Breaker::unpack(word);
+            let after = next(before)?;
+            match self
+                .0
+                .compare_exchange_weak(word, after.pack(), Ordering::AcqRel, Ordering::Relaxed)
+            {
+                Ok(_) => return Some((before, after)),
+                Err(now) => word = now,
+            }
+        }
+    }
+}
+
+fn newly_open(before: Breaker, after: Breaker, now: Millis) -> Option<Duration> {
+    match (before, after) {
+        (Breaker::Closed { .. } | Breaker::HalfOpen { .. }, Breaker::Open { until, .. }) => {
+            Some(until.since(now))
+        }
+        _ => None,
+    }
 }
 
 #[cfg(test)]
-mod tests {
-    use super::{Breaker, FAILURES_TO_OPEN, PAUSE_FIRST, PAUSE_MAX};
-    use crate::clock;
-
-    fn opened(now: std::time::Instant) -> Breaker {
-        (0..FAILURES_TO_OPEN).fold(Breaker::default(), |breaker, _| breaker.failed(now))
-    }
-
-    #[test]
-    fn failures_in_a_row_open_it() {
-        let now = clock::steady();
-        let almost = (1..FAILURES_TO_OPEN).fold(Breaker::default(), |breaker, _| breaker.failed(now));
-        assert!(almost.admits(now));
-        assert!(!almost.failed(now).admits(now));
-    }
-
-    #[test]
-    fn a_success_between_failures_starts_the_count_anew() {
-        let now = clock::steady();
-        let breaker = (1..FAILURES_TO_OPEN).fold(Breaker::default(), |breaker, _| breaker.failed(now));
-        assert!(breaker.succeeded().failed(now).admits(now));
-    }
-
-    #[test]
-    fn half_open_breaker_lets_one_exchange_through() {
-        let now = clock::steady();
-        let later = now + PAUSE_FIRST;
-        let breaker = opened(now);
-        assert!(!breaker.admits(now));
-        assert!(breaker.admits(later));
-        assert!(!breaker.sent(later).admits(later));
-        assert!(breaker.sent(later).succeeded().is_closed());
-    }
-
-    #[test]
-    fn each_failed_probe_doubles_the_pause_up_to_a_bound() {
-        let mut now = clock::steady();
-        let mut breaker = opened(now);
-        let mut pauses = Vec::new();
-        for _ in 0..8 {
-            let Breaker::Open { until, pause } = breaker else {
-                panic!("not open")
-            };
-            pauses.push(pause.as_secs());
-            now = until;
-            breaker = breaker.sent(now).failed(now);
-        }
-        assert_eq!(pauses, [1, 2, 4, 8, 16, 30, 30, PAUSE_MAX.as_secs()]);
-    }
-
-    #[test]
-    fn a_probe_that_never_comes_back_does_not_keep_it_half_open() {
-        let now = clock::steady();
-        let probing = opened(now).sent(now + PAUSE_FIRST);
-        assert!(probing.admits(now + PAUSE_FIRST + PAUSE_MAX));
-    }
-}
+#[path = "breaker_tests.rs"]
+mod tests;

@@ -1,6 +1,71 @@
 //! What active checks say of a server: a count of good or bad ones in a row moves it between well and unwell.
 
-use super::HealthSettings;
+use std::time::Duration;
+
+/// `[backends.<name>.health]`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct HealthSettings {
+    /// What is asked.
+    pub asks: Asks,
+    /// Time between two checks, a tenth more or less. 5 s unless said otherwise.
+    pub interval: Duration,
+    /// Time for one check. 2 s unless said otherwise.
+    pub timeout: Duration,
+    /// Good checks in a row that bring a server back. 2 unless said otherwise.
+    pub healthy_after: u32,
+    /// Bad checks in a row that take it out. 3 unless said otherwise.
+    pub unhealthy_after: u32,
+}
+
+/// What a check asks.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Asks {
+    /// A path, with GET.
+    Http {
+        /// The path.
+        path: String,
+        /// Statuses that are good: ranges, 200 to 399 unless said otherwise.
+        statuses: Vec<(u16, u16)>,
+        /// Text that the answer's first [`BODY_BYTES_MAX`] bytes must hold.
+        body: Option<String>,
+    },
+    /// `grpc.health.v1.Health/Check`.
+    Grpc {
+        /// The service that is asked for; empty: the server as a whole.
+        service: String,
+    },
+    /// A connection, TLS included, and nothing more.
+    Tcp,
+}
+
+/// Bytes of an answer that are searched for a check's text.
+pub const BODY_BYTES_MAX: usize = 64 * 1024;
+
+impl Asks {
+    /// For people: `GET /healthz`, `gRPC health of shop.Cart`, `TCP`.
+    #[must_use]
+    pub fn words(&self) -> String {
+        match self {
+            Self::Http { path, .. } => format!("GET {path}"),
+            Self::Grpc { service } if service.is_empty() => "gRPC health".to_owned(),
+            Self::Grpc { service } => format!("gRPC health of {service}"),
+            Self::Tcp => "TCP".to_owned(),
+        }
+    }
+}
+
+/// Ranges as they are written: `200-299, 404`.
+#[must_use]
+pub fn ranges_text(ranges: &[(u16, u16)]) -> String {
+    let texts: Vec<String> = ranges
+        .iter()
+        .map(|(from, to)| match from == to {
+            true => from.to_string(),
+            false => format!("{from}-{to}"),
+        })
+        .collect();
+    texts.join(", ")
+}
 
 /// Whether a server is well, as far as checks know.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -73,18 +138,16 @@ impl Checks {
 mod tests {
     use std::time::Duration;
 
-    use super::{Checks, Health};
-    use crate::backend::HealthSettings;
+    use super::{Asks, Checks, Health, HealthSettings};
 
     #[track_caller]
     fn check(run: &str, expected: Health) {
         let settings = HealthSettings {
-            path: "/healthz".into(),
+            asks: Asks::Tcp,
             interval: Duration::from_secs(1),
             timeout: Duration::from_secs(1),
             healthy_after: 2,
             unhealthy_after: 3,
-            status: (200, 399),
         };
         let end = run
             .chars()

@@ -1,29 +1,53 @@
 //! Where a request goes, and whether that place is well.
 //!
-//! In reading order: [`pick`] chooses a server, [`breaker`] and [`health`] say which ones may be chosen (all pure), [`server`]
-//! holds what outlives a snapshot, [`wording`] says how requests are put, [`connect`] and [`pool`] (with `shared`) do the I/O on a
-//! core, [`probe`] asks servers how they are.
+//! In reading order: [`pick`] and [`ring`] choose a server of a [`table`], [`breaker`], [`eject`] and [`health`] say which ones may
+//! be chosen (all pure). [`group`] is the backend, [`roster`] its servers just now, [`server`] one of them with its [`vitals`] and
+//! the addresses of its name ([`names`]): what outlives a snapshot. [`crew`] is a core's view of a backend, [`gauge`] of a server.
+//! [`wording`] says how requests are put, [`connect`] and [`pool`] (with `shared`) do the I/O on a core. On the control plane
+//! [`probe`] asks servers how they are (`grpc` by their own protocol), [`judge`] takes out who stands apart, [`resolve`] asks for names (`lasting`: how
+//! long the last answer's addresses are good).
 
 pub mod breaker;
 pub mod connect;
+pub mod crew;
+pub mod eject;
+pub mod gauge;
+pub mod group;
+mod grpc;
 pub mod health;
+pub mod judge;
+mod lasting;
+pub mod names;
 pub mod pick;
 pub mod pool;
 pub mod probe;
+pub mod resolve;
+pub mod ring;
+pub mod roster;
 pub mod server;
 mod shared;
+pub mod table;
+pub mod vitals;
 pub mod wording;
 
-use std::{path::PathBuf, time::Duration};
+use std::{path::PathBuf, sync::Arc, time::Duration};
 
 pub use self::{
-    server::{Backend, Server},
+    breaker::Terms,
+    eject::EjectSettings,
+    group::Backend,
+    health::{Asks, HealthSettings},
+    pick::Pick,
+    server::Server,
     wording::Wording,
 };
-use crate::name::{BackendName, Place, SquadName};
+use crate::{
+    name::{BackendName, Place, SquadName},
+    shield::line,
+};
 
 /// `[backends.<name>]` in a squad's file.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct BackendSettings {
     /// Its name.
     pub name: BackendName,
@@ -32,7 +56,17 @@ pub struct BackendSettings {
     /// Where it is written.
     pub place: Place,
     /// At least one.
-    pub servers: Vec<ServerAddress>,
+    pub servers: Vec<ServerSettings>,
+    /// How one is chosen.
+    pub pick: Pick,
+    /// How long a server takes to get its whole part after it has entered or come back; `None`: no time.
+    pub slow_start: Option<Duration>,
+    /// Percent of the servers by weight below which all are asked, well or not.
+    pub panic_below: f64,
+    /// Who is taken out by what live traffic tells.
+    pub eject: EjectSettings,
+    /// When the whole backend is left alone; `None`: never.
+    pub breaker: Option<BreakerSettings>,
     /// Active checks; `None`: only live traffic tells.
     pub health: Option<HealthSettings>,
     /// Time to connect, TLS included. 2 s unless said otherwise.
@@ -45,6 +79,8 @@ pub struct BackendSettings {
     pub total_timeout: Option<Duration>,
     /// Servers that one exchange may try, 1 to [`ATTEMPTS_MAX`]. [`ATTEMPTS`] unless said otherwise.
     pub attempts: u32,
+    /// Requests that may be under way with it, and wait for that, over all cores. `None`: no bound of its own.
+    pub line: Option<line::Terms>,
     /// How its requests are worded; `None`: as the visitor's.
     pub wording: Option<Wording>,
     /// Connections to one server, over all cores. 1,024 unless said otherwise; beyond it an exchange is refused with 503.
@@ -64,7 +100,64 @@ pub const ATTEMPTS: u32 = 3;
 /// Most servers that one exchange may be told to try: each costs the visitor a time-out.
 pub const ATTEMPTS_MAX: u32 = 5;
 
-/// One server.
+/// A line of `servers`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ServerSettings {
+    /// Where it is.
+    pub address: ServerAddress,
+    /// How much it is given beside the others, 0 to [`roster::WEIGHT_MAX`]. 1 unless said otherwise; 0: only while all are 0.
+    pub weight: u32,
+    /// Where it stands.
+    pub zone: Option<Arc<str>>,
+    /// What its name stands for.
+    pub resolve: Resolve,
+}
+
+impl From<ServerAddress> for ServerSettings {
+    fn from(address: ServerAddress) -> Self {
+        Self {
+            address,
+            weight: 1,
+            zone: None,
+            resolve: Resolve::One,
+        }
+    }
+}
+
+/// What a server's name stands for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
+pub enum Resolve {
+    /// One server, at any of the name's addresses.
+    #[default]
+    One,
+    /// A server at each address.
+    Each,
+    /// A server for each SRV record of the best priority.
+    Srv,
+}
+
+impl Resolve {
+    /// Whether servers enter and leave with the name's answers.
+    #[must_use]
+    pub const fn stands_for_many(self) -> bool {
+        matches!(self, Self::Each | Self::Srv)
+    }
+}
+
+/// `[backends.<name>.breaker]`.
+#[derive(Debug, Clone, PartialEq)]
+pub struct BreakerSettings {
+    /// Failures in a row of the whole backend that open it, and its pauses.
+    pub terms: Terms,
+    /// Percent of failures within `window` that open it.
+    pub error_share: f64,
+    /// Exchanges within `window` below which the share says nothing.
+    pub requests: u64,
+    /// What is looked back at.
+    pub window: Duration,
+}
+
+/// One server's place.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct ServerAddress {
     /// How it is spoken to.
@@ -128,21 +221,4 @@ impl Scheme {
             Self::H2c => "h2c",
         }
     }
-}
-
-/// `[backends.<name>.health]`.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct HealthSettings {
-    /// Path asked with GET.
-    pub path: String,
-    /// Time between two checks. 5 s unless said otherwise.
-    pub interval: Duration,
-    /// Time for one check. 2 s unless said otherwise.
-    pub timeout: Duration,
-    /// Good checks in a row that bring a server back. 2 unless said otherwise.
-    pub healthy_after: u32,
-    /// Bad checks in a row that take it out. 3 unless said otherwise.
-    pub unhealthy_after: u32,
-    /// Statuses that are good: a range, 200 to 399 unless said otherwise.
-    pub status: (u16, u16),
 }

@@ -3,19 +3,22 @@
 use std::{
     cell::{Cell, RefCell},
     collections::HashSet,
+    net::IpAddr,
     rc::{Rc, Weak},
     sync::Arc,
     time::{Duration, Instant},
 };
 
+use smallvec::SmallVec;
+
 use super::{
     Backend, BackendSettings, Scheme, Server,
-    breaker::Breaker,
     connect::{self, ConnectError, Connected},
+    gauge::Gauge,
     server::ConnectionPermit,
     shared::SharedConnections,
 };
-use crate::{clock, http1, http2, limits::Limits, stream::Stream};
+use crate::{clock, http1, http2, limits::Limits, shield::line::Seat};
 
 /// Idle connections that a core may keep to a server even where its share of `connections_max` is smaller.
 const SHARE_MIN: usize = 64;
@@ -108,7 +111,8 @@ pub struct Pool {
     /// TLS agreed on HTTP/1.1 the last time: connections are not shared, so nobody need wait for another's.
     speaks_http1: Cell<bool>,
     in_flight: Cell<u32>,
-    breaker: Cell<Breaker>,
+    /// How fast the server answers this core, and what it was asked.
+    pub gauge: Gauge,
     /// [`Server::refused`] when this core last looked.
     refused: Cell<usize>,
 }
@@ -175,6 +179,8 @@ pub enum Reuse {
     /// Only one that carried an exchange within [`JUST_USED`]: this exchange can't be sent twice, and servers close what has been
     /// idle for a while (Node.js and Apache after 5 s, gunicorn after 2 s).
     JustUsed,
+    /// None of one's own, only a shared one: the last turned out to be closed.
+    Shared,
 }
 
 /// See [`Reuse::JustUsed`].
@@ -184,7 +190,22 @@ pub const JUST_USED: Duration = Duration::from_secs(1);
 pub struct Home {
     me: Weak<Self>,
     pool: Weak<Pool>,
+    /// The far end's address, and [`Names::departures`](super::names::Names::departures) when it was last among the server's.
+    peer: Option<IpAddr>,
+    lasted: Cell<u64>,
     _permit: ConnectionPermit,
+}
+
+impl Home {
+    /// Whether the server still has the address that the connection goes to.
+    fn lasts(&self, server: &Server) -> bool {
+        let departures = server.names.departures();
+        if self.lasted.get() == departures {
+            return true;
+        }
+        self.lasted.set(departures);
+        server.names.lasts(self.peer)
+    }
 }
 
 impl std::fmt::Debug for Home {
@@ -199,7 +220,7 @@ impl http1::client::Home for Home {
             return;
         };
         let mut idle = pool.idle.borrow_mut();
-        if idle.len() < pool.idle_max.get() {
+        if idle.len() < pool.idle_max.get() && home.lasts(&pool.server) {
             idle.push(Idle {
                 connection,
                 home,
@@ -211,11 +232,22 @@ impl http1::client::Home for Home {
 
 /// Counts an exchange as under way until it is dropped.
 #[derive(Debug)]
-pub struct UnderWay(Rc<Pool>);
+pub struct UnderWay {
+    pool: Rc<Pool>,
+    seats: SmallVec<[Seat; 2]>,
+}
+
+impl UnderWay {
+    /// Holds `seat` as long.
+    pub fn hold(&mut self, seat: Seat) {
+        self.seats.push(seat);
+    }
+}
 
 impl Drop for UnderWay {
     fn drop(&mut self) {
-        self.0.in_flight.set(self.0.in_flight.get().saturating_sub(1));
+        let in_flight = &self.pool.in_flight;
+        in_flight.set(in_flight.get().saturating_sub(1));
     }
 }
 
@@ -244,7 +276,7 @@ impl Pool {
             failures: Cell::default(),
             speaks_http1: Cell::default(),
             in_flight: Cell::default(),
-            breaker: Cell::default(),
+            gauge: Gauge::default(),
         }
     }
 
@@ -257,25 +289,22 @@ impl Pool {
     /// Whether an exchange may go to the server now.
     #[must_use]
     pub fn usable(&self, now: Instant) -> bool {
-        self.server.takes_traffic() && self.breaker.get().admits(now)
+        self.server.takes_traffic() && self.server.vitals.breaker.admits(now)
     }
 
     /// Counts an exchange in.
     #[must_use]
-    pub fn enter(self: &Rc<Self>, now: Instant) -> UnderWay {
+    pub fn enter(self: &Rc<Self>) -> UnderWay {
         self.in_flight.set(self.in_flight.get() + 1);
-        self.breaker.set(self.breaker.get().sent(now));
-        UnderWay(Rc::clone(self))
+        UnderWay {
+            pool: Rc::clone(self),
+            seats: SmallVec::new(),
+        }
     }
 
-    /// Notes that the server answered.
-    pub fn succeeded(&self) {
-        self.breaker.set(self.breaker.get().succeeded());
-    }
-
-    /// Notes that the server failed.
-    pub fn failed(&self, now: Instant) {
-        self.breaker.set(self.breaker.get().failed(now));
+    /// Tells the server's vitals what this core saw of it.
+    pub fn tell(&self, now: Instant) {
+        self.gauge.tell(&self.server.vitals, self.in_flight.get(), now);
     }
 
     fn counts(&self) -> PoolCounts {
@@ -302,9 +331,10 @@ impl Pool {
         }
         idle.retain_mut(|idle| {
             let young = now.saturating_duration_since(idle.since) < idle_timeout;
-            young && idle.connection.is_idle_and_clean()
+            young && idle.home.lasts(&self.server) && idle.connection.is_idle_and_clean()
         });
-        self.shared.sweep(now, idle_timeout);
+        self.shared
+            .sweep(now, idle_timeout, |peer| self.server.names.lasts(peer));
     }
 
     /// Follows the settings of the snapshot in force.
@@ -360,6 +390,9 @@ impl Pool {
         if let Some(client) = self.shared.take() {
             return Some(Lane::Http2 { client, reused: true });
         }
+        if reuse == Reuse::Shared {
+            return None;
+        }
         loop {
             // The newest is on top: if that one has been idle for too long, all have.
             let newest = self.idle.borrow().last().map(|idle| idle.since)?;
@@ -379,10 +412,12 @@ impl Pool {
         }
     }
 
-    fn home(self: &Rc<Self>, permit: ConnectionPermit) -> Rc<Home> {
+    fn home(self: &Rc<Self>, peer: Option<IpAddr>, permit: ConnectionPermit) -> Rc<Home> {
         Rc::new_cyclic(|me| Home {
             me: Weak::clone(me),
             pool: Rc::downgrade(self),
+            peer,
+            lasted: Cell::new(u64::MAX),
             _permit: permit,
         })
     }
@@ -413,7 +448,7 @@ impl Pool {
     async fn open(self: &Rc<Self>, backend: &Backend, limits: &Limits) -> Result<Lane, ConnectError> {
         let permit = self.permit(backend)?;
         let connected = connect::connect(
-            &self.server.address,
+            &self.server,
             backend.tls.as_ref(),
             backend.settings.connect_timeout,
         )
@@ -428,8 +463,9 @@ impl Pool {
         limits: &Limits,
     ) -> Result<Lane, ConnectError> {
         self.speaks_http1.set(!connected.http2);
+        let peer = connected.peer;
         if connected.http2 {
-            let client = self.share(connected.stream, permit, limits).await?;
+            let client = self.share(connected, permit, limits).await?;
             return Ok(Lane::Http2 {
                 client,
                 reused: false,
@@ -442,15 +478,15 @@ impl Pool {
         );
         Ok(Lane::Http1 {
             connection,
-            home: self.home(permit),
+            home: self.home(peer, permit),
             reused: false,
         })
     }
 
-    /// Starts HTTP/2 on `stream` and offers the connection to the core's other exchanges.
+    /// Starts HTTP/2 and offers the connection to the core's other exchanges.
     async fn share(
         &self,
-        stream: Stream,
+        Connected { stream, peer, .. }: Connected,
         permit: ConnectionPermit,
         limits: &Limits,
     ) -> Result<http2::client::Client, ConnectError> {
@@ -460,7 +496,7 @@ impl Pool {
             driver.await;
             drop(permit);
         });
-        self.shared.offer(client.clone(), clock::steady());
+        self.shared.offer(client.clone(), peer, clock::steady());
         Ok(client)
     }
 }
@@ -468,6 +504,7 @@ impl Pool {
 impl Drop for Pool {
     fn drop(&mut self) {
         self.server.pool_gone();
+        self.gauge.tell(&self.server.vitals, 0, clock::steady());
     }
 }
 

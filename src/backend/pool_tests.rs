@@ -4,7 +4,7 @@ use std::{rc::Rc, sync::Arc, time::Duration};
 
 use super::{Connected, Lane, Pool, Pools, Reuse, SHARE_MIN};
 use crate::{
-    backend::{Backend, BackendSettings, Scheme, Server, ServerAddress},
+    backend::{Backend, BackendSettings, EjectSettings, Pick, Scheme, ServerAddress},
     clock,
     http1::client::Home as _,
     limits::Limits,
@@ -18,30 +18,33 @@ fn backend(connections_max: usize) -> Backend {
         host: "::1".to_owned(),
         port: 1,
     };
-    Backend {
-        servers: vec![Arc::new(Server::new(address.clone()))],
-        settings: BackendSettings {
-            name: BackendName::new("pages").unwrap(),
-            squad: SquadName::new("learn").unwrap(),
-            place: Place {
-                file: Arc::from("routes/learn.toml"),
-                line: 1,
-            },
-            servers: vec![address],
-            health: None,
-            connect_timeout: Duration::from_secs(1),
-            first_byte_timeout: Duration::from_secs(1),
-            between_bytes_timeout: Duration::from_secs(1),
-            total_timeout: None,
-            attempts: 1,
-            wording: None,
-            connections_max,
-            idle_max: 1_024,
-            idle_timeout: Duration::from_secs(60),
-            ca: None,
+    let settings = BackendSettings {
+        name: BackendName::new("pages").unwrap(),
+        squad: SquadName::new("learn").unwrap(),
+        place: Place {
+            file: Arc::from("routes/learn.toml"),
+            line: 1,
         },
-        tls: None,
-    }
+        servers: vec![address.into()],
+        pick: Pick::default(),
+        slow_start: None,
+        panic_below: 0.0,
+        eject: EjectSettings::default(),
+        breaker: None,
+        health: None,
+        connect_timeout: Duration::from_secs(1),
+        first_byte_timeout: Duration::from_secs(1),
+        between_bytes_timeout: Duration::from_secs(1),
+        total_timeout: None,
+        attempts: 1,
+        line: None,
+        wording: None,
+        connections_max,
+        idle_max: 1_024,
+        idle_timeout: Duration::from_secs(60),
+        ca: None,
+    };
+    Backend::new(settings, None, None, None)
 }
 
 /// Gives the pool so many open connections; their far ends must live on.
@@ -52,6 +55,7 @@ async fn fill(pool: &Rc<Pool>, backend: &Backend, count: usize) -> Vec<tokio::io
         let connected = Connected {
             stream: Stream::Memory(near),
             http2: false,
+            peer: None,
         };
         pool.adopt(connected, backend, &Limits::default()).await.unwrap();
         far_ends.push(far);
@@ -73,7 +77,7 @@ fn give_back(lane: Lane) {
 async fn those_that_were_not_needed_grow_old_and_the_others_stay() {
     let backend = backend(1_000);
     let pools = Pools::default();
-    let server = &backend.servers[0];
+    let server = &Arc::clone(&backend.roster().servers[0]);
     let pool = pools.of(server);
     let _far_ends = fill(&pool, &backend, 10).await;
     let then = clock::steady();
@@ -91,7 +95,7 @@ async fn those_that_were_not_needed_grow_old_and_the_others_stay() {
 async fn a_core_keeps_its_share_of_what_the_server_may_have() {
     for (cores, connections_max, kept) in [(1, 1_000, 200), (10, 1_000, 100), (100, 1_000, SHARE_MIN)] {
         let backend = backend(connections_max);
-        let server = &backend.servers[0];
+        let server = &Arc::clone(&backend.roster().servers[0]);
         let cores: Vec<Pools> = (0..cores).map(|_| Pools::default()).collect();
         let pools: Vec<Rc<Pool>> = cores.iter().map(|core| core.of(server)).collect();
         let _far_ends = fill(&pools[0], &backend, 200).await;
@@ -109,7 +113,7 @@ async fn a_core_keeps_its_share_of_what_the_server_may_have() {
 #[tokio::test]
 async fn what_lies_idle_goes_when_another_core_gets_none() {
     let backend = backend(100);
-    let server = &backend.servers[0];
+    let server = &Arc::clone(&backend.roster().servers[0]);
     let (rich, poor) = (Pools::default(), Pools::default());
     let _far_ends = fill(&rich.of(server), &backend, 60).await;
     let far_ends = fill(&poor.of(server), &backend, 40).await;
@@ -137,7 +141,7 @@ async fn what_lies_idle_goes_when_another_core_gets_none() {
 #[tokio::test]
 async fn closed_ones_are_swept_out() {
     let backend = backend(100);
-    let server = &backend.servers[0];
+    let server = &Arc::clone(&backend.roster().servers[0]);
     let pools = Pools::default();
     let mut far_ends = fill(&pools.of(server), &backend, 4).await;
     far_ends.truncate(1);

@@ -1,25 +1,22 @@
-//! What outlives a snapshot: a backend's servers, their health and how many connections they have.
+//! What outlives a snapshot: a server, its addresses, its health and how many connections it has.
 
 use std::{
     fmt,
+    net::IpAddr,
     sync::{
         Arc, Mutex, PoisonError,
         atomic::{AtomicU8, AtomicU64, AtomicUsize, Ordering},
     },
 };
 
-use super::{BackendSettings, ServerAddress, health::Health};
-
-/// A backend as a snapshot knows it. Its servers are shared with earlier and later snapshots that name the same ones.
-#[derive(Debug)]
-pub struct Backend {
-    /// What its file says.
-    pub settings: BackendSettings,
-    /// Its servers, in the order written.
-    pub servers: Vec<Arc<Server>>,
-    /// How https servers are spoken to; `None` when it has none.
-    pub tls: Option<TlsClient>,
-}
+use super::{
+    ServerAddress,
+    breaker::{Breaker, Millis},
+    eject::Reason,
+    health::Health,
+    names::{Addresses, Names},
+    vitals::Vitals,
+};
 
 /// A TLS client configuration.
 #[derive(Clone)]
@@ -42,6 +39,12 @@ pub struct Server {
     pub label: Arc<str>,
     /// Its own name, as `Host` says it.
     pub authority: Box<str>,
+    /// The addresses that its name has just now.
+    pub names: Names,
+    /// What live traffic says of it, on all cores.
+    pub vitals: Vitals,
+    /// The one address that this server is, where its name stands for several.
+    pub only: Option<IpAddr>,
     slot: Slot,
     health: AtomicU8,
     connections: AtomicUsize,
@@ -54,11 +57,25 @@ impl Server {
     /// A server that nobody has asked anything yet.
     #[must_use]
     pub fn new(address: ServerAddress) -> Self {
+        Self::at(address, None)
+    }
+
+    /// As [`Server::new`], at this one of its name's addresses.
+    #[must_use]
+    pub fn at(address: ServerAddress, only: Option<IpAddr>) -> Self {
         static NEXT: AtomicU64 = AtomicU64::new(1);
+        let literal = address.host.parse::<IpAddr>().ok();
+        let label = match only {
+            Some(only) if literal.is_none() => format!("{address}@{only}"),
+            _ => address.to_string(),
+        };
         Self {
             id: NEXT.fetch_add(1, Ordering::Relaxed),
-            label: Arc::from(address.to_string()),
+            label: Arc::from(label),
             authority: address.authority().into(),
+            names: Names::new(only.or(literal)),
+            vitals: Vitals::default(),
+            only,
             address,
             slot: Slot::take(),
             health: AtomicU8::new(0),
@@ -80,7 +97,10 @@ impl Server {
     }
 
     /// Notes what checks say now, and the last one's outcome in words. Only the probe calls it.
-    pub fn set_health(&self, health: Health, outcome: String) {
+    pub fn set_health(&self, health: Health, outcome: String, now: Millis) {
+        if (self.health(), health) == (Health::Unhealthy, Health::Healthy) {
+            self.vitals.begin(now);
+        }
         let value = match health {
             Health::Unknown => 0,
             Health::Healthy => 1,
@@ -103,6 +123,30 @@ impl Server {
     #[must_use]
     pub fn takes_traffic(&self) -> bool {
         self.health() != Health::Unhealthy
+    }
+
+    /// How it is, and why.
+    #[must_use]
+    pub fn how(&self) -> How {
+        match (self.health(), self.vitals.breaker.get()) {
+            (Health::Unhealthy, _) => How::Unhealthy,
+            (_, Breaker::Open { until, .. }) => How::Ejected(self.vitals.reason(), until),
+            (_, Breaker::HalfOpen { .. }) => How::Tried,
+            (Health::Healthy, Breaker::Closed { .. }) => How::Healthy,
+            (Health::Unknown, Breaker::Closed { .. }) => How::Unknown,
+        }
+    }
+
+    /// Whether its addresses are for the resolver to find.
+    #[must_use]
+    pub fn is_named(&self) -> bool {
+        self.only.is_none() && self.address.host.parse::<IpAddr>().is_err()
+    }
+
+    /// The addresses that connections are tried at.
+    #[must_use]
+    pub fn addresses(&self) -> Addresses {
+        self.names.get()
     }
 
     /// Connections open to it, over all cores.
@@ -145,6 +189,54 @@ impl Server {
 
     pub(super) fn pool_gone(&self) {
         self.pools.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
+/// How a server is, by checks and by live traffic.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum How {
+    /// Checks are good.
+    Healthy,
+    /// Nobody has checked, and nothing speaks against it.
+    Unknown,
+    /// Checks are bad.
+    Unhealthy,
+    /// Live traffic speaks against it, until then.
+    Ejected(Reason, Millis),
+    /// One exchange is finding out whether it is well again.
+    Tried,
+}
+
+impl How {
+    /// One word.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Healthy => "healthy",
+            Self::Unknown => "unknown",
+            Self::Unhealthy => "unhealthy",
+            Self::Ejected(..) => "ejected",
+            Self::Tried => "tried",
+        }
+    }
+
+    /// Why live traffic keeps away; empty: it does not.
+    #[must_use]
+    pub const fn why(self) -> &'static str {
+        match self {
+            Self::Ejected(reason, _) => reason.words(),
+            Self::Tried => "one request is finding out whether it is well again",
+            Self::Healthy | Self::Unknown | Self::Unhealthy => "",
+        }
+    }
+
+    /// For people.
+    #[must_use]
+    pub fn words(self) -> String {
+        match self.why() {
+            "" => self.as_str().to_owned(),
+            why => format!("{}: {why}", self.as_str()),
+        }
     }
 }
 

@@ -2,6 +2,7 @@
 
 use std::{
     cell::{Cell, RefCell},
+    net::IpAddr,
     time::{Duration, Instant},
 };
 
@@ -18,6 +19,8 @@ pub(super) struct SharedConnections {
 #[derive(Debug)]
 struct Shared {
     client: Client,
+    /// The far end's address.
+    peer: Option<IpAddr>,
     /// Taken since the last sweep.
     taken: Cell<bool>,
     /// The last sweep that found it taken or with exchanges on it.
@@ -52,19 +55,21 @@ impl SharedConnections {
     }
 
     /// Offers a new one.
-    pub(super) fn offer(&self, client: Client, now: Instant) {
+    pub(super) fn offer(&self, client: Client, peer: Option<IpAddr>, now: Instant) {
         self.all.borrow_mut().push(Shared {
             client,
+            peer,
             taken: Cell::new(true),
             used: Cell::new(now),
         });
     }
 
-    /// Lets go of those that are closed or that nobody has needed for `idle_timeout`. To be called each second.
-    pub(super) fn sweep(&self, now: Instant, idle_timeout: Duration) {
+    /// Lets go of those that are closed, that nobody has needed for `idle_timeout`, or whose far end no longer `lasts`: what is
+    /// under way there ends in peace. To be called each second.
+    pub(super) fn sweep(&self, now: Instant, idle_timeout: Duration, lasts: impl Fn(Option<IpAddr>) -> bool) {
         self.all
             .borrow_mut()
-            .retain(|shared| shared.is_needed(now, idle_timeout));
+            .retain(|shared| shared.is_needed(now, idle_timeout) && lasts(shared.peer));
     }
 
     /// How many there are, how many of them have exchanges on them, and how many exchanges that is.

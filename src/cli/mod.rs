@@ -3,6 +3,7 @@
 mod cache;
 mod check;
 mod demo;
+mod drill;
 mod explain;
 mod flag;
 mod import;
@@ -63,6 +64,8 @@ enum Command {
     Flag(flag::Options),
     /// Purge and look into the cache of the running router.
     Cache(cache::Options),
+    /// Start, list and stop drills: faults that a running router puts in on purpose, for a while.
+    Drill(drill::Options),
     /// Make Banyan's files of another router's configuration, with a report of what became of every part.
     Import(import::Options),
     /// Make secrets for programs and people that use the admin listener.
@@ -107,6 +110,7 @@ pub fn main() -> ExitCode {
         Command::Explain(options) => explain::explain(&options),
         Command::Flag(options) => flag::flag(&options),
         Command::Cache(options) => cache::cache(&options),
+        Command::Drill(options) => drill::drill(&options),
         Command::Import(options) => import::import(&options),
         Command::Token(command) => token::token(&command),
         Command::Key(command) => key::key(&command),

@@ -10,7 +10,7 @@ use super::{
     claims::{self, Verdict},
     layers, lookup, raised,
     report::{Report, suggest},
-    requires,
+    requires, rooms,
     routes::{RoutePart, SquadPart},
     settings::TargetSettings,
     site::{FlagPart, Site},
@@ -51,6 +51,7 @@ pub(super) fn judge(site: &mut Site, sources: &Sources) {
     requires::judge(site, &flags, unread, &mut reports);
     let gone = |key: &str| unread(key) || sources.is_left_out(&format!("flags/{key}.toml"));
     layers::judge(site, main, &flags, gone, &mut reports);
+    rooms::judge(site, main, &flags, unread, &mut reports);
     together(site, &mut reports);
     raised::judge(site, main, &mut reports);
     if !reports.values().any(Report::has_errors) && site.unread.is_empty() {

@@ -13,7 +13,7 @@ use super::{
     values::{DurationText, SecretText, Spot},
 };
 use crate::{
-    backend::{BackendSettings, Scheme, ServerAddress},
+    backend::{BackendSettings, EjectSettings, Pick, Scheme, ServerAddress},
     gate::{
         Auth, GateSettings, Source,
         lookup::{Hidden, IntrospectionSettings, LegacySettings, Terms},
@@ -269,7 +269,13 @@ impl IntrospectionFile {
             name: BackendName::new(INTROSPECTION).ok()?,
             squad: SquadName::new("gate").ok()?,
             place: report.place(&url.span),
-            servers: vec![server],
+            servers: vec![server.into()],
+            pick: Pick::default(),
+            slow_start: None,
+            panic_below: 0.0,
+            eject: EjectSettings::default(),
+            breaker: None,
+            line: None,
             health: None,
             connect_timeout: timeout,
             first_byte_timeout: timeout,

@@ -5,9 +5,9 @@
 //! - [`Sources`]: the texts, read once, with the files that `banyan.toml` names (`attached`). Everything after is free of disks.
 //! - [`load_sources`] judges them whole; [`isolate`] keeps the last good version of what is broken.
 //! - `document`, with `substitute` and `fault`: TOML to a `*File` struct.
-//! - `operator` (with `listen`, `limits`, `cache`, `gate`, `lookup`, `session`, `consent`, [`admin`]), [`machines`], `routes` (with `backends`, `wording`, `failover`, `request`, `forward`, `response`, `cors`, `compress`, `caching`,
+//! - `operator` (with `listen`, `limits`, `squads`, `dns`, `cache`, `gate`, `lookup`, `session`, `consent`, [`admin`]), [`machines`], `routes` (with `backends`, `servers`, `health`, `eject`, `wording`, `failover`, `request`, `forward`, `response`, `cors`, `compress`, `caching`,
 //!   `examples`), `flags` (with `rollout`, `requires`, `layers`), `flag_sets`: one kind of file
-//!   each, what it may say and what that means. `values`, `instant`, `errors`, `access`: shapes that they share.
+//!   each, what it may say and what that means. `values`, `instant`, `errors`, `access`, `rooms`: shapes that they share.
 //! - `site`: all files put together; `cross`, with `claims`: what no file can know alone.
 //! - [`Problem`], [`Problems`], and how they are shown: `render`.
 //! - [`schema`] and [`reference_markdown`]: the same structs for editors and readers.
@@ -23,7 +23,9 @@ mod compress;
 mod consent;
 mod cors;
 mod cross;
+mod dns;
 mod document;
+mod eject;
 mod errors;
 mod examples;
 mod failover;
@@ -32,6 +34,7 @@ mod flag_sets;
 mod flags;
 mod forward;
 mod gate;
+mod health;
 mod instant;
 mod isolate;
 mod layers;
@@ -43,6 +46,7 @@ pub mod machines;
 mod mask;
 mod operator;
 mod problem;
+mod protection;
 mod raised;
 mod reference;
 mod render;
@@ -51,12 +55,15 @@ mod request;
 mod requires;
 mod response;
 mod rollout;
+mod rooms;
 mod routes;
 mod schema;
+mod servers;
 mod session;
 pub mod settings;
 mod site;
 mod sources;
+mod squads;
 mod substitute;
 #[cfg(test)]
 mod table_tests;

@@ -15,8 +15,8 @@ use super::{
     access::{self, GeoFile, KeyGroupsFile},
     admin::AdminFile,
     cache::CacheFile,
-    claims,
     consent::ConsentFile,
+    dns::DnsFile,
     errors,
     gate::GateFile,
     layers::{self, LayersFile},
@@ -24,13 +24,15 @@ use super::{
     listen::ListenFile,
     lookup,
     report::Report,
-    settings::{EdgeSettings, LogFormat, LogSettings, LogTarget, SquadSettings},
+    rooms::RoomsFile,
+    servers::zone_name,
+    settings::{EdgeSettings, LogFormat, LogSettings, LogTarget},
     sources::Sources,
+    squads::{SquadFile, squad_settings},
     values::{DurationText, SecretText, Spot},
 };
 use crate::{
     backend::BackendSettings,
-    name::SquadName,
     visitor::{Consent, SigningKey, VisitorSettings},
 };
 
@@ -53,6 +55,8 @@ pub(super) struct OperatorFile {
     visitor: Option<Spot<VisitorFile>>,
     /// Layers: flags of which a visitor meets one at most.
     layers: LayersFile,
+    /// Waiting rooms, by names that no other file uses.
+    pub(super) rooms: RoomsFile,
     /// Keys that may sign addresses, in groups by name: each key's id (`Key-Pair-Id`) with the file of its public key in PEM, RSA of 2048
     /// bits or more, or ECDSA on P-256.
     key_groups: KeyGroupsFile,
@@ -64,6 +68,11 @@ pub(super) struct OperatorFile {
     certs: Spot<String>,
     /// The folder where Banyan keeps what it makes itself.
     state: Spot<String>,
+    /// Where this router stands, as backends' servers say it in their `zone`: those of the same zone are preferred, and the others get
+    /// what they can't bear where fewer than 70 % of them are well.
+    zone: Option<Spot<String>>,
+    /// How servers' names are asked for.
+    dns: DnsFile,
     /// Cores to use; 0: all of them.
     cores: Spot<usize>,
     /// Bounds of clients' connections and requests.
@@ -86,11 +95,14 @@ impl Default for OperatorFile {
             admin: None,
             visitor: None,
             layers: LayersFile::new(),
+            rooms: RoomsFile::new(),
             key_groups: KeyGroupsFile::new(),
             geo: None,
             trusted_proxies: Vec::new(),
             certs: text("certs"),
             state: text("state"),
+            zone: None,
+            dns: DnsFile::default(),
             cores: Spot::default(), // an edge node has nothing else to do
             limits: LimitsFile::default(),
             cache: None,
@@ -98,14 +110,6 @@ impl Default for OperatorFile {
             errors: Vec::new(),
         }
     }
-}
-
-/// `[squads.<name>]`: what a squad may claim.
-#[derive(Debug, Default, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields, default)]
-struct SquadFile {
-    /// Paths as in routes: `/courses/*`, `/api/{version}/courses/*`. Empty: anything.
-    paths: Vec<Spot<String>>,
 }
 
 /// `[visitor]`: the signed cookie that tells visitors apart.
@@ -228,6 +232,11 @@ impl OperatorFile {
                 .collect(),
             certs: folder_of(folder, &self.certs, "certs", report),
             state: folder_of(folder, &self.state, "state", report),
+            zone: self.zone.as_ref().map(|zone| {
+                zone_name(zone, report);
+                zone.value.as_str().into()
+            }),
+            dns: self.dns.settle(report),
             cores: cores(&self.cores, report),
             limits: self.limits.settle(),
             cache: CacheFile::settle(self.cache.as_ref(), report),
@@ -341,37 +350,6 @@ fn cores(cores: &Spot<usize>, report: &mut Report) -> usize {
             .hint(format!("it is a whole number from 0 (all cores) to {CORES_MAX}"));
     }
     cores.value
-}
-
-fn squad_settings(
-    name: &Spot<String>,
-    squad: &Spot<SquadFile>,
-    report: &mut Report,
-) -> Option<SquadSettings> {
-    for path in &squad.value.paths {
-        if let Err(reason) = claims::check_template(&path.value) {
-            report.error(
-                "bad-path",
-                path.span.clone(),
-                format!("`{}` is not a path: {reason}", path.value),
-            );
-        }
-    }
-    match SquadName::new(&name.value) {
-        Ok(squad_name) => Some(SquadSettings {
-            name: squad_name,
-            place: report.place(&name.span),
-            paths: squad.value.paths.iter().map(|path| path.value.clone()).collect(),
-        }),
-        Err(reason) => {
-            report.error(
-                "bad-name",
-                name.span.clone(),
-                format!("`{}` can't name a squad: {reason}", name.value),
-            );
-            None
-        }
-    }
 }
 
 impl VisitorFile {

@@ -15,13 +15,15 @@ use super::{
     cors::CorsFile,
     errors,
     examples::{self, TestFile},
-    failover::{self, FailoverFile},
+    failover::{self, FailoverFile, FallbackFile},
     forward::ForwardFile,
     gate::AuthFile,
     operator::hosts,
+    protection::{self, RetriesFile, RouteLimitsFile, TimeoutsFile},
     report::{Report, suggest},
     request::{self, HttpsFile, RedirectFile, method_of},
     response::{self, ResponseFile},
+    rooms::{self, RoomPart, RoomsFile},
     settings::{RouteSettings, RouteTest},
     sources::Sources,
     target::{self, Target},
@@ -46,6 +48,8 @@ pub(super) struct RoutesFile {
     squad: Option<Spot<String>>,
     /// Groups of servers, by names that no other file uses.
     backends: BTreeMap<Spot<String>, Spot<BackendFile>>,
+    /// Waiting rooms, by names that no other file uses.
+    rooms: RoomsFile,
     /// Paths and where they lead.
     routes: Vec<Spot<RouteFile>>,
     /// Requests with what must become of them; `banyan check` tries them.
@@ -82,6 +86,16 @@ pub(super) struct RouteFile {
     pub(super) flags: Vec<Spot<String>>,
     /// A second backend, for when the first fails.
     pub(super) failover: Option<Spot<FailoverFile>>,
+    /// The backend that the route replaces, for what its own fails: its name, or a table with its terms.
+    fallback: Option<Spot<FallbackFile>>,
+    /// How long things may take, over what the backends say.
+    pub(super) timeouts: Option<Spot<TimeoutsFile>>,
+    /// How much may be tried again.
+    pub(super) retries: Option<Spot<RetriesFile>>,
+    /// Who is let in, and in which order.
+    pub(super) limits: Option<Spot<RouteLimitsFile>>,
+    /// The waiting room whose visitors are let in, a table `[rooms.<name>]` of any file.
+    pub(super) room: Option<Spot<String>>,
     /// Whether someone must be signed in. Without `[gate]`: `none`.
     auth: Option<Spot<AuthFile>>,
     /// Any of these roles lets someone in. Only with `auth = "required"`.
@@ -104,8 +118,7 @@ pub(super) struct RouteFile {
     response: Option<Spot<ResponseFile>>,
     /// Which other sites' scripts may read the answers.
     cors: Option<Spot<CorsFile>>,
-    /// What becomes of requests over plain HTTP, on the `http` listener: sent to https (so it is unless said otherwise), refused
-    /// with 403, or served, where nobody is asked who they are.
+    /// What becomes of requests over plain HTTP, on the `http` listener: sent to https (so it is unless said otherwise), refused with 403, or served, where nobody is asked who they are.
     pub(super) https: Option<Spot<HttpsFile>>,
     /// Methods that are served, `HEAD` with `GET`; the route takes the others too and refuses them. Without it: all of them.
     pub(super) allowed_methods: Option<Spot<Vec<Spot<String>>>>,
@@ -143,6 +156,7 @@ pub(super) struct SquadPart {
     pub(super) backends: Vec<BackendSettings>,
     /// Names and places of all backends, also of those that can't be used.
     pub(super) declared: Vec<Spot<String>>,
+    pub(super) rooms: Vec<RoomPart>,
     pub(super) routes: Vec<RoutePart>,
     pub(super) tests: Vec<RouteTest>,
 }
@@ -165,6 +179,8 @@ pub(super) struct RoutePart {
     pub(super) flags: Vec<Range<usize>>,
     /// What it says of `auth`.
     pub(super) auth: Option<Spot<AuthFile>>,
+    /// The waiting room.
+    pub(super) room: Option<Range<usize>>,
 }
 
 /// What a squad's file is judged against.
@@ -225,6 +241,7 @@ impl RoutesFile {
             name,
             backends,
             declared: self.backends.keys().cloned().collect(),
+            rooms: rooms::settle(&self.rooms, report),
             routes,
             tests,
         })
@@ -256,6 +273,7 @@ impl RouteFile {
         let requirement = self.who().settle(table, around.gate, report);
         let failover = failover::failover(
             self.failover.as_ref(),
+            self.fallback.as_ref(),
             target.as_ref().map(|target| &target.settings),
             report,
         );
@@ -267,6 +285,7 @@ impl RouteFile {
         let mut policy = self.policy(rule, requirement.auth, report);
         policy.errors = errors::pages(&self.errors, around.sources, report);
         policy.access = access.settle(around.offered, report);
+        policy.room = rooms::of_route(self, report);
         let (path, span) = path?;
         let Target {
             settings: target,
@@ -287,6 +306,7 @@ impl RouteFile {
             flag: self.flag.as_ref().map(of),
             flags: self.flags.iter().map(of).collect(),
             auth: self.auth.clone(),
+            room: self.room.as_ref().map(of),
             settings: RouteSettings {
                 claim: Claim {
                     place: report.place(&span),
@@ -324,6 +344,7 @@ impl RouteFile {
             response: response::rules(self.response.as_ref(), self.cors.as_ref(), report),
             compress: compress::compression(self.compress.as_ref(), report),
             cache: caching::caching(self.cache.as_ref(), report),
+            protection: protection::protection(self, report),
             ..Policy::default() // the rest is judged with the target
         }
     }

@@ -11,13 +11,14 @@ use ipnet::IpNet;
 
 use super::admin::AdminSettings;
 use crate::{
-    backend::BackendSettings,
+    backend::{BackendSettings, resolve::DnsSettings},
     cache::store::StoreSettings,
     flag::{FlagSettings, LayerSettings},
     gate::{GateSettings, Requirement, machine::MachineSettings},
     limits::Limits,
     name::{BackendName, FlagKey, Place, SquadName, VariantName},
     policy::{Policy, Redirect, errors::ErrorPages, geo, signed::KeyGroup},
+    room::RoomSettings,
     route::Claim,
     visitor::VisitorSettings,
 };
@@ -35,6 +36,8 @@ pub struct Settings {
     pub routes: Vec<RouteSettings>,
     /// Flags, by key.
     pub flags: Vec<FlagSettings>,
+    /// Waiting rooms, by name.
+    pub rooms: Vec<RoomSettings>,
     /// The squads' `[[tests]]`.
     pub tests: Vec<RouteTest>,
     /// Machines that may come in.
@@ -54,6 +57,10 @@ pub struct EdgeSettings {
     pub certs: PathBuf,
     /// Where Banyan keeps what it makes itself (development CA, keys), absolute.
     pub state: PathBuf,
+    /// Where this router stands: servers of the same zone are preferred.
+    pub zone: Option<Arc<str>>,
+    /// How servers' names are asked for.
+    pub dns: DnsSettings,
     /// Cores to use; 0: all of them.
     pub cores: usize,
     /// Bounds.
@@ -136,6 +143,8 @@ pub struct SquadSettings {
     pub place: Place,
     /// Path prefixes (`/courses/*`) or templates that it may claim. Empty: anything.
     pub paths: Vec<String>,
+    /// Requests that may be under way on its routes, and wait for that, over all cores.
+    pub line: Option<crate::shield::line::Terms>,
 }
 
 /// One `[[routes]]` table.

@@ -12,6 +12,7 @@ use super::{
     operator::OperatorFile,
     problem::{Problem, Problems, Severity},
     report::Report,
+    rooms::{self, RoomPart},
     routes::{Around, RoutesFile, SquadPart},
     settings::{EdgeSettings, Settings},
     sources::{FileKind, Sources, Unreadable},
@@ -51,6 +52,8 @@ pub(super) struct OperatorPart {
     pub(super) asked: Option<lookup::Asked>,
     /// The backend that stands for the introspection endpoint.
     own_backend: Option<BackendSettings>,
+    /// Its waiting rooms.
+    pub(super) rooms: Vec<RoomPart>,
     /// What routes may use of it.
     offered: Arc<Offered>,
 }
@@ -148,6 +151,7 @@ impl Site {
     }
 
     fn settings(self, sources: &Sources) -> Option<Settings> {
+        let rooms = rooms::all(&self);
         let OperatorPart {
             edge, own_backend, ..
         } = self.operator?;
@@ -157,6 +161,7 @@ impl Site {
             backends: Vec::new(),
             routes: Vec::new(),
             flags: self.flags.into_iter().filter_map(|flag| flag.settings).collect(),
+            rooms,
             tests: Vec::new(),
             machines: self.machines,
         };
@@ -180,6 +185,7 @@ impl Site {
                 let edge = file.settle(sources, &mut report);
                 let (asked, own_backend) = file.asked(&edge, &report);
                 self.operator = Some(OperatorPart {
+                    rooms: rooms::settle(&file.rooms, &mut report),
                     offered: Arc::new(Offered::of(&edge.key_groups, file.has_geo(), &report)),
                     edge,
                     asked,

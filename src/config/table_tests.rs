@@ -11,7 +11,10 @@ use std::{
 };
 
 use super::{Loaded, Sources, load_sources, settings::Settings, settings::TargetSettings};
-use crate::policy::access::Access;
+use crate::{
+    backend::{EjectSettings, Pick, Resolve, ServerSettings},
+    policy::access::Access,
+};
 
 #[test]
 fn what_must_be_refused_is_refused_in_these_words() {
@@ -210,7 +213,7 @@ fn backends(settings: &Settings) -> String {
         _ = writeln!(out, "squad {} {:?} at {}", squad.name, squad.paths, squad.place);
     }
     for backend in &settings.backends {
-        let servers: Vec<String> = backend.servers.iter().map(ToString::to_string).collect();
+        let servers: Vec<String> = backend.servers.iter().map(server).collect();
         _ = writeln!(
             out,
             "backend {} of {} at {}: {}",
@@ -239,6 +242,18 @@ fn backends(settings: &Settings) -> String {
                 "  in all {:?} attempts {}",
                 backend.total_timeout, backend.attempts
             );
+        }
+        if let Some(line) = &backend.line {
+            _ = writeln!(out, "  {line:?}");
+        }
+        let choosing = (
+            &backend.pick,
+            backend.slow_start,
+            backend.panic_below,
+            &backend.breaker,
+        );
+        if choosing != (&Pick::LeastLoaded, None, 0.0, &None) || backend.eject != EjectSettings::default() {
+            _ = writeln!(out, "  {choosing:?}\n  {:?}", backend.eject);
         }
         if let Some(health) = &backend.health {
             _ = writeln!(out, "  {health:?}");
@@ -293,6 +308,9 @@ fn routes(settings: &Settings) -> String {
         for page in route.policy.errors.iter() {
             _ = writeln!(out, "  error page {page:?}");
         }
+        if route.policy.protection != crate::policy::protection::Protection::default() {
+            _ = writeln!(out, "  {:?}", route.policy.protection);
+        }
         if let Some(compression) = &route.policy.compress {
             _ = writeln!(out, "  compress {compression:?}");
         }
@@ -308,4 +326,13 @@ fn routes(settings: &Settings) -> String {
         _ = writeln!(out, "{test:?}");
     }
     out
+}
+
+/// A server as it is written, with what is not usual.
+fn server(server: &ServerSettings) -> String {
+    let (weight, zone, resolve) = (server.weight, &server.zone, server.resolve);
+    match (weight, zone, resolve) {
+        (1, None, Resolve::One) => server.address.to_string(),
+        _ => format!("{} ({weight} {zone:?} {resolve:?})", server.address),
+    }
 }

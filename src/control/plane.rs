@@ -19,17 +19,18 @@ use tokio::{
 use super::{
     admin,
     cache::Cache,
+    drills,
     edit::Editor,
     jwks,
     links::Links,
     live::Pulse,
     provider::Providers,
     publish::{Publisher, Status},
-    rotation,
+    rooms, rotation,
     watch::Watch,
 };
 use crate::{
-    backend::probe::Probes,
+    backend::{judge::Judge, probe::Probes, resolve::Resolving},
     clock,
     gate::{KeySource, SkippedKey, assertion::Signer},
     observe::{Metrics, log::WriterHandle, metrics::Facts},
@@ -237,12 +238,15 @@ impl Plane {
         // What was saved between the first reading and the watch would go unnoticed otherwise.
         let _ = self.reload();
         let mut probes = Probes::default();
+        let mut resolving = Resolving::default();
+        let mut judge = Judge::default();
         let mut keys = Keys::default();
         let mut providers = Providers::default();
         let mut housekeeping = tokio::time::interval(HOUSEKEEPING);
         let mut certificates = tokio::time::interval(CERTIFICATES);
         loop {
             let at = self.view.live.current();
+            resolving.follow(&at.backends, &at.dns);
             probes.follow(&at.backends, &at.limits);
             keys.follow(at.gate.as_ref(), &self.facts);
             providers.follow(at.gate.as_ref());
@@ -257,6 +261,7 @@ impl Plane {
                     keys.look_again();
                     continue;
                 }
+                () = resolving.changed() => continue,
                 _ = certificates.tick() => {
                     self.publisher.look_at_certificates();
                     self.look_at_identity_keys();
@@ -264,6 +269,7 @@ impl Plane {
                 }
                 _ = housekeeping.tick() => {
                     watch.iter_mut().for_each(Watch::look_around);
+                    judge.look(&self.view.live.current().backends, clock::steady());
                     self.housekeep();
                     continue;
                 }
@@ -328,14 +334,9 @@ impl Plane {
     fn housekeep(&mut self) {
         self.publisher.free_retired();
         let at = self.view.live.current();
-        let servers = at.backends.iter().flat_map(|backend| {
-            let name = backend.settings.name.as_str();
-            backend
-                .servers
-                .iter()
-                .map(move |server| (name, &*server.label, server.takes_traffic()))
-        });
-        self.facts.servers(servers);
+        super::servers::tell(&self.facts, &at.backends);
+        drills::keep(&at, &self.facts);
+        rooms::keep(&at, &self.facts);
         let machines: Vec<_> = at
             .gate
             .iter()

@@ -257,6 +257,10 @@ pub struct Record {
     pub aborted: Option<Side>,
     /// It was called back after its head, because the side that its flag had picked was switched off.
     pub drained: bool,
+    /// What its waiting room said, a fixed word (`inside`, `waiting`, `bypass`).
+    pub room: Option<&'static str>,
+    /// The fault that a drill put in, a fixed word (`delay`, `abort`, `cut`, `throttle`).
+    pub drill: Option<&'static str>,
     /// Where the time went.
     pub timings: Timings,
     /// Bytes of the request's body.
@@ -306,6 +310,8 @@ impl Record {
             outcome: Outcome::Abandoned, // until someone knows better
             aborted: None,
             drained: false,
+            room: None,
+            drill: None,
             timings: Timings::default(),
             bytes_in: 0,
             bytes_out: 0,

@@ -2,7 +2,7 @@
 
 use http::{Method, StatusCode};
 
-use crate::name::BackendName;
+use crate::{name::BackendName, shield::rate::Rate};
 
 /// A route's second backend.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -11,6 +11,61 @@ pub struct Failover {
     pub backend: BackendName,
     /// Answers of the first that count as a failure.
     pub on: Statuses,
+    /// It is a way back to what the route replaces, on terms of its own.
+    pub fallback: Option<Fallback>,
+}
+
+/// On which terms requests fall back to what a route replaces.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Fallback {
+    /// Bytes of a request's body that are kept to be sent again, at most [`KEPT_BYTES_MAX`]. A larger one has no fallback.
+    pub body_max: usize,
+    /// Requests that may fall back in so long: the others get the error, so that a dead backend can't bring its load to the second.
+    pub rate: Rate,
+    /// Requests under way there at once.
+    pub at_once: u32,
+}
+
+/// Bytes of a request's body that are kept unless said otherwise: forms, not uploads.
+pub const KEPT_BYTES: usize = 64 * 1024;
+/// The most that can be said.
+pub const KEPT_BYTES_MAX: usize = 1024 * 1024;
+/// Requests that may fall back each second unless said otherwise.
+pub const FALLBACKS_A_SECOND: u32 = 100;
+/// Requests that are under way at a fallback at once unless said otherwise.
+pub const FALLBACKS_AT_ONCE: u32 = 100;
+
+impl Fallback {
+    /// Statuses by which a server says that it isn't there, unless a route names others.
+    #[must_use]
+    pub fn statuses() -> Statuses {
+        Statuses::none().with(502).with(503).with(504)
+    }
+}
+
+impl std::fmt::Display for Fallback {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let (rate, at_once, body) = (self.rate, self.at_once, self.body_max);
+        write!(f, "{rate}, {at_once} under way, bodies up to {body} bytes")
+    }
+}
+
+impl Failover {
+    /// Whether a request of this method may be asked of the second once a server of the first may have seen it. `false`: only if
+    /// none has.
+    #[must_use]
+    pub fn may_repeat(&self, method: &Method) -> bool {
+        match self.fallback {
+            Some(_) => method.is_idempotent(),
+            None => may_go_twice(method),
+        }
+    }
+
+    /// Whether a request of this method has a second backend at all.
+    #[must_use]
+    pub fn takes(&self, method: &Method) -> bool {
+        self.fallback.is_some() || may_go_twice(method)
+    }
 }
 
 /// A set of those statuses that a route may fail over on.

@@ -5,7 +5,7 @@
 //! - [`access`]: who is let in by signature ([`signed`]) and country ([`geo`]), and what the backend is told of the [`viewer`].
 //! - [`caching`]: what is kept of answers, and by what requests are told apart.
 //! - [`errors`]: pages that browsers see instead of errors.
-//! - [`forward`]: what of a request passes. [`failover`]: who is asked when a backend fails. [`response`]: fields of answers; [`cors`]: who else may read them.
+//! - [`forward`]: what of a request passes. [`failover`]: who is asked when a backend fails. [`protection`]: how long and how much. [`response`]: fields of answers; [`cors`]: who else may read them.
 
 pub mod access;
 pub mod caching;
@@ -15,6 +15,7 @@ pub mod errors;
 pub mod failover;
 pub mod forward;
 pub mod geo;
+pub mod protection;
 pub mod redirect;
 pub mod request;
 pub mod response;
@@ -41,6 +42,10 @@ pub struct Policy {
     pub errors: errors::ErrorPages,
     /// Who is let in by signature and country, and what the backend is told of the viewer.
     pub access: access::Access,
+    /// How long things may take, what may be tried again, and how much may go on at once.
+    pub protection: protection::Protection,
+    /// The waiting room that stands before it.
+    pub room: Option<crate::name::RoomName>,
     /// Answers are compressed, and how.
     pub compress: Option<compress::Compression>,
     /// Answers are kept, and how.

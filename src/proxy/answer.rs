@@ -1,5 +1,7 @@
 //! Every answer that Banyan makes itself: status beside text, HTML for browsers, problem JSON (RFC 9457) for others.
 
+use std::time::Duration;
+
 use http::{HeaderValue, StatusCode};
 
 use super::{override_page::escape, refusal::Refusal};
@@ -26,8 +28,10 @@ pub fn for_refusal(refusal: &Refusal, request: &Fields, request_id: &str) -> Res
     if let Some(challenge) = &refusal.challenge {
         headers.insert(Known::WWW_AUTHENTICATE, challenge);
     }
-    if refusal.status == StatusCode::SERVICE_UNAVAILABLE {
-        headers.insert(Known::RETRY_AFTER, "5");
+    let usual = (refusal.status == StatusCode::SERVICE_UNAVAILABLE).then_some(USUAL_WAIT);
+    if let Some(wait) = refusal.wait.or(usual) {
+        let seconds = wait.as_secs() + u64::from(wait.subsec_nanos() > 0);
+        headers.insert(Known::RETRY_AFTER, seconds.max(1).to_string());
     }
     if refusal.status == StatusCode::METHOD_NOT_ALLOWED {
         let known = "GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS";
@@ -36,6 +40,9 @@ pub fn for_refusal(refusal: &Refusal, request: &Fields, request_id: &str) -> Res
     }
     response
 }
+
+/// When to come back where nobody knows better.
+const USUAL_WAIT: Duration = Duration::from_secs(5);
 
 fn proxy_status(refusal: &Refusal) -> String {
     let next_hop = refusal
@@ -183,6 +190,10 @@ fn words(refusal: &Refusal) -> (&'static str, &'static str) {
         508 => (
             "Going round in circles",
             "The request came back to where it started.",
+        ),
+        429 => (
+            "One moment, please",
+            "There were too many requests. Please try again in a moment.",
         ),
         500 | 502 => (
             "Something broke",

@@ -28,6 +28,11 @@ pub(super) fn note(carried: &Carried, edge: &Edge) {
     }
 }
 
+/// Tells a backend what flags decided.
+pub(super) fn tell(fields: &mut Fields, choices: &Choices, at: &Snapshot) {
+    fields.insert_with(Known::BANYAN_FLAGS, |text| write_flags(text, choices, at));
+}
+
 /// Says to a backend that it is asked because of an override link: such traffic is no evidence of anything.
 pub(super) fn mark(fields: &mut Fields, choices: &Choices) {
     if is_forced(choices) {
@@ -60,5 +65,22 @@ pub(super) fn keep_private(response: &mut Response, record: &Record) {
         for others in ["cdn-cache-control", "surrogate-control"] {
             response.headers.remove(others); // RFC 9213: they would be heard instead
         }
+    }
+}
+
+/// `Banyan-Flags: course-reviews=new, search=legacy`: a dictionary as RFC 9651 section 3.2 writes it.
+fn write_flags(text: &mut Vec<u8>, choices: &Choices, at: &Snapshot) {
+    let begin = text.len();
+    for (id, choice) in choices {
+        let Some(flag) = at.flags.get(*id) else { continue };
+        let Some(variant) = choice.variant.and_then(|at| flag.variant(at)) else {
+            continue;
+        };
+        if text.len() > begin {
+            text.extend_from_slice(b", ");
+        }
+        text.extend_from_slice(flag.key().as_str().as_bytes());
+        text.push(b'=');
+        text.extend_from_slice(variant.as_str().as_bytes());
     }
 }

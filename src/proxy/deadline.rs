@@ -3,7 +3,7 @@
 use std::{
     pin::Pin,
     task::{Context, Poll},
-    time::Instant,
+    time::{Duration, Instant},
 };
 
 use bytes::Bytes;
@@ -12,6 +12,7 @@ use tokio::time::{Sleep, sleep_until, timeout_at};
 
 use crate::{
     body::{Body, BodyError},
+    fields::{Fields, Known, Value},
     message::Response,
 };
 
@@ -33,6 +34,45 @@ pub(super) fn until(deadline: Instant, response: Response) -> Response {
             deadline: Box::pin(sleep_until(deadline.into())),
             cut: false,
         })),
+    })
+}
+
+/// What backends are told in, beside gRPC's own field: milliseconds that are left.
+const TIMEOUT: &str = "banyan-timeout";
+/// How gRPC says it ("gRPC over HTTP/2", Timeout): up to eight digits and a unit.
+const GRPC_TIMEOUT: &str = "grpc-timeout";
+
+/// Tells a backend how long its answer is waited for. A gRPC client's own limit stays where it is shorter.
+pub(super) fn tell(fields: &mut Fields, deadline: Instant, now: Instant) {
+    let left = deadline.saturating_duration_since(now);
+    let millis = u64::try_from(left.as_millis()).unwrap_or(u64::MAX).max(1);
+    let content = fields.get(Known::CONTENT_TYPE).map(Value::as_bytes);
+    if !content.is_some_and(|content| content.starts_with(b"application/grpc")) {
+        fields.insert(TIMEOUT, millis.to_string());
+        return;
+    }
+    let asked = fields
+        .get(GRPC_TIMEOUT)
+        .and_then(|value| grpc_timeout(value.to_str().ok()?));
+    if asked.is_none_or(|asked| asked > left) {
+        fields.insert(GRPC_TIMEOUT, format!("{}m", millis.min(99_999_999)));
+    }
+}
+
+fn grpc_timeout(text: &str) -> Option<Duration> {
+    let (digits, unit) = text.split_at_checked(text.len().checked_sub(1)?)?;
+    if digits.is_empty() || digits.len() > 8 || !digits.bytes().all(|b| b.is_ascii_digit()) {
+        return None;
+    }
+    let number: u64 = digits.parse().ok()?;
+    Some(match unit {
+        "H" => Duration::from_secs(number * 3600),
+        "M" => Duration::from_secs(number * 60),
+        "S" => Duration::from_secs(number),
+        "m" => Duration::from_millis(number),
+        "u" => Duration::from_micros(number),
+        "n" => Duration::from_nanos(number),
+        _ => return None,
     })
 }
 
@@ -80,9 +120,10 @@ mod tests {
     use http::StatusCode;
     use http_body::{Body as _, Frame};
 
-    use super::{Passed, before, until};
+    use super::{Passed, before, tell, until};
     use crate::{
         body::{Body, BodyError},
+        fields::Fields,
         message::Response,
     };
 
@@ -132,5 +173,33 @@ mod tests {
         assert_eq!(before(in_a_second(), async { 1 }).await, Ok(1));
         let never = std::future::pending::<()>();
         assert_eq!(before(in_a_second(), never).await, Err(Passed));
+    }
+
+    #[test]
+    fn backends_are_told_what_is_left_and_grpc_in_its_own_words() {
+        let told = |content: &str, asked: &str, left: u64| {
+            let mut fields = Fields::new();
+            fields.insert("content-type", content);
+            fields.insert("grpc-timeout", asked);
+            let now = crate::clock::steady();
+            tell(&mut fields, now + Duration::from_millis(left), now);
+            let say = |name: &str| fields.get(name).map(|value| value.to_str().unwrap().to_owned());
+            (say("grpc-timeout").unwrap(), say("banyan-timeout"))
+        };
+        let grpc = |asked, left| {
+            let (grpc, own) = told("application/grpc+proto", asked, left);
+            assert_eq!(own, None);
+            grpc
+        };
+        assert_eq!(grpc("5S", 1_250), "1250m", "shortened");
+        assert_eq!(grpc("1000000u", 1_250), "1000000u", "the client's is shorter");
+        for wrong in ["", "S", "5", "5 S", "123456789S", "5X"] {
+            assert_eq!(grpc(wrong, 1_250), "1250m", "{wrong}");
+        }
+        assert_eq!(grpc("1H", 4_000_000), "1H");
+        assert_eq!(
+            told("text/plain", "1S", 0),
+            ("1S".to_owned(), Some("1".to_owned()))
+        );
     }
 }

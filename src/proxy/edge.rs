@@ -15,10 +15,11 @@ use super::{
     lookup::{self, Lookups},
     ofrep::Desk,
     recall::Recalls,
+    replay::Kept,
     sign_in::Desks,
 };
 use crate::{
-    backend::{Backend, pool::Pools},
+    backend::{Backend, crew::Crews, pool::Pools},
     cache::store::{Reader, Store},
     clock,
     gate::{TokenMemory, assertion},
@@ -38,6 +39,8 @@ pub struct Edge {
     pub view: View,
     /// Connections to servers.
     pub pools: Pools,
+    /// Which servers each backend has, as this core sees them.
+    pub crews: Crews,
     /// Tokens that were verified before.
     pub tokens: TokenMemory,
     /// Counters and log lines.
@@ -66,8 +69,10 @@ pub struct Edge {
     pub lookups: Lookups,
     /// Who signs in or out just now.
     pub desks: Desks,
+    /// Bytes of requests' bodies that are kept to be sent again.
+    pub kept: Kept,
     /// The snapshot whose servers and labels are all that is kept.
-    tidied: Cell<u64>,
+    tidied: Cell<(u64, u64)>,
 }
 
 /// What a core is made of.
@@ -115,6 +120,7 @@ impl Edge {
         Self {
             view: parts.view,
             pools: Pools::default(),
+            crews: Crews::default(),
             tokens: TokenMemory::default(),
             observe: parts.observe,
             signer: parts.signer,
@@ -129,7 +135,8 @@ impl Edge {
             desk: Desk::default(),
             lookups: Lookups::default(),
             desks: Desks::default(),
-            tidied: Cell::new(0),
+            kept: Kept::default(),
+            tidied: Cell::default(),
         }
     }
 
@@ -148,13 +155,20 @@ impl Edge {
     /// Once a second: drops connections that nobody needs and pools of servers that are gone.
     pub fn tidy_up(&self) {
         let snapshot = self.view.load();
-        if self.tidied.replace(snapshot.version) != snapshot.version {
-            let servers = snapshot.backends.iter().flat_map(|backend| &backend.servers);
-            let live: HashSet<u64> = servers.map(|server| server.id).collect();
+        let (now, version) = (clock::steady(), (snapshot.version, Backend::changes()));
+        self.crews.tell(now);
+        if self.tidied.replace(version) != version {
+            let rosters = snapshot.backends.iter().map(|backend| backend.roster());
+            let live: HashSet<u64> = rosters
+                .flat_map(|roster| roster.servers.iter().map(|server| server.id).collect::<Vec<_>>())
+                .collect();
+            self.crews.disband();
             self.pools.keep_only(&live);
             self.observe.keep(&snapshot.labels());
         }
-        self.pools.sweep(clock::steady());
+        self.pools.sweep(now);
+        let kept = i64::try_from(self.kept.get()).unwrap_or(i64::MAX);
+        self.observe.set(Family::KeptBytes, &[], kept);
         lookup::measure(self);
         self.cache.sweep();
         for backend in &snapshot.backends {
@@ -164,7 +178,7 @@ impl Edge {
 
     fn count_connections(&self, backend: &Backend) {
         let (mut idle, mut busy, mut in_flight) = (0, 0, 0);
-        for server in &backend.servers {
+        for server in &backend.roster().servers {
             let counts = self.pools.counts(server.id);
             idle += counts.idle;
             busy += counts.busy;

@@ -12,7 +12,7 @@ use http::{Method, StatusCode, Version};
 use smallvec::SmallVec;
 
 use super::{
-    access, answer, caching, carried, compress,
+    access, admit, answer, caching, carried, compress, drills,
     edge::{Edge, Peer},
     error_page::{self, Plea},
     follow::Following,
@@ -21,7 +21,7 @@ use super::{
     recall::Side,
     redirect,
     refusal::Refusal,
-    respond, sign_in, withheld,
+    respond, rooms, sign_in, withheld,
 };
 use crate::{
     body::Body,
@@ -40,7 +40,7 @@ use crate::{
     policy::Policy,
     snapshot::{
         Rule, Snapshot,
-        decide::{Ask, Choices, Credential, Decision, Entrance, Settled, Stop},
+        decide::{Ask, Credential, Decision, Entrance, Settled, Stop},
     },
     wire::{Interim, Malformed, Service, Upgrade},
 };
@@ -84,10 +84,9 @@ pub async fn handle(request: Request, peer: &Peer, edge: &Rc<Edge>, interim: &mu
         Ok(answer) => answer,
         Err(refusal) => {
             note_refusal(&refusal, &mut following.record);
-            (
-                answer::for_refusal(&refusal, &head.headers, request_id(&following.record)),
-                None,
-            )
+            let mut response = answer::for_refusal(&refusal, &head.headers, request_id(&following.record));
+            rooms::keep(following.kept.drain(..), &mut response.headers);
+            (response, None)
         }
     };
     if error_page::is_error(response.status)
@@ -136,7 +135,7 @@ pub(super) async fn pass_through(
         credential: Credential::Fields(&edge.tokens),
         entropy: edge.random16(),
     };
-    if let Some(own) = override_page::answer(head, &ask, at, edge, following) {
+    if let Some(own) = override_page::own(head, &ask, at, edge, following) {
         return own.map(|response| (response, None));
     }
     if let Some(page) = sign_in::asked(&ask, at) {
@@ -157,9 +156,15 @@ pub(super) async fn pass_through(
         return Err(Refusal::no_route());
     };
     note_decision(&decision, rule, at, following);
+    admit::check_in(&decision, rule, head, edge, following)?;
     sign_in::note(&decision, &ask, at, following);
     carried::note(&decision.carried, edge);
     withheld::note(&decision, edge, &mut following.record);
+    if let Some(waiting) = rooms::pass(&decision, rule, &ask, at, following) {
+        return Ok((waiting, None));
+    }
+    let class = admit::take_seat(&decision, rule, head, edge, at, following).await?;
+    let drill = drills::meet(&decision, rule, &ask, at, edge);
     let noted = caching::key::Noted::of(&decision, head, &host, at);
     let decision = decision.settle();
     withheld::take_out(&mut head.headers, &decision, rule, at);
@@ -172,7 +177,10 @@ pub(super) async fn pass_through(
         backend: decision.backend,
         identity: decision.identity.as_ref(),
         ready: decided,
+        rule: Some(rule),
+        class,
     };
+    let drill = drills::before(drill, edge, rule, &mut following.record).await?;
     let mut interim = passing::Guarded { interim, policy };
     let way = caching::Way::new(rule, edge, at, &mut following.record, &mut interim);
     let (mut response, under_way) = caching::send(noted, outgoing, way).await?;
@@ -183,7 +191,8 @@ pub(super) async fn pass_through(
         headers::strip_secure_cookies(&mut response.headers);
     }
     carried::set_cookies(&mut response.headers, &decision, at);
-    Ok((response, under_way))
+    rooms::keep_slip(following, &mut response.headers);
+    Ok((drills::after(drill, response), under_way))
 }
 
 /// Begins the record of a request.
@@ -267,15 +276,6 @@ pub fn host_of(fields: &Fields) -> Cow<'_, str> {
         Cow::Owned(name.to_ascii_lowercase())
     } else {
         Cow::Borrowed(name)
-    }
-}
-
-/// How a refusal ends the record.
-#[must_use]
-pub const fn outcome_of(refusal: &Refusal) -> Outcome {
-    Outcome::Refused {
-        reason: refusal.reason,
-        side: refusal.side,
     }
 }
 
@@ -399,7 +399,7 @@ pub(super) fn facts(id: FlagId, choice: &Choice, at: &Snapshot) -> Option<FlagFa
 }
 
 fn note_refusal(refusal: &Refusal, record: &mut Record) {
-    record.outcome = outcome_of(refusal);
+    record.outcome = refusal.outcome();
     record.details = Some(refusal.details);
     if refusal.backend.is_some() {
         record.backend.clone_from(&refusal.backend);
@@ -461,9 +461,7 @@ fn rewrite(
         }
     }
     if !decision.choices.is_empty() {
-        fields.insert_with(Known::BANYAN_FLAGS, |text| {
-            write_flags(text, &decision.choices, at)
-        });
+        carried::tell(fields, &decision.choices, at);
         carried::mark(fields, &decision.choices);
     }
     Ok(())
@@ -474,21 +472,4 @@ fn wants_trailers(fields: &Fields) -> bool {
     values
         .flat_map(|value| value.split(','))
         .any(|coding| coding.trim().eq_ignore_ascii_case("trailers"))
-}
-
-/// `Banyan-Flags: course-reviews=new, search=legacy`: a dictionary as RFC 9651 section 3.2 writes it.
-fn write_flags(text: &mut Vec<u8>, choices: &Choices, at: &Snapshot) {
-    let begin = text.len();
-    for (id, choice) in choices {
-        let Some(flag) = at.flags.get(*id) else { continue };
-        let Some(variant) = choice.variant.and_then(|at| flag.variant(at)) else {
-            continue;
-        };
-        if text.len() > begin {
-            text.extend_from_slice(b", ");
-        }
-        text.extend_from_slice(flag.key().as_str().as_bytes());
-        text.push(b'=');
-        text.extend_from_slice(variant.as_str().as_bytes());
-    }
 }

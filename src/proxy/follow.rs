@@ -13,6 +13,7 @@ use bytes::Bytes;
 use http_body::{Frame, SizeHint};
 
 use super::{
+    admit::Holds,
     edge::Edge,
     error_page::Plea,
     headers, passing,
@@ -54,10 +55,14 @@ pub struct Followed {
     pub compressing: Option<(RouteId, Asked)>,
     /// What is kept for an error page, where there may be one.
     pub plea: Option<Plea>,
+    /// Cookies that are set even if the request is refused from here on.
+    pub kept: Vec<http::HeaderValue>,
     /// Where its flag led it, if one did.
     pub side: Option<FlagSide>,
     /// The session that let it in, if one did.
     pub lease: Option<Lease>,
+    /// Its places and seats, where its route or squad has so many.
+    pub(super) holds: Option<Box<Holds>>,
     /// Its seat among those who may be called back, once its answer is not over with its head.
     recall: Option<Recall>,
     edge: Rc<Edge>,
@@ -108,8 +113,10 @@ impl Following {
             answering: Answering::default(),
             compressing: None,
             plea: None,
+            kept: Vec::new(),
             side: None,
             lease: None,
+            holds: None,
             recall: None,
             edge: Rc::clone(edge),
             bytes_in: None,

@@ -2,27 +2,30 @@
 
 use std::{rc::Rc, sync::Arc, time::Instant};
 
-use http::Method;
-use smallvec::SmallVec;
-
 use super::{
+    admit::{self, Wanted},
     deadline,
     edge::Edge,
+    hashed,
     refusal::{Refusal, Retry},
+    tries::{self, Tries},
 };
 use crate::{
     backend::{
-        Backend, Scheme,
+        Backend, Scheme, Server,
         connect::ConnectError,
-        pick::pick,
+        crew::{Choice, Crew},
         pool::{Lane, Pool, Reuse, UnderWay},
     },
     body::Body,
     clock,
+    fields::Fields,
     gate::Identity,
     message::{Head, Response},
     observe::record::Record,
-    snapshot::{BackendId, Snapshot},
+    policy::protection::Timeouts,
+    shield::line::Class,
+    snapshot::{BackendId, Rule, Snapshot},
     wire::{ExchangeTimeouts, Interim, SendCause, SendError, Sent},
 };
 
@@ -39,6 +42,29 @@ pub struct Outgoing<'h> {
     pub identity: Option<&'h Arc<Identity>>,
     /// When it was ready to go.
     pub ready: Instant,
+    /// On which route's terms. `None`: it is nobody's request, but a question of the router's own.
+    pub rule: Option<&'h Rule>,
+    /// Who goes first where requests wait.
+    pub class: Class,
+}
+
+/// A failed attempt.
+pub(super) struct Failed {
+    pub(super) refusal: Refusal,
+    /// The request's body if it can still be sent whole.
+    pub(super) body: Option<Body>,
+    /// The server had closed a kept connection: that says nothing about it, and a new one will do.
+    pub(super) stale: bool,
+}
+
+impl From<Refusal> for Failed {
+    fn from(refusal: Refusal) -> Self {
+        Self {
+            refusal,
+            body: None,
+            stale: false,
+        }
+    }
 }
 
 /// Sends `outgoing` to a server of its backend.
@@ -55,31 +81,82 @@ pub async fn send(
     let Some(backend) = at.backend(outgoing.backend) else {
         return Err(Refusal::no_server());
     };
+    let own = backend.settings.total_timeout.map(|total| outgoing.ready + total);
+    let deadline = match (own, admit::deadline_of(outgoing.rule, record.began)) {
+        (Some(own), Some(all)) => Some(own.min(all)),
+        (own, all) => own.or(all),
+    };
+    let Some(terms) = backend.settings.line else {
+        return try_servers(outgoing, deadline, backend, edge, at, record, interim).await;
+    };
+    if !backend.would_admit(outgoing.ready) {
+        return Err(Refusal::breaker_open(&backend.settings.name)); // nobody waits for a seat to hear that
+    }
+    // boxed, so that requests to other backends carry nothing of it
+    let name = backend.settings.name.shared();
+    let wanted = Wanted {
+        line: &backend.state.line,
+        terms,
+        class: outgoing.class,
+        deadline,
+        of: &name,
+    };
+    let seat = Box::pin(admit::seat(wanted, edge, record)).await;
+    let seat = seat.map_err(|refusal| Refusal {
+        backend: Some(Arc::clone(&name)),
+        ..refusal
+    })?;
+    outgoing.ready = clock::steady();
+    let sent = try_servers(outgoing, deadline, backend, edge, at, record, interim).await;
+    sent.map(|(response, mut under_way)| {
+        under_way.hold(seat);
+        (response, under_way)
+    })
+}
+
+async fn try_servers(
+    mut outgoing: Outgoing<'_>,
+    deadline: Option<Instant>,
+    backend: &Arc<Backend>,
+    edge: &Edge,
+    at: &Snapshot,
+    record: &mut Record,
+    interim: &mut dyn Interim,
+) -> Result<(Response, UnderWay), Refusal> {
     let settings = &backend.settings;
     address(&mut outgoing, backend, edge);
-    let deadline = settings.total_timeout.map(|total| outgoing.ready + total);
-    let pools: SmallVec<[Rc<Pool>; 4]> = backend
-        .servers
-        .iter()
-        .map(|server| edge.pools.of(server))
-        .collect();
-    let mut tried: SmallVec<[usize; 4]> = SmallVec::new();
-    let mut attempts = 0;
+    if !backend.admits(outgoing.ready) {
+        return Err(Refusal::breaker_open(&settings.name));
+    }
+    let mut crew = crew_of(outgoing.backend, backend, edge);
+    if crew.is_empty() {
+        // boxed, so that requests to other backends carry nothing of it
+        Box::pin(fill(backend, deadline)).await?;
+        crew = crew_of(outgoing.backend, backend, edge);
+    }
+    let key = hashed::key(&settings.pick, outgoing.head, outgoing.identity, record.client);
+    let mut tries = Tries::default();
     loop {
         let now = outgoing.ready;
-        let (place, pool) = choose(&pools, &tried, now, edge).ok_or_else(Refusal::no_server)?;
-        attempts += 1;
+        let choice = Choice {
+            tried: &tries.servers,
+            key,
+            now,
+            random: u64::from_ne_bytes(edge.random8()),
+        };
+        let (place, pool) = crew.choose(choice).ok_or_else(Refusal::no_server)?;
+        tries.attempts += 1;
         record.attempts += 1;
         record.server = Some(Arc::clone(&pool.server.label));
-        if let Some(wording) = &settings.wording {
-            wording.address(&mut outgoing.head.headers, &pool.server);
-        }
-        let under_way = pool.enter(now);
+        direct(&mut outgoing.head.headers, backend, &pool.server, deadline);
+        let under_way = pool.enter();
         let trying = Trying {
             head: outgoing.head,
             body: std::mem::replace(&mut outgoing.body, Body::Empty),
             began: now,
-            is_last: attempts >= settings.attempts,
+            is_last: tries.attempts >= settings.attempts,
+            after_stale: tries.stale,
+            rule: outgoing.rule,
         };
         let attempted = match deadline {
             None => attempt(trying, pool, backend, at, record, interim).await,
@@ -88,26 +165,22 @@ pub async fn send(
                 // boxed, so that requests to other backends carry nothing of it
                 let trying = Box::pin(attempt(trying, pool, backend, at, record, interim));
                 let attempted = deadline::before(deadline, trying).await;
-                judge(attempted, deadline, pool, bodiless)
+                judge(attempted, deadline, backend, pool, bodiless)
             }
         };
-        let (refusal, body) = match attempted {
-            Ok(response) => return Ok((response, under_way)),
+        let failed = match attempted {
+            Ok(response) => {
+                tries::reward(outgoing.rule, response.status);
+                return Ok((response, under_way));
+            }
             Err(failed) => failed,
         };
-        let named = Refusal {
-            backend: Some(settings.name.shared()),
-            ..refusal
-        };
-        let again = attempts < settings.attempts && may_retry(&named, &outgoing.head.method);
-        let Some(body) = body.filter(|_| again) else {
-            return Err(named);
-        };
-        outgoing.body = body;
+        drop(under_way);
+        outgoing.body = tries.next(failed, &outgoing, backend, deadline, edge).await?;
         outgoing.ready = clock::steady();
-        tried.push(place);
-        if tried.len() >= pools.len() {
-            tried.clear(); // everyone has had a turn: a stale connection may have been all that was wrong
+        tries.servers.push(place);
+        if tries.servers.len() >= crew.len() {
+            tries.servers.clear(); // everyone has had a turn: a stale connection may have been all that was wrong
         }
     }
 }
@@ -116,6 +189,7 @@ pub async fn send(
 fn judge(
     attempted: Result<Result<Response, Failed>, deadline::Passed>,
     deadline: Instant,
+    backend: &Backend,
     pool: &Pool,
     bodiless: bool,
 ) -> Result<Response, Failed> {
@@ -123,9 +197,9 @@ fn judge(
         Ok(attempted) => attempted.map(|response| deadline::until(deadline, response)),
         Err(deadline::Passed) => {
             if bodiless {
-                pool.failed(clock::steady()); // with a body it may have been the client that took its time
+                backend.failed(pool, clock::steady()); // with a body it may have been the client that took its time
             }
-            Err((Refusal::too_long(), None))
+            Err(Refusal::too_long().into())
         }
     }
 }
@@ -143,31 +217,38 @@ fn address(outgoing: &mut Outgoing<'_>, backend: &Backend, edge: &Edge) {
     }
 }
 
-/// Whether this core knows a server of `backend` that is fit to be asked.
-pub fn is_well(backend: &Backend, now: Instant, edge: &Edge) -> bool {
-    let mut servers = backend.servers.iter();
-    servers.any(|server| edge.pools.of(server).usable(now))
-}
-
-fn choose<'p>(
-    pools: &'p [Rc<Pool>],
-    tried: &[usize],
-    now: Instant,
-    edge: &Edge,
-) -> Option<(usize, &'p Rc<Pool>)> {
-    let usable = |at: usize| !tried.contains(&at) && pools.get(at).is_some_and(|pool| pool.usable(now));
-    let load = |at: usize| pools.get(at).map_or(u32::MAX, |pool| pool.in_flight());
-    let random = u64::from_ne_bytes(edge.random8());
-    let place = pick(pools.len(), usable, load, random)?;
-    pools.get(place).map(|pool| (place, pool))
-}
-
-fn may_retry(refusal: &Refusal, method: &Method) -> bool {
-    match refusal.retry {
-        Retry::Never => false,
-        Retry::Unsent => true,
-        Retry::IfIdempotent => method.is_idempotent(),
+/// Tells the head what only this server is told, and how much time is left.
+fn direct(fields: &mut Fields, backend: &Backend, server: &Server, deadline: Option<Instant>) {
+    if let Some(wording) = &backend.settings.wording {
+        wording.address(fields, server);
     }
+    if let Some(deadline) = deadline {
+        deadline::tell(fields, deadline, clock::steady());
+    }
+}
+
+/// Waits until the names of `backend` stand for somebody, but not beyond the request's deadline.
+async fn fill(backend: &Backend, deadline: Option<Instant>) -> Result<(), Refusal> {
+    match deadline {
+        Some(deadline) => {
+            let filled = deadline::before(deadline, backend.filled()).await;
+            filled.map_err(|deadline::Passed| Refusal::too_long())
+        }
+        None => {
+            backend.filled().await;
+            Ok(())
+        }
+    }
+}
+
+/// Whether `backend` has a server that is fit to be asked.
+pub fn is_well(id: BackendId, backend: &Backend, now: Instant, edge: &Edge) -> bool {
+    backend.would_admit(now) && crew_of(id, backend, edge).is_well(now)
+}
+
+fn crew_of(id: BackendId, backend: &Backend, edge: &Edge) -> Rc<Crew> {
+    let random = || u64::from_ne_bytes(edge.random8());
+    edge.crews.of(id.0, backend, &edge.pools, random)
 }
 
 /// One attempt.
@@ -177,10 +258,10 @@ struct Trying<'h> {
     began: Instant,
     /// There will be no other.
     is_last: bool,
+    /// A kept connection was no good just before.
+    after_stale: bool,
+    rule: Option<&'h Rule>,
 }
-
-/// A failed attempt: why, and the request's body if it can still be sent whole.
-type Failed = (Refusal, Option<Body>);
 
 async fn attempt(
     trying: Trying<'_>,
@@ -195,21 +276,27 @@ async fn attempt(
         body,
         began,
         is_last,
+        after_stale,
+        rule,
     } = trying;
     let whole = head.method.is_idempotent() && matches!(body, Body::Empty);
     // only what can be sent again may meet a connection that its server is just closing
-    let reuse = if whole && !is_last {
-        Reuse::Any
-    } else {
-        Reuse::JustUsed
+    let reuse = match (after_stale, whole && !is_last) {
+        (true, _) => Reuse::Shared,
+        (false, true) => Reuse::Any,
+        (false, false) => Reuse::JustUsed,
     };
     let lane = match pool.lane(backend, reuse, &at.limits).await {
         Ok(lane) => lane,
         Err(error) => {
             if !matches!(error, ConnectError::Full(_)) {
-                pool.failed(clock::steady());
+                backend.failed(pool, clock::steady());
             }
-            return Err((error.into(), Some(body)));
+            return Err(Failed {
+                refusal: error.into(),
+                body: Some(body),
+                stale: false,
+            });
         }
     };
     let reused = lane.reused();
@@ -217,10 +304,16 @@ async fn attempt(
     if !reused {
         record.timings.connect = Some(connected.saturating_duration_since(began));
     }
-    match exchange(lane, head, body, backend, interim).await {
-        Ok(response) => {
-            pool.succeeded();
-            record.timings.first_byte = Some(clock::steady().saturating_duration_since(connected));
+    let own = rule.map_or_else(Default::default, |rule| rule.policy.protection.timeouts);
+    match exchange(lane, head, body, backend, own, interim).await {
+        Ok(mut response) => {
+            let now = clock::steady();
+            let took = now.saturating_duration_since(connected);
+            backend.answered(pool, response.status, took, now);
+            if let (Body::Tunnel(tunnel), Some(idle)) = (&mut response.body, own.websocket_idle) {
+                tunnel.idle_for(idle);
+            }
+            record.timings.first_byte = Some(took);
             Ok(response)
         }
         Err(SendError { cause, sent, body }) => {
@@ -228,15 +321,13 @@ async fn attempt(
             // A kept connection that the server had just closed, or a client that broke off, says nothing against the server.
             let stale = reused && matches!(cause, SendCause::Closed(_));
             if !stale && !matches!(cause, SendCause::RequestBody(_) | SendCause::Unsupported(_)) {
-                pool.failed(clock::steady());
+                backend.failed(pool, clock::steady());
             }
-            Err((
-                Refusal {
-                    retry,
-                    ..Refusal::from(cause)
-                },
-                body,
-            ))
+            let refusal = Refusal {
+                retry,
+                ..Refusal::from(cause)
+            };
+            Err(Failed { refusal, body, stale })
         }
     }
 }
@@ -255,11 +346,13 @@ async fn exchange(
     head: &Head,
     body: Body,
     backend: &Backend,
+    own: Timeouts,
     interim: &mut dyn Interim,
 ) -> Result<Response, SendError> {
+    let settings = &backend.settings;
     let timeouts = ExchangeTimeouts {
-        first_byte: backend.settings.first_byte_timeout,
-        between_bytes: backend.settings.between_bytes_timeout,
+        first_byte: own.first_byte.unwrap_or(settings.first_byte_timeout),
+        between_bytes: own.between_bytes.unwrap_or(settings.between_bytes_timeout),
     };
     match lane {
         Lane::Http1 { connection, home, .. } => connection.send(head, body, interim, timeouts, home).await,
@@ -268,7 +361,7 @@ async fn exchange(
                 .settings
                 .servers
                 .iter()
-                .any(|server| server.scheme == Scheme::Https);
+                .any(|server| server.address.scheme == Scheme::Https);
             let scheme = if secure { "https" } else { "http" };
             client.send(head, scheme, body, interim, timeouts).await
         }

@@ -33,6 +33,7 @@ use crate::{
         metrics::{Family, Label},
         record::{Listener, Record},
     },
+    shield::line::Class,
     snapshot::{
         BackendId, Snapshot,
         decide::{Ask, Credential, Decision, Stop},
@@ -230,6 +231,8 @@ async fn exchange(question: &Question, asked: UnixTime, edge: &Rc<Edge>) -> Hear
         backend,
         identity: None,
         ready: now.steady,
+        rule: None,
+        class: Class::Normal,
     };
     let (mut response, _under_way) =
         match forward::send(outgoing, edge, &at, &mut record, &mut NoInterim).await {

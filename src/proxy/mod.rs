@@ -1,7 +1,7 @@
 //! The data plane, in the order a request meets it.
 //!
 //! [`listen`] accepts, [`exchange`] tells the story of one request, [`headers`] rewrites what passes, [`passing`] what else
-//! `[routes.forward]` judges, `failover` asks a backend and perhaps a second one, [`forward`] asks a server, `deadline` bounds how long all
+//! `[routes.forward]` judges, `admit` lets in what has room, `failover` asks a backend and perhaps a second one (`replay` keeps the body), [`forward`] asks a server (`tries` says whether another, `hashed` whose turn it is by its key), `deadline` bounds how long all
 //! of that may take, [`respond`] writes what the route says of its answers, [`compress`] may encode them, [`follow`] watches the answer's
 //! body to its end, [`recall`] ends it when its side is switched off, [`refusal`] and [`answer`] are what happens instead, [`error_page`]
 //! is what browsers see of that, [`redirect`] sends clients elsewhere, `carried` is what browsers carry beside the visitor cookie,
@@ -9,17 +9,20 @@
 //! a core keeps.
 
 mod access;
+mod admit;
 pub mod answer;
 pub mod caching;
 mod carried;
 pub mod compress;
 mod deadline;
+mod drills;
 pub mod edge;
 pub mod error_page;
 pub mod exchange;
 mod failover;
 pub mod follow;
 pub mod forward;
+mod hashed;
 pub mod headers;
 pub mod listen;
 pub mod lookup;
@@ -29,7 +32,11 @@ pub mod passing;
 pub mod recall;
 pub mod redirect;
 pub mod refusal;
+mod replay;
 pub mod respond;
+mod room_page;
+mod rooms;
 pub mod seats;
 pub mod sign_in;
+mod tries;
 mod withheld;

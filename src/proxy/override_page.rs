@@ -2,7 +2,9 @@
 
 use http::{Method, StatusCode};
 
-use super::{access, answer::STYLE, carried, edge::Edge, follow::Following, redirect, refusal::Refusal};
+use super::{
+    access, answer::STYLE, carried, edge::Edge, follow::Following, redirect, refusal::Refusal, rooms,
+};
 use crate::{
     body::Body,
     clock::UnixTime,
@@ -18,8 +20,19 @@ use crate::{
     visitor::{Forced, OVERRIDE_PATH, is_local},
 };
 
+/// Answers what is asked of Banyan's own pages: the override, and where somebody stands in a waiting room.
+pub(super) fn own(
+    head: &Head,
+    ask: &Ask<'_, '_>,
+    at: &Snapshot,
+    edge: &Edge,
+    following: &mut Following,
+) -> Option<Result<Response, Refusal>> {
+    answer(head, ask, at, edge, following).or_else(|| rooms::answer(head, ask, at, following))
+}
+
 /// Answers what is asked of the override itself. `None`: it is no business of this page.
-pub(super) fn answer(
+fn answer(
     head: &Head,
     ask: &Ask<'_, '_>,
     at: &Snapshot,

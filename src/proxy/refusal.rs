@@ -1,12 +1,15 @@
 //! Why Banyan answered itself: one word for the answer, the metric and the log.
 
+use std::time::Duration;
+
 use http::{HeaderValue, StatusCode};
 
 use crate::{
     backend::connect::ConnectError,
     body::BodyError,
     gate::Denied,
-    observe::record::Side,
+    name::BackendName,
+    observe::record::{Outcome, Side},
     policy::access::Barred,
     route::target::Ambiguous,
     wire::{Malformed, SendCause},
@@ -35,6 +38,8 @@ pub struct Refusal {
     pub allow: Option<HeaderValue>,
     /// The backend that was meant, if it came that far.
     pub backend: Option<std::sync::Arc<str>>,
+    /// `Retry-After`, where it is known better than for most.
+    pub wait: Option<Duration>,
 }
 
 /// Whether an exchange may be tried again.
@@ -67,6 +72,7 @@ impl Refusal {
             challenge: None,
             allow: None,
             backend: None,
+            wait: None,
         }
     }
 
@@ -130,6 +136,22 @@ impl Refusal {
         )
     }
 
+    /// The backend as a whole is left alone for a while: nobody is asked.
+    #[must_use]
+    pub fn breaker_open(backend: &BackendName) -> Self {
+        let refusal = Self::new(
+            StatusCode::SERVICE_UNAVAILABLE,
+            "destination_unavailable",
+            "breaker-open",
+            Side::Backend,
+        );
+        Self {
+            backend: Some(backend.shared()),
+            retry: Retry::Unsent,
+            ..refusal
+        }
+    }
+
     /// The backend has no server at all that could be asked.
     #[must_use]
     pub const fn no_server() -> Self {
@@ -152,6 +174,42 @@ impl Refusal {
         )
     }
 
+    /// There is no room for it just now: `why` says where.
+    #[must_use]
+    pub fn full(why: &'static str) -> Self {
+        let refusal = Self::new(
+            StatusCode::SERVICE_UNAVAILABLE,
+            "connection_limit_reached",
+            why,
+            Side::Banyan,
+        );
+        Self {
+            wait: Some(Duration::from_secs(1)),
+            ..refusal
+        }
+    }
+
+    /// A visitor or address asks too much: `why` says of what, `wait` for how long it should not.
+    #[must_use]
+    pub fn too_many(why: &'static str, wait: Duration) -> Self {
+        let refusal = Self::new(
+            StatusCode::TOO_MANY_REQUESTS,
+            "http_request_denied",
+            why,
+            Side::Client,
+        );
+        Self {
+            wait: Some(wait),
+            ..refusal
+        }
+    }
+
+    /// A drill answers in the backend's place.
+    #[must_use]
+    pub const fn drill(status: StatusCode) -> Self {
+        Self::new(status, "destination_unavailable", "drill", Side::Banyan)
+    }
+
     /// A bug: it was caught, this exchange alone pays for it.
     #[must_use]
     pub const fn internal(details: &'static str) -> Self {
@@ -161,6 +219,15 @@ impl Refusal {
             details,
             Side::Banyan,
         )
+    }
+
+    /// How it ends a record.
+    #[must_use]
+    pub const fn outcome(&self) -> Outcome {
+        Outcome::Refused {
+            reason: self.reason,
+            side: self.side,
+        }
     }
 
     /// The same with its cause.

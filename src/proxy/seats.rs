@@ -73,7 +73,7 @@ impl Drop for Seat {
 }
 
 /// One household has a whole /64 of IPv6 (RFC 6177), so that counts as one.
-fn neighbourhood(address: IpAddr) -> IpAddr {
+pub(super) fn neighbourhood(address: IpAddr) -> IpAddr {
     match address.to_canonical() {
         IpAddr::V6(address) => IpAddr::V6(Ipv6Addr::from_bits(address.to_bits() >> 64 << 64)),
         address @ IpAddr::V4(_) => address,

@@ -9,9 +9,12 @@ use std::{
 
 use arc_swap::ArcSwap;
 
-use super::{BackendId, GateAtWork, Rule, Snapshot, Target, provider::Provider, serving::Serving};
+use super::{
+    BackendId, GateAtWork, Rule, Snapshot, Target, provider::Provider, rooms, serving::Serving,
+    shields::Carried,
+};
 use crate::{
-    backend::{Backend, BackendSettings, Scheme, Server, ServerAddress, server::TlsClient},
+    backend::{Backend, BackendSettings, Scheme, server::TlsClient},
     config::settings::{RouteSettings, Settings, TargetSettings},
     courtesy::give_way,
     flag::{Flag, FlagId, Flags},
@@ -71,12 +74,15 @@ pub fn compile(
     let names = Names {
         flags: &flags,
         backends: &by_name(&backends),
+        carried: &Carried::new(means.previous, settings),
     };
-    let rules: Vec<Rule> = settings
+    let mut rules: Vec<Rule> = settings
         .routes
         .iter()
         .filter_map(|route| rule(route, &names, &mut problems))
         .collect();
+    let rooms = rooms::compile(&settings.rooms, means.previous);
+    rooms::assign(&mut rules, &rooms, &flags);
     let claims: Vec<Claim> = rules.iter().map(|rule| rule.claim.clone()).collect();
     let (table, _) = Table::build(&claims);
     let visitors = visitor::Keys::new(&visitor_settings(settings, means));
@@ -99,6 +105,10 @@ pub fn compile(
         rules,
         flags,
         backends,
+        rooms,
+        drills: means
+            .previous
+            .map_or_else(Arc::default, |previous| Arc::clone(&previous.drills)),
         visitors,
         revoked: means
             .previous
@@ -110,6 +120,7 @@ pub fn compile(
             .map(|gate| gate_at_work(gate, &settings.machines, means)),
         admin: Arc::clone(&settings.edge.admin),
         places: settings.edge.places.clone(),
+        dns: Arc::new(settings.edge.dns.clone()),
         limits: Arc::new(settings.edge.limits.clone()),
         trusted_proxies: settings.edge.trusted_proxies.clone(),
         errors: settings.edge.errors.clone(),
@@ -170,7 +181,7 @@ fn flags(settings: &Settings, previous: Option<&Snapshot>, problems: &mut Vec<Co
 fn backends(settings: &Settings, means: &Means<'_>, problems: &mut Vec<CompileProblem>) -> Vec<Arc<Backend>> {
     let mut compiled = Vec::with_capacity(settings.backends.len());
     for backend in &settings.backends {
-        match compile_backend(backend, means) {
+        match compile_backend(backend, settings.edge.zone.as_ref(), means) {
             Ok(backend) => compiled.push(backend),
             Err(what) => problems.push(CompileProblem {
                 place: backend.place.clone(),
@@ -182,37 +193,35 @@ fn backends(settings: &Settings, means: &Means<'_>, problems: &mut Vec<CompilePr
 }
 
 /// A backend of the same name keeps its servers' state; one whose settings did not change at all stays the same object.
-fn compile_backend(settings: &BackendSettings, means: &Means<'_>) -> Result<Arc<Backend>, String> {
+fn compile_backend(
+    settings: &BackendSettings,
+    zone: Option<&Arc<str>>,
+    means: &Means<'_>,
+) -> Result<Arc<Backend>, String> {
     let known = means.previous.and_then(|previous| {
         previous
             .backends
             .iter()
             .find(|backend| backend.settings.name == settings.name)
     });
-    if let Some(same) = known.filter(|known| known.settings == *settings) {
+    if let Some(same) = known.filter(|known| known.is_of(settings, zone.map(|zone| &**zone))) {
         return Ok(Arc::clone(same));
     }
-    let keep = |address: &ServerAddress| {
-        let mut servers = known.into_iter().flat_map(|backend| &backend.servers);
-        servers.find(|server| server.address == *address).cloned()
-    };
-    let servers = settings
-        .servers
-        .iter()
-        .map(|address| keep(address).unwrap_or_else(|| Arc::new(Server::new(address.clone()))));
     let secure = settings
         .servers
         .iter()
-        .any(|server| server.scheme == Scheme::Https);
+        .any(|server| server.address.scheme == Scheme::Https);
     let tls = match secure {
         true => Some(TlsClient((means.tls)(settings.ca.as_deref())?)),
         false => None,
     };
-    Ok(Arc::new(Backend {
-        servers: servers.collect(),
-        settings: settings.clone(),
+    let known = known.map(|known| &**known);
+    Ok(Arc::new(Backend::new(
+        settings.clone(),
         tls,
-    }))
+        zone.cloned(),
+        known,
+    )))
 }
 
 fn by_name(backends: &[Arc<Backend>]) -> HashMap<BackendName, BackendId> {
@@ -225,6 +234,7 @@ fn by_name(backends: &[Arc<Backend>]) -> HashMap<BackendName, BackendId> {
 struct Names<'a> {
     flags: &'a Flags,
     backends: &'a HashMap<BackendName, BackendId>,
+    carried: &'a Carried<'a>,
 }
 
 impl Names<'_> {
@@ -293,9 +303,12 @@ fn rule(route: &RouteSettings, names: &Names<'_>, problems: &mut Vec<CompileProb
             standby,
             flags,
             requirement: route.requirement.clone(),
+            rooms: rooms::RoomsOf::default(),
             allow_encoded_slash: route.allow_encoded_slash,
             fingerprint: fingerprint(route),
             policy: Arc::clone(&route.policy),
+            shield: names.carried.shield(route),
+            line: names.carried.line(route.claim.squad.as_str()),
         }),
         Err(what) => {
             problems.push(CompileProblem {

@@ -18,6 +18,8 @@ pub struct Diff {
     pub flags: Changes,
     /// Backends, by name.
     pub backends: Changes,
+    /// Waiting rooms, by name.
+    pub rooms: Changes,
     /// Flags, by key, whose variants have other ranges than before although their epoch is the same: visitors may have gone from
     /// one variant to another, and what they were pinned to still counts.
     pub resplit: Vec<String>,
@@ -48,6 +50,7 @@ impl Diff {
             routes: changes(&routes(old), &routes(new)),
             flags: changes(&flags(old), &flags(new)),
             backends: changes(&backends(old), &backends(new)),
+            rooms: changes(&rooms(old), &rooms(new)),
             resplit: resplit(old, new),
         }
     }
@@ -62,6 +65,7 @@ impl fmt::Display for Diff {
             ("routes", &self.routes),
             ("flags", &self.flags),
             ("backends", &self.backends),
+            ("rooms", &self.rooms),
         ];
         let mut first = true;
         for (what, changes) in parts {
@@ -150,6 +154,23 @@ fn meaning(rule: &Rule, snapshot: &Snapshot) -> String {
     )
 }
 
+fn rooms(snapshot: &Snapshot) -> Named {
+    let settings = snapshot.rooms.iter().map(|room| &room.settings);
+    settings
+        .map(|room| {
+            let meaning = (
+                room.inside,
+                room.idle,
+                room.claim,
+                room.opens,
+                &room.bypass,
+                &room.flags,
+            );
+            (room.name.to_string(), format!("{meaning:?}"))
+        })
+        .collect()
+}
+
 fn flags(snapshot: &Snapshot) -> Named {
     snapshot
         .flags
@@ -186,7 +207,14 @@ fn backends(snapshot: &Snapshot) -> Named {
     let settings = snapshot.backends.iter().map(|backend| &backend.settings);
     settings
         .map(|backend| {
-            let servers: Vec<String> = backend.servers.iter().map(ToString::to_string).collect();
+            let choosing = (
+                &backend.pick,
+                backend.slow_start,
+                backend.panic_below,
+                &backend.eject,
+                &backend.breaker,
+                &backend.line,
+            );
             let times = (
                 backend.connect_timeout,
                 backend.first_byte_timeout,
@@ -197,8 +225,8 @@ fn backends(snapshot: &Snapshot) -> Named {
             (
                 backend.name.to_string(),
                 format!(
-                    "{servers:?} {:?} {times:?} {:?} {} {wording:?}",
-                    backend.health, backend.connections_max, backend.attempts
+                    "{:?} {choosing:?} {:?} {times:?} {:?} {} {wording:?}",
+                    backend.servers, backend.health, backend.connections_max, backend.attempts
                 ),
             )
         })

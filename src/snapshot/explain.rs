@@ -10,6 +10,7 @@ use super::{
     gate,
     notes::{Asked, Notes},
     preflight::Preflight,
+    rooms,
 };
 pub use super::{
     gate::Gate,
@@ -62,6 +63,12 @@ pub struct Explanation {
     pub failover: Option<Standby>,
     /// What the cache would do for it, where the route has one: key, `Cache-Status` and why. A line for each.
     pub cache: Vec<String>,
+    /// How long it may take, who is let in, how much may be under way, a line for each thing.
+    pub bounds: Vec<String>,
+    /// The waiting room that stands before it, and how it is there.
+    pub room: Option<String>,
+    /// Faults that are put in on purpose just now, a line for each.
+    pub drills: Vec<String>,
     /// How its answer is compressed, where the route says so.
     pub compress: Option<String>,
     /// Fields that the backend gets from Banyan beside the forwarding ones.
@@ -199,6 +206,9 @@ pub fn explain(ask: &Ask<'_, '_>, now: UnixTime, at: &Snapshot) -> Explanation {
         backend: None,
         failover: None,
         cache: Vec::new(),
+        bounds: Vec::new(),
+        room: None,
+        drills: Vec::new(),
         compress: None,
         headers: Vec::new(),
         forwards: Vec::new(),
@@ -220,6 +230,7 @@ pub fn explain(ask: &Ask<'_, '_>, now: UnixTime, at: &Snapshot) -> Explanation {
             if let (Some(gate), Some(denied)) = (&mut explanation.gate, &decision.would_deny) {
                 gate.would_deny(denied, rule);
             }
+            (explanation.room, explanation.drills) = rooms::told(ask, &decision, now, at);
             explanation.carried = decision.carried.lines(now);
             let cached = rule.map(|rule| cached::told(ask, &decision, rule, at));
             explanation.cache = cached.unwrap_or_default();
@@ -264,6 +275,9 @@ fn admitted(explanation: &mut Explanation, decision: &Decision<'_>, method: &htt
         set: decision.set_cookie,
     });
     explanation.backend = Goes::to(decision.backend, at);
+    explanation.bounds = at
+        .rule(decision.route)
+        .map_or_else(Vec::new, |rule| rule.bounds(decision.backend, at));
     explanation.failover = at
         .rule(decision.route)
         .and_then(|rule| Standby::of(rule, decision.backend, method, at));

@@ -15,6 +15,8 @@ pub struct Goes {
     pub backend: String,
     /// Its servers with their health.
     pub servers: Vec<(String, String)>,
+    /// How one of them is chosen.
+    pub picked: String,
     /// What is put in front of the path.
     pub path: Option<String>,
     /// The host that it is asked for, where that is not the visitor's: `server` (the server's own) or a name.
@@ -30,18 +32,23 @@ pub struct Standby {
     pub goes: Goes,
     /// Answers of the first that count as a failure, beside no answer at all.
     pub on: Vec<u16>,
+    /// The budget, where it is a fallback: how many in how long, and how many at once.
+    pub budget: Option<String>,
 }
 
 impl Goes {
     pub(super) fn to(backend: BackendId, at: &Snapshot) -> Option<Self> {
         let backend = at.backend(backend)?;
         let wording = backend.settings.wording.as_ref();
-        let servers = backend.servers.iter();
         Some(Self {
             backend: backend.settings.name.to_string(),
-            servers: servers
-                .map(|server| (server.label.to_string(), server.health().as_str().to_owned()))
+            servers: backend
+                .roster()
+                .servers
+                .iter()
+                .map(|server| (server.label.to_string(), server.how().words()))
                 .collect(),
+            picked: backend.settings.pick.words(),
             path: wording.and_then(|wording| wording.path.as_deref().map(str::to_owned)),
             host: wording
                 .filter(|wording| wording.host != HostNamed::Visitor)
@@ -57,6 +64,7 @@ impl Standby {
         Some(Self {
             goes: Goes::to(second, at)?,
             on: failover.on.iter().collect(),
+            budget: failover.fallback.map(|terms| terms.to_string()),
         })
     }
 }
@@ -69,6 +77,9 @@ impl fmt::Display for Goes {
             .map(|(server, health)| format!("{server} ({health})"))
             .collect();
         write!(f, "{}: {}", self.backend, servers.join(", "))?;
+        if servers.len() > 1 || self.picked.starts_with("hash") {
+            write!(f, ", {}", self.picked)?;
+        }
         if let Some(path) = &self.path {
             write!(f, ", {path} in front of the path")?;
         }
@@ -92,6 +103,10 @@ impl fmt::Display for Standby {
             .map(u16::to_string)
             .chain(["no answer".to_owned()])
             .collect();
-        write!(f, "on {} to {}", on.join(", "), self.goes)
+        write!(f, "on {} to {}", on.join(", "), self.goes)?;
+        match &self.budget {
+            Some(budget) => write!(f, ", {budget}"),
+            None => Ok(()),
+        }
     }
 }

@@ -3,7 +3,7 @@
 //! [`compile`] makes a snapshot from settings, [`decide`] answers what happens to a request (live traffic, `banyan explain`, the
 //! squads' tests and the admin API all ask it; `admit` is its part at the gate (`gate` tells of it), [`preflight`] that for browsers that ask first), [`explain`] (with `goes` and `told`) writes down
 //! why, [`visit`] finds out what the browser carries, [`live`] publishes and [`changes`] wakes who waits for that, [`serving`] says
-//! which flags programs and browsers may ask for, [`provider`] is where the identity provider is asked, [`diff`] tells two apart.
+//! which flags programs and browsers may ask for, [`provider`] is where the identity provider is asked, [`rooms`] which waiting room a request meets, [`drills`] which fault, [`diff`] tells two apart.
 //! A snapshot has no setter. State that changes (connections, breakers, health, the gate's keys) lives beside it and is
 //! carried over by name.
 
@@ -14,6 +14,7 @@ pub mod changes;
 pub mod compile;
 pub mod decide;
 pub mod diff;
+pub mod drills;
 mod entry;
 pub mod error_pages;
 pub mod explain;
@@ -24,7 +25,9 @@ mod notes;
 pub mod preflight;
 pub mod prove;
 pub mod provider;
+pub mod rooms;
 pub mod serving;
+pub mod shields;
 mod told;
 mod tried;
 pub mod visit;
@@ -37,18 +40,14 @@ use ipnet::IpNet;
 use tokio::sync::Notify;
 
 use crate::{
-    backend::Backend,
+    backend::{Backend, resolve::DnsSettings},
     config::admin::AdminSettings,
     flag::{FlagId, Flags},
     gate::{Gate, KeySet, KeySource, Requirement},
     limits::Limits,
     name::{Place, VariantName},
-    policy::{
-        Policy, Redirect,
-        errors::ErrorPages,
-        failover::{self, Failover},
-        geo,
-    },
+    policy::{Policy, Redirect, errors::ErrorPages, failover::Failover, geo},
+    room::Room,
     route::{Claim, RouteId, Table, host_takes},
     visitor,
 };
@@ -78,12 +77,18 @@ pub struct Snapshot {
     pub admin: Arc<AdminSettings>,
     /// Where visitors are, if there is a database of it.
     pub places: Option<Arc<geo::Database>>,
+    /// How servers' names are asked for.
+    pub dns: Arc<DnsSettings>,
     /// Bounds.
     pub limits: Arc<Limits>,
     /// Peers whose `X-Forwarded-*` is believed.
     pub trusted_proxies: Vec<IpNet>,
     /// The site's pages for errors.
     pub errors: ErrorPages,
+    /// Waiting rooms, by [`rooms::RoomId`].
+    pub rooms: Vec<Room>,
+    /// Faults that are put in on purpose just now: changed by the control plane, carried over.
+    pub drills: Arc<drills::Drills>,
     /// Which flags are served to programs and browsers.
     pub serving: serving::Serving,
     /// Some route keeps answers: what succeeds elsewhere may make them invalid.
@@ -128,12 +133,18 @@ pub struct Rule {
     pub flags: Vec<FlagId>,
     /// What it asks of a visitor.
     pub requirement: Requirement,
+    /// The waiting rooms that stand before it.
+    pub rooms: rooms::RoomsOf,
     /// Encoded slashes pass.
     pub allow_encoded_slash: bool,
     /// What it does to requests and answers.
     pub policy: Arc<Policy>,
     /// Of all that its cached answers depend on beside the request: another text of the route keeps nothing of the old.
     pub fingerprint: u64,
+    /// What its requests share, over all cores.
+    pub shield: Arc<shields::RouteShield>,
+    /// Its squad's seats, if they are bounded.
+    pub line: Option<shields::SquadLine>,
 }
 
 /// Where a route leads.
@@ -178,7 +189,13 @@ impl Snapshot {
         }
         for backend in &self.backends {
             labels.insert(backend.settings.name.shared());
-            labels.extend(backend.servers.iter().map(|server| Arc::clone(&server.label)));
+            labels.extend(
+                backend
+                    .roster()
+                    .servers
+                    .iter()
+                    .map(|server| Arc::clone(&server.label)),
+            );
         }
         labels
     }
@@ -196,7 +213,7 @@ impl Rule {
     pub fn standby(&self, first: BackendId, method: &Method) -> Option<(BackendId, &Failover)> {
         let standby = self.standby.filter(|standby| *standby != first)?;
         let failover = self.policy.failover.as_ref()?;
-        failover::may_go_twice(method).then_some((standby, failover))
+        failover.takes(method).then_some((standby, failover))
     }
 
     /// Where it is written.

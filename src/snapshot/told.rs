@@ -42,12 +42,8 @@ impl fmt::Display for Explanation {
             write_flag(f, said)?;
         }
         write_visitor(f, self)?;
-        if let Some(goes) = &self.backend {
-            writeln!(f, "  backend   {goes}")?;
-        }
-        if let Some(standby) = &self.failover {
-            writeln!(f, "  failover  {standby}")?;
-        }
+        write_before(f, self)?;
+        write_goes(f, self)?;
         if let Some(path) = &self.forwarded {
             writeln!(f, "  forwards  {path}")?;
         }
@@ -70,6 +66,16 @@ impl fmt::Display for Explanation {
         }
         Ok(())
     }
+}
+
+/// What stands before the backend.
+fn write_before(f: &mut fmt::Formatter<'_>, told: &Explanation) -> fmt::Result {
+    if let Some(room) = &told.room {
+        writeln!(f, "  room      {room}")?;
+    }
+    told.drills
+        .iter()
+        .try_for_each(|drill| writeln!(f, "  DRILL     {drill}"))
 }
 
 fn write_answer(f: &mut fmt::Formatter<'_>, told: &Explanation) -> fmt::Result {
@@ -102,6 +108,19 @@ fn write_path(f: &mut fmt::Formatter<'_>, told: &Explanation) -> fmt::Result {
         ""
     };
     writeln!(f, "  path      judged{forwarded} as {path}")
+}
+
+fn write_goes(f: &mut fmt::Formatter<'_>, explanation: &Explanation) -> fmt::Result {
+    if let Some(goes) = &explanation.backend {
+        writeln!(f, "  backend   {goes}")?;
+    }
+    if let Some(standby) = &explanation.failover {
+        writeln!(f, "  failover  {standby}")?;
+    }
+    for bound in &explanation.bounds {
+        writeln!(f, "  bound     {bound}")?;
+    }
+    Ok(())
 }
 
 fn write_visitor(f: &mut fmt::Formatter<'_>, told: &Explanation) -> fmt::Result {

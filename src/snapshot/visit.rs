@@ -89,7 +89,7 @@ pub(super) fn meet(
     if matches!(ask.entrance, Entrance::Plain(_)) {
         return visit; // browsers send cookies over TLS only, and so must everyone
     }
-    if !rule.flags.is_empty() && visitor::is_crawler(ask.headers) {
+    if (!rule.flags.is_empty() || rule.rooms.any()) && visitor::is_crawler(ask.headers) {
         visit.seen = SeenState::Crawler;
         return visit;
     }
@@ -151,8 +151,11 @@ fn begin(
         let mut flags = rule.flags.iter().filter_map(|id| at.flags.get(*id));
         flags.any(Flag::looks_at_visitor)
     };
-    let wanted = ask.entrance == Entrance::Public && (adopted.is_some() || looked_at());
-    let set = wanted && visitor::may_mint(ask.method, ask.headers);
+    let public = ask.entrance == Entrance::Public;
+    let wanted = public && (adopted.is_some() || looked_at());
+    // nobody waits without a name, and scripts' own calls wait as well
+    let waits = || public && rule.rooms.any() && !super::rooms::stands_by(ask.method, ask.headers);
+    let set = wanted && visitor::may_mint(ask.method, ask.headers) || waits();
     let minted = set.then(|| at.visitors.mint(ask.entropy, now));
     let visitor = adopted.or(minted);
     (

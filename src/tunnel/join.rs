@@ -32,6 +32,7 @@ pub async fn join(front: TunnelIo, back: Box<Tunnel>, limits: &Limits, drain: Dr
         io: back,
         protocol,
         mut recall,
+        idle,
         mut ending,
     } = *back;
     let websocket = protocol == "websocket";
@@ -41,7 +42,7 @@ pub async fn join(front: TunnelIo, back: Box<Tunnel>, limits: &Limits, drain: Dr
         up: Pump::new(websocket),
         down: Pump::new(websocket),
         closing: false,
-        idle: IdleTimer::new(limits.tunnel_idle_timeout),
+        idle: IdleTimer::new(idle.unwrap_or(limits.tunnel_idle_timeout)),
     };
     let (mut stopped, mut draining) = (drain.clone(), drain);
     let mut stopped = pin!(stopped.reached(Phase::Stopped));

@@ -8,7 +8,7 @@ mod pump;
 #[cfg(test)]
 mod tests;
 
-use std::{fmt, task::Context};
+use std::{fmt, task::Context, time::Duration};
 
 pub use self::{io::TunnelIo, join::join};
 
@@ -97,6 +97,7 @@ pub struct Tunnel {
     io: TunnelIo,
     protocol: String,
     recall: Option<Box<dyn Recall>>,
+    idle: Option<Duration>,
     ending: Ending,
 }
 
@@ -108,6 +109,7 @@ impl Tunnel {
             io,
             protocol,
             recall: None,
+            idle: None,
             ending: Ending {
                 calls: Vec::new(),
                 report: TunnelReport::NOTHING,
@@ -118,6 +120,11 @@ impl Tunnel {
     /// Calls `call` once when the tunnel has ended, in whatever way: also when nobody ever joined it (then nothing went through).
     pub fn on_end(&mut self, call: impl FnOnce(TunnelReport) + 'static) {
         self.ending.calls.push(Box::new(call));
+    }
+
+    /// Ends it after silence of `idle` both ways, whatever the listener's limits say.
+    pub fn idle_for(&mut self, idle: Duration) {
+        self.idle = Some(idle);
     }
 
     /// Lets `recall` end it, beside whoever else may.

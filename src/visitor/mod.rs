@@ -3,7 +3,7 @@
 //! [`Keys::identify`] reads the cookie, [`may_mint`] says whether a request without one may get one, [`Keys::mint`]
 //! makes the visitor and [`Keys::set_cookie`] the field that carries it back; [`Keys::adopt`] makes the one that a signed-in
 //! user is on every device. Beside it browsers carry [`Pins`], which keep them on a variant, and [`Forced`], the variants that
-//! an override link puts them on. [`remove_own_cookies`] keeps Banyan's own cookies from every backend.
+//! an override link puts them on, and a [`Slip`] for each waiting room. [`remove_own_cookies`] keeps Banyan's own cookies from every backend.
 
 mod consent;
 mod cookies;
@@ -13,6 +13,7 @@ mod navigation;
 mod override_link;
 mod pins;
 mod revoked;
+mod slip;
 #[cfg(test)]
 mod tests;
 
@@ -22,13 +23,14 @@ pub use consent::{Consent, Kept};
 pub use cookies::{OWN_PREFIX, cookies, remove_own_cookies};
 pub use keys::{BadKeys, COOKIE_NAME, Keys, MAX_AGE_MAX, Seen, SeenState, Visitor};
 pub use memory::COOKIES_REMEMBERED;
-pub use navigation::{is_crawler, may_mint};
+pub use navigation::{is_crawler, is_page_part, is_prefetch, may_mint};
 pub use override_link::{
     BadOverride, BadWish, FLAGS_MAX, FOR_DEFAULT, FOR_MAX, Forced, Minted, OVERRIDE_COOKIE, OVERRIDE_PATH,
     TO_BYTES_MAX, TOKEN_BYTES_MAX, Wish, is_local, override_tokens,
 };
 pub use pins::{BadPins, PINS_COOKIE, PINS_MAX, Pin, Pins};
 pub use revoked::{LinkId, REVOKED_MAX, Revoked, RevokedFull};
+pub use slip::{BadSlip, Slip};
 
 /// `[visitor]` in `banyan.toml`.
 #[derive(Clone)]

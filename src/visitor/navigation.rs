@@ -95,7 +95,33 @@ static WORDS: LazyLock<Option<AhoCorasick>> = LazyLock::new(|| {
     builder.build(CRAWLERS).ok()
 });
 
-fn is_prefetch(headers: &Fields) -> bool {
+/// Whether a request is for a part of a page, or ahead of time: nobody looks at its answer by itself. Scripts' own calls are none.
+#[must_use]
+pub fn is_page_part(headers: &Fields) -> bool {
+    const PARTS: [&[u8]; 14] = [
+        b"audio",
+        b"audioworklet",
+        b"embed",
+        b"font",
+        b"image",
+        b"manifest",
+        b"object",
+        b"paintworklet",
+        b"script",
+        b"serviceworker",
+        b"sharedworker",
+        b"style",
+        b"track",
+        b"video",
+    ];
+    let part = |to: &[u8]| PARTS.contains(&to) || matches!(to, b"worker" | b"report" | b"xslt");
+    let meant_for = headers.get("sec-fetch-dest").map(crate::fields::Value::as_bytes);
+    meant_for.is_some_and(part) || is_prefetch(headers)
+}
+
+/// Whether a browser fetches this in case that somebody wants it.
+#[must_use]
+pub fn is_prefetch(headers: &Fields) -> bool {
     [Known::SEC_PURPOSE, Known::PURPOSE]
         .into_iter()
         .flat_map(|name| headers.get_all(name))

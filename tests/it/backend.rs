@@ -100,6 +100,18 @@ impl Server {
         })
     }
 
+    /// A well-behaved HTTP/1.1 server at `address`, whose requests are answered by `handler`.
+    pub fn at<F, R>(address: &str, handler: F) -> Self
+    where
+        F: Fn(Request<Incoming>) -> R + Send + Sync + 'static,
+        R: Future<Output = Response<Body>> + Send + 'static,
+    {
+        let handler: Handler = Arc::new(move |request| Box::pin(handler(request)));
+        Self::accept(listener(address), Speaks::Http1, move |tcp, counts| {
+            serve(tcp, Speaks::Http1, Arc::clone(&handler), counts)
+        })
+    }
+
     /// A server of plain TCP: `script` gets each connection and its number (from 0), and may do anything to it.
     pub fn raw<F, R>(script: F) -> Self
     where

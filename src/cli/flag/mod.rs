@@ -2,8 +2,8 @@
 
 mod act;
 mod files;
-mod router;
-mod show;
+pub(super) mod router;
+pub(super) mod show;
 
 use std::net::SocketAddr;
 

@@ -108,6 +108,11 @@ impl Router {
         self.ask(&Method::POST, &target, None, Some(&body))
     }
 
+    /// Orders something.
+    pub(in crate::cli) fn order(&self, target: &str, body: &Value) -> Result<Value, Failed> {
+        self.ask(&Method::POST, target, None, Some(body))
+    }
+
     fn ask(
         &self,
         method: &Method,

@@ -109,7 +109,7 @@ fn list_of<'v>(object: &'v Value, name: &str) -> &'v [Value] {
 }
 
 /// What comes from a file or a network may not command the terminal.
-pub(super) fn text(object: &Value, name: &str) -> String {
+pub(in crate::cli) fn text(object: &Value, name: &str) -> String {
     let text = object.get(name).and_then(Value::as_str).unwrap_or_default();
     let shown = |char: char| {
         if char.is_control() && char != '\n' {

@@ -287,6 +287,45 @@ pub(super) const ENDPOINTS: &[Endpoint] = &[
         of::<api::backends::Backends>,
         api::backends::answer,
     ),
+    json(
+        "/api/rooms",
+        "Waiting rooms: who is inside, who waits, and for how long.",
+        of::<api::rooms::Rooms>,
+        api::rooms::answer,
+    ),
+    json(
+        "/api/drills",
+        "Drills under way: faults that are put in on purpose.",
+        of::<api::drills::Drills>,
+        api::drills::answer,
+    ),
+    Endpoint {
+        otherwise: &[(404, "There is no such route.")],
+        ..order(
+            "/api/drills",
+            Verb::Post,
+            "Starts a drill: a fault in some requests of a route or path, for a while.",
+            of::<api::drills::Told>,
+            of::<api::drills::StartOrder>,
+            api::drills::start,
+        )
+    },
+    Endpoint {
+        parameters: &[Parameter {
+            name: "id",
+            summary: "The drill's id.",
+            needed: Needed::Once,
+        }],
+        otherwise: &[(404, "There is no such drill.")],
+        ..order(
+            "/api/drills/{id}/end",
+            Verb::Post,
+            "Ends a drill, from the next request on.",
+            of::<api::drills::Told>,
+            of::<api::drills::EndOrder>,
+            api::drills::end,
+        )
+    },
     Endpoint {
         path: "/api/me",
         summary: "Who asks, and what they may do.",

@@ -225,6 +225,8 @@ fn json_measures(record: &Record, object: &mut Object<'_>) {
     if record.drained {
         object.name(concat!(key!("drained"), "true"));
     }
+    object.text(quoted!("room"), record.room);
+    object.text(quoted!("drill"), record.drill);
     object.number(key!("bytes_in"), record.bytes_in);
     object.number(key!("bytes_out"), record.bytes_out);
     object.ascii(quoted!("user_agent"), record.user_agent.as_ref());

@@ -3,6 +3,7 @@
 use std::{
     collections::BTreeMap,
     sync::{Mutex, MutexGuard, PoisonError},
+    time::Duration,
 };
 
 use super::{family::Family, totals::Series};
@@ -30,6 +31,36 @@ impl Reload {
             Self::Unchanged => "unchanged",
         }
     }
+}
+
+/// A backend, as metrics show it.
+#[derive(Debug, Clone)]
+pub struct BackendFacts {
+    /// Its name.
+    pub name: String,
+    /// Whether its breaker is open, and how often it opened; `None`: it has none.
+    pub breaker: Option<(bool, u64)>,
+    /// Its servers.
+    pub servers: Vec<ServerFacts>,
+}
+
+/// A server, as metrics show it.
+#[derive(Debug, Clone)]
+pub struct ServerFacts {
+    /// Its address.
+    pub label: String,
+    /// Checks let traffic go there.
+    pub healthy: bool,
+    /// Live traffic speaks against it.
+    pub ejected: bool,
+    /// Exchanges under way.
+    pub in_flight: u64,
+    /// How long an answer takes, the latest counting most.
+    pub latency: Duration,
+    /// Exchanges sent there.
+    pub picks: u64,
+    /// How often it was taken out, by reason.
+    pub ejections: Vec<(&'static str, u64)>,
 }
 
 /// Numbers of the control plane. No request path reads or writes them.
@@ -83,15 +114,72 @@ impl Facts {
         self.lock().replace(Family::CertNotAfter, ends);
     }
 
-    /// Which servers there are, by backend, and whether each takes traffic.
-    pub fn servers<'a>(&self, health: impl IntoIterator<Item = (&'a str, &'a str, bool)>) {
-        let health = health.into_iter().map(|(backend, server, healthy)| {
-            (
-                Series::new(Family::ServerHealthy, &[backend, server]),
-                f64::from(u8::from(healthy)),
-            )
+    /// Which backends there are, with their servers, and how those are.
+    pub fn backends(&self, all: &[BackendFacts]) {
+        let mut known = self.lock();
+        let flag = |yes: bool| f64::from(u8::from(yes));
+        let mut put = |family: Family, value: &dyn Fn(&ServerFacts) -> f64| {
+            let each = all.iter().flat_map(|backend| {
+                let name = backend.name.as_str();
+                backend
+                    .servers
+                    .iter()
+                    .map(move |server| (Series::new(family, &[name, &server.label]), value(server)))
+            });
+            known.replace(family, each);
+        };
+        put(Family::ServerHealthy, &|server| flag(server.healthy));
+        put(Family::ServerEjected, &|server| flag(server.ejected));
+        put(Family::ServerRequestsInFlight, &|server| whole(server.in_flight));
+        put(Family::ServerLatency, &|server| server.latency.as_secs_f64());
+        put(Family::ServerPicks, &|server| whole(server.picks));
+        let ejections = all.iter().flat_map(|backend| {
+            backend.servers.iter().flat_map(move |server| {
+                server.ejections.iter().map(move |(reason, count)| {
+                    let labels = [backend.name.as_str(), &server.label, *reason];
+                    (Series::new(Family::ServerEjections, &labels), whole(*count))
+                })
+            })
         });
-        self.lock().replace(Family::ServerHealthy, health);
+        known.replace(
+            Family::ServerEjections,
+            ejections.filter(|(_, count)| *count > 0.0),
+        );
+        let breakers = all
+            .iter()
+            .filter_map(|backend| Some((backend.name.as_str(), backend.breaker?)));
+        known.replace(
+            Family::BreakerOpen,
+            breakers
+                .clone()
+                .map(|(name, (open, _))| (Series::new(Family::BreakerOpen, &[name]), flag(open))),
+        );
+        known.replace(
+            Family::BreakerOpenings,
+            breakers.map(|(name, (_, count))| (Series::new(Family::BreakerOpenings, &[name]), whole(count))),
+        );
+    }
+
+    /// How many drills are under way.
+    pub fn drills(&self, active: usize) {
+        self.lock().put(Family::DrillsActive, &[], whole(active as u64));
+    }
+
+    /// What one family says of each room.
+    pub fn rooms<'a>(&self, family: Family, rooms: impl IntoIterator<Item = (&'a str, f64)>) {
+        let told = rooms
+            .into_iter()
+            .map(|(room, number)| (Series::new(family, &[room]), number));
+        self.lock().replace(family, told);
+    }
+
+    /// How long the last in line waits, by room and bound, in seconds.
+    pub fn estimates<'a>(&self, rooms: impl IntoIterator<Item = (&'a str, &'static str, f64)>) {
+        let family = Family::RoomEstimate;
+        let told = rooms
+            .into_iter()
+            .map(|(room, bound, seconds)| (Series::new(family, &[room, bound]), seconds));
+        self.lock().replace(family, told);
     }
 
     /// The issuer's keys were asked for, with this outcome (of a fixed set); `read` at that time, if they came.

@@ -73,6 +73,18 @@ families! {
         "Requests that led to a backend, by how they ended: 1xx to 5xx, none (the client left first), or failover (another backend was asked).";
     Failovers Counter "banyan_failovers_total" ["backend", "to", "cause"]
         "Requests that a second backend was asked because the first failed, by how it did: an error type of RFC 9209, or its status.";
+    FlagFailovers Counter "banyan_flag_failovers_total" ["flag", "variant"]
+        "Requests that another backend was asked than the one that a flag's variant meant, because that one failed: they count against the variant.";
+    FailoversRefused Counter "banyan_failovers_refused_total" ["backend", "to", "why"]
+        "Requests whose backend failed and that were not passed to the fallback, by why: rate, full or body.";
+    RetriesRefused Counter "banyan_retries_refused_total" ["backend"]
+        "Requests that were not tried again because their route's budget was used up.";
+    Shed Counter "banyan_shed_total" ["of", "why"]
+        "Requests that a route, squad or backend had no room for, by why: rate, address, visitor, full, displaced or queue-timeout.";
+    Waiting Gauge "banyan_waiting" ["of"]
+        "Requests that wait for a seat at a squad or backend now.";
+    KeptBytes Gauge "banyan_kept_body_bytes" []
+        "Bytes of requests' bodies that are kept to be sent to a second backend.";
     FlagDecisions Counter "banyan_flag_decisions_total" ["flag", "variant", "reason"]
         "Decisions of a flag.";
     FlagErrors Counter "banyan_flag_errors_total" ["flag", "error"]
@@ -137,6 +149,8 @@ families! {
         "Requests of routes that cache, by what the cache was to them: hit, miss, stale, revalidated, collapsed or bypass.";
     LogLinesDropped Counter "banyan_access_log_lines_dropped_total" ["cause"]
         "Access-log lines that were not written: queue_full or write_error.";
+    DrillFaults Counter "banyan_drill_faults_total" ["route", "what"]
+        "Faults that drills put in on purpose: delay, abort, cut or throttle.";
     Panics Counter "banyan_panics_total" []
         "Exchanges that ended in a fault of Banyan itself.";
 
@@ -163,6 +177,42 @@ families! {
         "When a machine's key was last used, to the minute; 0: not since the start. At most 4,096 keys.";
     KeyNotAfter Gauge "banyan_key_not_after_timestamp_seconds" ["key"]
         "When a machine's key ends.";
+    ServerEjected Gauge "banyan_server_ejected" ["backend", "server"]
+        "Whether a server is left alone by what live traffic tells: 1 or 0.";
+    ServerEjections Counter "banyan_server_ejections_total" ["backend", "server", "reason"]
+        "How often a server was taken out by what live traffic told, by reason: failures, error-share, slow, probe.";
+    ServerPicks Counter "banyan_server_picks_total" ["backend", "server"]
+        "Requests, attempts counted, for which a server was chosen.";
+    ServerRequestsInFlight Gauge "banyan_server_requests_in_flight" ["backend", "server"]
+        "Exchanges under way with a server, within the last second.";
+    ServerLatency Gauge "banyan_server_latency_seconds" ["backend", "server"]
+        "How long a server takes to answer as it is weighed when one is chosen: peaks show at once and fade within seconds.";
+    BreakerOpen Gauge "banyan_backend_breaker_open" ["backend"]
+        "Whether a whole backend is left alone: 1 or 0.";
+    BreakerOpenings Counter "banyan_backend_breaker_openings_total" ["backend"]
+        "How often a whole backend was left alone.";
+    DrillsActive Gauge "banyan_drills_active" []
+        "Drills under way: faults are put in on purpose.";
+    RoomInside Gauge "banyan_room_inside" ["room"]
+        "Seats of a waiting room that are taken.";
+    RoomLimit Gauge "banyan_room_inside_max" ["room"]
+        "Seats of a waiting room.";
+    RoomWaiting Gauge "banyan_room_waiting" ["room"]
+        "Numbers of a waiting room that are not called yet, and lots before it opens; some of their holders may have gone.";
+    RoomEstimate Gauge "banyan_room_estimate_seconds" ["room", "bound"]
+        "How long the last in line will wait at least (from) and at most (to), where that can be told.";
+    RoomAdmitted Counter "banyan_room_admitted_total" ["room"]
+        "Visitors who took a seat of a waiting room.";
+    RoomExpired Counter "banyan_room_expired_total" ["room"]
+        "Seats of a waiting room that were given back because their visitors asked nothing for too long.";
+    RoomMissed Counter "banyan_room_missed_total" ["room"]
+        "Called numbers of a waiting room for which nobody came.";
+    RoomHeldBack Counter "banyan_room_held_back_total" ["room"]
+        "Requests that a waiting room answered.";
+    RoomBypassed Counter "banyan_room_bypassed_total" ["room"]
+        "Requests that passed a waiting room without being counted as inside.";
+    RoomTicketsRefused Counter "banyan_room_tickets_refused_total" ["room"]
+        "Tickets of a waiting room that did not count: changed, somebody else's, or of another life of the program.";
     AdminRequests Counter "banyan_admin_requests_total" ["who_kind", "outcome"]
         "Requests to the admin listener, by who asked (nobody, token, role, session, cli) and what the door said.";
     SessionsRevoked Gauge "banyan_sessions_revoked" []

@@ -333,7 +333,19 @@ fn facts_replace_what_is_over_and_count_what_happened() {
     facts.squads([("learn", true), ("pay", false)]);
     facts.squads([("pay", true)]);
     facts.certificates([("www.example.com", 1_800_000_000)]);
-    facts.servers([("learn-web", "http://10.0.1.10:3000", false)]);
+    facts.backends(&[BackendFacts {
+        name: "learn-web".to_owned(),
+        breaker: Some((true, 2)),
+        servers: vec![ServerFacts {
+            label: "http://10.0.1.10:3000".to_owned(),
+            healthy: false,
+            ejected: true,
+            in_flight: 3,
+            latency: Duration::from_millis(250),
+            picks: 7,
+            ejections: vec![("slow", 2), ("probe", 0)],
+        }],
+    }]);
     let series = facts.series(at(130));
     let value = |family, labels: &[&str]| {
         let wanted = Series::new(family, labels);

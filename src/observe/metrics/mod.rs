@@ -16,7 +16,7 @@ mod slots;
 mod tally;
 mod totals;
 
-pub use facts::{Facts, Reload};
+pub use facts::{BackendFacts, Facts, Reload, ServerFacts};
 pub use family::{Description, Family, Kind};
 pub use histogram::{BUCKETS, Histogram};
 pub use label::{GONE_LABELS_MAX, LABELS_MAX, Label, OTHER};

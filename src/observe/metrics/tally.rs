@@ -193,6 +193,10 @@ impl Tally {
                 Label::Word(failover.cause),
             ];
             plan.adds.push((self.number(Family::Failovers, &labels), 1));
+            if let Some(flag) = &record.flag {
+                let labels = [Label::Name(&flag.flag), Label::Name(&flag.variant)];
+                plan.adds.push((self.number(Family::FlagFailovers, &labels), 1));
+            }
             let class = [Label::Name(&failover.from), Label::Word("failover")];
             plan.adds.push((self.number(Family::BackendAnswers, &class), 1));
             self.plan_retries(&failover.from, failover.attempts, plan);

@@ -29,6 +29,7 @@ use crate::{
     message::{Head, Response},
     observe::record::{Record, Side},
     proxy::{edge::Edge, exchange::Passed, forward::Outgoing, refusal::Refusal},
+    shield::line::Class,
     wire::NoInterim,
 };
 
@@ -71,6 +72,7 @@ impl Fetch<'_> {
             stamp: store.stamp(),
         };
         let (backend, identity) = (outgoing.backend, outgoing.identity);
+        let (rule, class) = (outgoing.rule, outgoing.class);
         self.fields = outgoing.head.headers.clone();
         let mut again: Option<Head> = None;
         if let Some(chosen) = &self.chosen {
@@ -97,6 +99,8 @@ impl Fetch<'_> {
             backend,
             identity,
             ready: clock::steady(),
+            rule,
+            class,
         };
         match way.ask(outgoing).await {
             Ok((response, under_way)) => self.answered(response, under_way, since, &way),
@@ -368,6 +372,8 @@ pub(super) fn behind(
             backend,
             identity: None,
             ready: now.steady,
+            rule: Some(rule),
+            class: Class::Low, // nobody waits for it
         };
         if let Err(refusal) = fetch.run(outgoing, way).await {
             tracing::debug!(reason = refusal.reason, "a stale answer could not be renewed");

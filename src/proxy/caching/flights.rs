@@ -72,6 +72,7 @@ impl Failure {
             challenge: None,
             allow: None,
             backend: self.backend.clone(),
+            wait: None,
         }
     }
 }

@@ -81,7 +81,7 @@ impl<'w> Way<'w> {
     }
 
     async fn send(&mut self, outgoing: Outgoing<'_>) -> Result<(Response, UnderWay), Refusal> {
-        failover::send(outgoing, self.rule, self.edge, self.at, self.record, self.interim).await
+        failover::send(outgoing, self.edge, self.at, self.record, self.interim).await
     }
 
     /// As `send`; the answer is without what is of one connection, and without cookies that its backend may not set.
@@ -273,7 +273,9 @@ impl Asking<'_> {
                 return Ok((self.serve(chosen, Some("stale-while-revalidate"), now), None));
             }
             let backend = way.at.backend(outgoing.backend);
-            let is_down = backend.is_some_and(|backend| !forward::is_well(backend, outgoing.ready, way.edge));
+            let is_down = backend.is_some_and(|backend| {
+                !forward::is_well(outgoing.backend, backend, outgoing.ready, way.edge)
+            });
             if is_down && chosen.may_stand_in(now, true) {
                 way.count(Tally::Stale);
                 return Ok((self.serve(chosen, Some("backend-down"), now), None));
@@ -434,5 +436,6 @@ fn not_cached() -> Refusal {
         challenge: None,
         allow: None,
         backend: None,
+        wait: None,
     }
 }

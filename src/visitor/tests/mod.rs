@@ -6,6 +6,7 @@ mod keys;
 mod navigation;
 mod override_link;
 mod pins;
+mod slip;
 
 use http::HeaderValue;
 

@@ -1,7 +1,7 @@
 //! What `tidy` holds the code to, as tables: who may name whom, what stays where, which words are not ours.
 
 /// Top-level modules and which others each may name, in reading order. What may be named is what it is built on.
-pub(super) const LAYERS: [(&str, &[&str]); 30] = [
+pub(super) const LAYERS: [(&str, &[&str]); 33] = [
     ("name", &[]),
     ("clock", &[]),
     ("limits", &[]),
@@ -41,30 +41,37 @@ pub(super) const LAYERS: [(&str, &[&str]); 30] = [
             "wire",
         ],
     ),
+    ("shield", &["clock"]),
     ("tls", &["clock", "stream"]),
     ("visitor", &["clock", "fields"]),
     ("route", &["courtesy", "fields", "name"]),
-    ("policy", &["clock", "fields", "message", "name", "route"]),
+    (
+        "policy",
+        &["clock", "fields", "message", "name", "route", "shield"],
+    ),
     ("gate", &["clock", "fields", "name", "visitor"]),
+    ("room", &["clock", "name"]),
+    ("drill", &["clock", "fields"]),
     ("flag", &["clock", "fields", "name", "visitor"]),
     (
         "backend",
         &[
-            "body", "clock", "fields", "http1", "http2", "limits", "message", "name", "stream", "wire",
+            "body", "clock", "fields", "http1", "http2", "limits", "message", "name", "shield", "stream",
+            "wire",
         ],
     ),
     (
         "config",
         &[
-            "backend", "cache", "clock", "courtesy", "flag", "gate", "limits", "name", "policy", "route",
-            "visitor",
+            "backend", "cache", "clock", "courtesy", "flag", "gate", "limits", "name", "policy", "room",
+            "route", "shield", "visitor",
         ],
     ),
     (
         "snapshot",
         &[
-            "backend", "clock", "config", "courtesy", "fields", "flag", "gate", "limits", "name", "policy",
-            "route", "visitor",
+            "backend", "clock", "config", "courtesy", "drill", "fields", "flag", "gate", "limits", "name",
+            "policy", "room", "route", "shield", "visitor",
         ],
     ),
     (
@@ -81,16 +88,16 @@ pub(super) const LAYERS: [(&str, &[&str]); 30] = [
     (
         "proxy",
         &[
-            "backend", "body", "cache", "clock", "fields", "flag", "gate", "http1", "http2", "limits",
-            "message", "name", "observe", "ofrep", "policy", "route", "snapshot", "stream", "tls", "tunnel",
-            "visitor", "wire",
+            "backend", "body", "cache", "clock", "drill", "fields", "flag", "gate", "http1", "http2",
+            "limits", "message", "name", "observe", "ofrep", "policy", "room", "route", "shield", "snapshot",
+            "stream", "tls", "tunnel", "visitor", "wire",
         ],
     ),
     (
         "control",
         &[
-            "backend", "cache", "clock", "config", "fields", "flag", "gate", "http1", "limits", "name",
-            "observe", "ofrep", "route", "snapshot", "stream", "tls", "visitor", "wire",
+            "backend", "cache", "clock", "config", "drill", "fields", "flag", "gate", "http1", "limits",
+            "name", "observe", "ofrep", "room", "route", "snapshot", "stream", "tls", "visitor", "wire",
         ],
     ),
     ("import", &["backend", "name", "policy", "route"]),
@@ -108,7 +115,7 @@ pub(super) const LAYERS: [(&str, &[&str]); 30] = [
 pub(super) const RIM: [&str; 3] = ["cli", "lib", "main"];
 
 /// What only some places may name, and why.
-pub(super) const KEPT_TO: [(&str, &[&str], &str); 22] = [
+pub(super) const KEPT_TO: [(&str, &[&str], &str); 23] = [
     ("toml", &["config"], "only config knows TOML"),
     ("toml_edit", &["control/edit"], "files are edited in one place"),
     (
@@ -136,6 +143,11 @@ pub(super) const KEPT_TO: [(&str, &[&str], &str); 22] = [
             "snapshot/goes.rs",
         ],
         "schemas are of files and of what the admin API answers",
+    ),
+    (
+        "hickory_resolver",
+        &["backend/resolve.rs"],
+        "names are asked for in one place",
     ),
     ("clap", &["cli"], "only the command line knows its arguments"),
     ("axum", &["control"], "only the control plane has an API"),
@@ -180,6 +192,7 @@ pub(super) const KEPT_TO: [(&str, &[&str], &str); 22] = [
             "snapshot/provider.rs", // the way to who speaks to the identity provider
             "snapshot/live.rs",     // those that tell of swaps and of changes
             "ofrep/events.rs",
+            "shield/line.rs", // who waits is told by a channel
             "http1",
             "http2",
             "tls",
@@ -210,7 +223,7 @@ pub(super) const KEPT_TO: [(&str, &[&str], &str); 22] = [
     ("brotli", &["proxy/compress"], "encoders are kept in one place"),
     ("flate2", &["proxy/compress"], "encoders are kept in one place"),
     ("zstd", &["proxy/compress"], "encoders are kept in one place"),
-    ("UdpSocket", &[], "nothing speaks UDP yet"),
+    ("UdpSocket", &[], "nothing speaks UDP but the resolver's library"),
     (
         "arc_swap",
         &[
@@ -220,6 +233,8 @@ pub(super) const KEPT_TO: [(&str, &[&str], &str); 22] = [
             "tls/acceptor.rs",
             "cache/store",
             "gate/session/revoked.rs",
+            "backend/group.rs",
+            "backend/names.rs",
         ],
         "only what is published whole is swapped",
     ),

@@ -8,7 +8,15 @@ use super::{
     RouteName, millis, routes,
 };
 use crate::{
-    backend::{self, BackendSettings, HealthSettings, wording::HostNamed},
+    backend::{
+        self, Asks, BackendSettings, HealthSettings,
+        breaker::{Breaker, Millis},
+        health::ranges_text,
+        roster::Seat,
+        server::How,
+        wording::HostNamed,
+    },
+    clock,
     control::plane::View,
     snapshot::{BackendId, Snapshot},
 };
@@ -33,6 +41,10 @@ pub(in super::super) struct Backend {
     pub(in super::super) place: String,
     /// Its servers.
     pub(in super::super) servers: Vec<Server>,
+    /// How one of them is chosen.
+    pub(in super::super) pick: String,
+    /// Whether the whole backend is left alone; none: it never is.
+    pub(in super::super) breaker: Option<BreakerState>,
     /// What is put in front of paths.
     pub(in super::super) path: Option<String>,
     /// The host that requests name: `visitor` (what the visitor asked for), `server` (the server's own) or a name.
@@ -54,6 +66,26 @@ pub(in super::super) struct Server {
     pub(in super::super) address: String,
     /// `healthy`, `unhealthy`, or `unknown` before the first check.
     pub(in super::super) health: String,
+    /// By checks and live traffic: as `health`, or `ejected`, or `tried` while one request finds out whether it is well again.
+    pub(in super::super) state: String,
+    /// Why live traffic keeps away; empty: it does not.
+    pub(in super::super) why: String,
+    /// When it is tried again, where it is ejected.
+    pub(in super::super) back_in_ms: Option<u64>,
+    /// How much it is given beside the others.
+    pub(in super::super) weight: u32,
+    /// Where it stands.
+    pub(in super::super) zone: Option<String>,
+    /// The addresses that its name stands for.
+    pub(in super::super) addresses: Vec<String>,
+    /// Exchanges under way, within the last second.
+    pub(in super::super) in_flight: u64,
+    /// How long it takes to answer, as it is weighed when a server is chosen: peaks show at once and fade within seconds.
+    pub(in super::super) latency_ms: u64,
+    /// Requests for which it was chosen.
+    pub(in super::super) picks: u64,
+    /// How often live traffic took it out.
+    pub(in super::super) ejections: u64,
     /// The last check in words; empty before the first.
     pub(in super::super) last_check: String,
     /// Checks let traffic go there.
@@ -62,11 +94,22 @@ pub(in super::super) struct Server {
     pub(in super::super) connections: usize,
 }
 
+/// A backend's breaker.
+#[derive(Debug, Serialize, JsonSchema)]
+pub(in super::super) struct BreakerState {
+    /// `closed`, `open`, or `half-open` while one request finds out.
+    pub(in super::super) state: String,
+    /// When it is tried again, where it is open.
+    pub(in super::super) back_in_ms: Option<u64>,
+    /// How often it opened.
+    pub(in super::super) openings: u64,
+}
+
 /// How servers are checked.
 #[derive(Debug, Serialize, JsonSchema)]
 pub(in super::super) struct Checks {
-    /// Path asked with GET.
-    pub(in super::super) path: String,
+    /// What is asked: `GET /healthz`, `gRPC health`, `TCP`.
+    pub(in super::super) asks: String,
     /// Time between two checks.
     pub(in super::super) interval_ms: u64,
     /// Time for one check.
@@ -75,10 +118,10 @@ pub(in super::super) struct Checks {
     pub(in super::super) healthy_after: u32,
     /// Bad checks in a row that take it out.
     pub(in super::super) unhealthy_after: u32,
-    /// First status that is good.
-    pub(in super::super) status_from: u16,
-    /// Last status that is good.
-    pub(in super::super) status_to: u16,
+    /// Statuses that are good, for GET.
+    pub(in super::super) status: Option<String>,
+    /// Text that an answer must hold, for GET.
+    pub(in super::super) body: Option<String>,
 }
 
 /// How long a backend may take, and how much it is asked to bear.
@@ -142,7 +185,18 @@ impl Backend {
             name: settings.name.to_string(),
             squad: settings.squad.to_string(),
             place: settings.place.to_string(),
-            servers: backend.servers.iter().map(|server| Server::of(server)).collect(),
+            servers: {
+                let (roster, now) = (backend.roster(), Millis::of(clock::steady()));
+                let seated = roster.servers.iter().zip(&roster.seats);
+                seated
+                    .map(|(server, seat)| Server::of(server, seat, now))
+                    .collect()
+            },
+            pick: settings.pick.words(),
+            breaker: settings
+                .breaker
+                .as_ref()
+                .map(|_| BreakerState::of(&backend.state)),
             path: wording.and_then(|wording| wording.path.as_deref().map(str::to_owned)),
             host: wording
                 .map_or(HostNamed::Visitor.as_str(), |wording| wording.host.as_str())
@@ -156,8 +210,22 @@ impl Backend {
 }
 
 impl Server {
-    fn of(server: &backend::Server) -> Self {
+    fn of(server: &backend::Server, seat: &Seat, now: Millis) -> Self {
+        let (how, vitals) = (server.how(), &server.vitals);
         Self {
+            state: how.as_str().to_owned(),
+            why: how.why().to_owned(),
+            back_in_ms: match how {
+                How::Ejected(_, until) => Some(millis(until.since(now))),
+                How::Healthy | How::Unknown | How::Unhealthy | How::Tried => None,
+            },
+            weight: seat.weight,
+            zone: seat.zone.as_deref().map(str::to_owned),
+            addresses: server.names.all().iter().map(ToString::to_string).collect(),
+            in_flight: vitals.in_flight(),
+            latency_ms: millis(vitals.latency()),
+            picks: vitals.totals().picks,
+            ejections: vitals.ejections().map(|(_, count)| count).sum(),
             address: server.label.to_string(),
             health: server.health().as_str().to_owned(),
             last_check: server.last_check(),
@@ -167,16 +235,36 @@ impl Server {
     }
 }
 
+impl BreakerState {
+    fn of(state: &backend::group::State) -> Self {
+        let now = Millis::of(clock::steady());
+        let (word, back_in_ms) = match state.breaker.get() {
+            Breaker::Closed { .. } => ("closed", None),
+            Breaker::Open { until, .. } => ("open", Some(millis(until.since(now)))),
+            Breaker::HalfOpen { .. } => ("half-open", None),
+        };
+        Self {
+            state: word.to_owned(),
+            back_in_ms,
+            openings: state.openings(),
+        }
+    }
+}
+
 impl Checks {
     fn of(settings: &HealthSettings) -> Self {
+        let (status, body) = match &settings.asks {
+            Asks::Http { statuses, body, .. } => (Some(ranges_text(statuses)), body.clone()),
+            Asks::Grpc { .. } | Asks::Tcp => (None, None),
+        };
         Self {
-            path: settings.path.clone(),
+            asks: settings.asks.words(),
             interval_ms: millis(settings.interval),
             timeout_ms: millis(settings.timeout),
             healthy_after: settings.healthy_after,
             unhealthy_after: settings.unhealthy_after,
-            status_from: settings.status.0,
-            status_to: settings.status.1,
+            status,
+            body,
         }
     }
 }

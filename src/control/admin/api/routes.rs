@@ -77,6 +77,8 @@ pub(in super::super) struct FailsOver {
     pub(in super::super) backend: String,
     /// Answers of the first that count as a failure, beside no answer at all.
     pub(in super::super) on: Vec<u16>,
+    /// The budget, where it is a fallback.
+    pub(in super::super) budget: Option<String>,
 }
 
 /// Where a variant leads.
@@ -171,6 +173,7 @@ impl Leads {
         let failover = failover.map(|(standby, failover)| FailsOver {
             backend: name(standby),
             on: failover.on.iter().collect(),
+            budget: failover.fallback.map(|terms| terms.to_string()),
         });
         match &rule.target {
             Target::Backend(backend) => Self {

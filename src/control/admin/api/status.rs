@@ -8,6 +8,7 @@ use serde::Serialize;
 use super::super::{answer::Answer, endpoints::Asked, refusal::Refusal};
 use crate::{
     backend::health::Health,
+    clock,
     control::{plane::View, publish},
     observe::log::rfc3339,
     snapshot::{Snapshot, diff::Diff},
@@ -26,8 +27,23 @@ pub(in super::super) struct Status {
     pub(in super::super) hosts: Vec<String>,
     /// The last change.
     pub(in super::super) change: Change,
+    /// Faults that are put in on purpose just now.
+    pub(in super::super) drills: Vec<super::drills::Told>,
+    /// Waiting rooms, so that who looks at this sees when it is worth looking at `/api/rooms`.
+    pub(in super::super) rooms: Vec<RoomNow>,
     /// How much there is.
     pub(in super::super) counts: Counts,
+}
+
+/// How it is in a waiting room.
+#[derive(Debug, Serialize, JsonSchema)]
+pub(in super::super) struct RoomNow {
+    /// Its name.
+    name: String,
+    /// Seats that are taken.
+    inside: u64,
+    /// Numbers that are not called yet.
+    waiting: u64,
 }
 
 /// The last change of the files.
@@ -121,8 +137,25 @@ impl Status {
             version: at.version,
             hosts: at.hosts.clone(),
             change: Change::of(&view.status.load(), at),
+            drills: super::drills::Told::all(at),
+            rooms: RoomNow::all(at),
             counts: Counts::of(at),
         }
+    }
+}
+
+impl RoomNow {
+    fn all(at: &Snapshot) -> Vec<Self> {
+        let now = clock::now();
+        let rooms = at.rooms.iter().map(|room| {
+            let count = room.count(now);
+            Self {
+                name: room.settings.name.to_string(),
+                inside: count.inside,
+                waiting: count.waiting,
+            }
+        });
+        rooms.collect()
     }
 }
 
@@ -153,7 +186,8 @@ fn is_served(file: &str, at: &Snapshot) -> bool {
 
 impl Counts {
     fn of(at: &Snapshot) -> Self {
-        let servers: Vec<_> = at.backends.iter().flat_map(|backend| &backend.servers).collect();
+        let rosters = at.backends.iter().map(|backend| backend.roster());
+        let servers: Vec<_> = rosters.flat_map(|roster| roster.servers.clone()).collect();
         let with = |health| servers.iter().filter(|server| server.health() == health).count();
         Self {
             squads: super::squads::owners(at).len(),

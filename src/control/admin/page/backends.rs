@@ -41,8 +41,19 @@ fn one(html: &mut Html, backend: &Backend) {
     html.element(
         "<div class=\"quiet\">",
         counted(backend.routes.len(), "route"),
-        "</div></th>",
+        "</div>",
     );
+    if backend.servers.len() > 1 {
+        html.element("<div class=\"quiet\">", &backend.pick, "</div>");
+    }
+    if let Some(breaker) = backend
+        .breaker
+        .as_ref()
+        .filter(|breaker| breaker.state != "closed")
+    {
+        html.element("<div><b class=\"bad\">breaker ", &breaker.state, "</b></div>");
+    }
+    html.raw("</th>");
     for (at, server) in backend.servers.iter().take(SERVERS_MAX).enumerate() {
         if at > 0 {
             html.raw("<tr>");
@@ -74,27 +85,41 @@ fn one(html: &mut Html, backend: &Backend) {
 
 fn row(html: &mut Html, backend: &Backend, server: &Server) {
     let checked = backend.checks.is_some();
-    html.raw(match (server.health.as_str(), checked) {
-        ("healthy", _) => {
-            "<td class=\"server\"><span class=\"dot good\" role=\"img\" aria-label=\"healthy\"></span> "
-        }
-        ("unhealthy", _) => {
-            "<td class=\"server\"><span class=\"dot bad\" role=\"img\" aria-label=\"unhealthy\"></span> "
-        }
-        (_, true) => {
-            "<td class=\"server\"><span class=\"dot wait\" role=\"img\" aria-label=\"not yet known\"></span> "
-        }
-        (_, false) => {
-            "<td class=\"server\"><span class=\"dot none\" role=\"img\" aria-label=\"not checked\"></span> "
-        }
-    });
-    html.element("<code>", &server.address, "</code></td><td>");
+    let (class, label) = match (server.state.as_str(), checked) {
+        ("healthy", _) => ("good", "healthy"),
+        ("unhealthy", _) => ("bad", "unhealthy"),
+        ("ejected", _) => ("bad", "ejected"),
+        ("tried", _) => ("wait", "being tried again"),
+        (_, true) => ("wait", "not yet known"),
+        (_, false) => ("none", "not checked"),
+    };
+    html.raw("<td class=\"server\"><span")
+        .attribute("class", format_args!("dot {class}"))
+        .raw(" role=\"img\"")
+        .attribute("aria-label", label)
+        .raw("></span> ");
+    html.element("<code>", &server.address, "</code>");
+    if server.weight != 1 {
+        html.element(" <span class=\"quiet\">weight ", server.weight, "</span>");
+    }
+    if let Some(zone) = &server.zone {
+        html.element(" <span class=\"quiet\">zone ", zone, "</span>");
+    }
+    html.raw("</td><td>");
     match (server.health.as_str(), checked) {
         ("unhealthy", _) => html.element("<b class=\"bad\">unhealthy</b> ", &server.last_check, ""),
         (_, false) => html.raw("<span class=\"quiet\">not checked</span>"),
         (_, true) if server.last_check.is_empty() => html.raw("<span class=\"quiet\">none yet</span>"),
         (_, true) => html.text(&server.last_check),
     };
+    if !server.why.is_empty() && server.health != "unhealthy" {
+        html.element("<div><b class=\"bad\">", &server.state, "</b> ")
+            .text(&server.why);
+        if let Some(back) = server.back_in_ms {
+            html.element(", tried again in ", duration(back), "");
+        }
+        html.raw("</div>");
+    }
     html.element("</td><td class=\"number\">", server.connections, "");
     html.element(
         " <span class=\"quiet\">of ",
@@ -115,7 +140,7 @@ fn limits(html: &mut Html, backend: &Backend) {
         html.raw(what).text(duration(millis));
     });
     if let Some(checks) = &backend.checks {
-        html.element("<br>checks <code>", &checks.path, "</code>")
+        html.element("<br>checks <code>", &checks.asks, "</code>")
             .element(" every ", duration(checks.interval_ms), "");
     }
 }

@@ -249,6 +249,20 @@ fn asked(html: &mut Html, goes: &Goes) {
     }
 }
 
+/// What stands before the backend.
+fn before(html: &mut Html, explained: &Explanation) {
+    if let Some(room) = &explained.room {
+        html.element("<li><span class=\"step\">Room</span><div>", room, "</div></li>");
+    }
+    for drill in &explained.drills {
+        html.element(
+            "<li><span class=\"step bad\">Drill</span><div>",
+            drill,
+            "</div></li>",
+        );
+    }
+}
+
 fn ending(html: &mut Html, explained: &Explanation) {
     if let Some(goes) = &explained.backend {
         html.raw("<li class=\"end good\"><span class=\"step\">Backend</span><div><a");
@@ -257,6 +271,7 @@ fn ending(html: &mut Html, explained: &Explanation) {
         asked(html, goes);
         html.raw("</div></li>");
     }
+    before(html, explained);
     if let Some(standby) = &explained.failover {
         html.raw("<li><span class=\"step\">Failover</span><div><a");
         html.attribute("href", format_args!("/#backend-{}", standby.goes.backend))
@@ -266,7 +281,13 @@ fn ending(html: &mut Html, explained: &Explanation) {
         }
         html.raw("no answer");
         asked(html, &standby.goes);
+        if let Some(budget) = &standby.budget {
+            html.element(" <span class=\"quiet\">", budget, "</span>");
+        }
         html.raw("</div></li>");
+    }
+    for bound in &explained.bounds {
+        html.element("<li><span class=\"step\">Bound</span><div>", bound, "</div></li>");
     }
     if let Some(path) = &explained.forwarded {
         html.element(

@@ -53,7 +53,34 @@ pub(super) fn open(html: &mut Html, shown: &Frame<'_>) {
     html.raw("<a href=\"/#explain\">Explain</a><a href=\"/login\" id=\"me\">Account</a></nav></div>");
     html.raw("<div class=\"bar change\" id=\"change\" data-live>");
     change(html, shown);
-    html.raw("</div><p class=\"lost\" id=\"lost\" role=\"alert\" hidden></p></header>");
+    html.raw("</div><p class=\"lost\" id=\"lost\" role=\"alert\" hidden></p>");
+    drills(html, shown);
+    html.raw("</header>");
+}
+
+/// Nobody is to take a drill for a failure, or to forget one.
+fn drills(html: &mut Html, shown: &Frame<'_>) {
+    html.raw("<div id=\"drills\" data-live>");
+    for drill in &shown.status.drills {
+        let place = drill.route.as_deref().or(drill.path.as_deref());
+        html.element("<p class=\"drill\" role=\"alert\"><b>Drill ", &drill.id, "</b> ");
+        html.element("<code>", &drill.what, "</code> on ").element(
+            "<code>",
+            place.unwrap_or_default(),
+            "</code>",
+        );
+        html.element(" for ", drill.share, " % of requests");
+        if let Some(header) = &drill.header {
+            html.element(" with <code>", header, "</code>");
+        }
+        if let Some(visitor) = &drill.visitor {
+            html.element(" of visitor <code>", visitor, "</code>");
+        }
+        html.element(", until <time>", &drill.ends, "</time>, by ")
+            .text(&drill.by);
+        html.element(": ", &drill.reason, "</p>");
+    }
+    html.raw("</div>");
 }
 
 /// Everything after the main part.
@@ -119,6 +146,7 @@ fn change(html: &mut Html, shown: &Frame<'_>) {
         ("route", &change.diff.routes),
         ("flag", &change.diff.flags),
         ("backend", &change.diff.backends),
+        ("room", &change.diff.rooms),
     ];
     for (kind, changes) in kinds {
         names(html, "<span class=\"diff added\">+ ", kind, &changes.added);

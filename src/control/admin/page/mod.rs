@@ -15,6 +15,7 @@ mod head;
 mod html;
 mod list;
 pub(super) mod login;
+mod rooms;
 mod routes;
 mod stale;
 #[cfg(test)]
@@ -67,6 +68,7 @@ pub(super) struct Shown<'a> {
     pub(super) flags: &'a [api::flags::Flag],
     pub(super) routes: &'a [api::routes::Route],
     pub(super) backends: &'a [api::backends::Backend],
+    pub(super) rooms: &'a [api::rooms::Room],
     pub(super) asked: &'a Asked,
     /// What explain says, if it was asked.
     pub(super) explained: Option<Result<Explanation, Refusal>>,
@@ -81,6 +83,7 @@ pub(super) fn page(view: &View, asked: &Asked) -> Result<Answer, Refusal> {
             flags: &api::flags::all(&at, &view.editor),
             routes: &api::routes::all(&at),
             backends: &api::backends::all(&at),
+            rooms: &api::rooms::all(&at),
             asked,
             explained: explained(asked, &at),
         })
@@ -161,6 +164,7 @@ pub(super) fn draw(shown: &Shown<'_>) -> String {
     head::attention(&mut html, &shown.frame);
     flags::section(&mut html, shown);
     routes::section(&mut html, shown);
+    rooms::section(&mut html, shown);
     backends::section(&mut html, shown);
     html.raw("</div><aside>");
     explain::section(

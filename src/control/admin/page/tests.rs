@@ -12,7 +12,7 @@ use super::{
 use crate::{
     config::{Problem, Problems, Severity, Sources},
     control::admin::{
-        api::{RouteName, backends, flags, routes, status},
+        api::{RouteName, backends, drills, flags, rooms, routes, status},
         endpoints::Asked,
         refusal::Refusal,
     },
@@ -186,13 +186,14 @@ fn page_of(text: &str) -> String {
         since_change: 3,
     };
     let (flag, routes, figures) = (flag_of(text), [route_of(text)], figures_of(text));
-    let (flags, backends) = ([flag_of(text)], [backend_of(text)]);
+    let (flags, backends, rooms) = ([flag_of(text)], [backend_of(text)], [room_of(text)]);
     let front = |explained| {
         draw(&Shown {
             frame: frame(Here::Front, None),
             flags: &flags,
             routes: &routes,
             backends: &backends,
+            rooms: &rooms,
             asked: &asked,
             explained: Some(explained),
         })
@@ -274,13 +275,54 @@ fn status_of(text: &str) -> status::Status {
                 routes: changes(),
                 flags: changes(),
                 backends: changes(),
+                rooms: changes(),
                 resplit: vec![own()],
             },
         },
+        drills: vec![drills::Told {
+            id: own(),
+            route: Some(own()),
+            path: None,
+            what: own(),
+            share: 5.0,
+            header: Some(own()),
+            visitor: Some(own()),
+            began: own(),
+            ends: own(),
+            by: own(),
+            reason: own(),
+            met: None,
+        }],
+        rooms: Vec::new(),
         counts: status::Counts {
             servers_unhealthy: 1,
             ..status::Counts::default()
         },
+    }
+}
+
+fn room_of(text: &str) -> rooms::Room {
+    let own = || text.to_owned();
+    rooms::Room {
+        name: own(),
+        place: own(),
+        inside_max: 100,
+        idle_ms: 300_000,
+        claim_ms: 90_000,
+        opens: Some(own()),
+        open: false,
+        bypass: vec![own()],
+        flags: vec![own()],
+        routes: vec![name_of(text)],
+        inside: 1,
+        waiting: 2,
+        estimate: None,
+        admitted: 3,
+        expired: 4,
+        missed: 5,
+        held_back: 6,
+        bypassed: 7,
+        tickets_refused: 8,
     }
 }
 
@@ -375,6 +417,7 @@ fn route_of(text: &str) -> routes::Route {
             failover: Some(routes::FailsOver {
                 backend: own(),
                 on: vec![500],
+                budget: Some(own()),
             }),
         },
         auth: "required".to_owned(),
@@ -391,6 +434,16 @@ fn backend_of(text: &str) -> backends::Backend {
     let server = |health: &str| backends::Server {
         address: own(),
         health: health.to_owned(),
+        state: health.to_owned(),
+        why: own(),
+        back_in_ms: Some(1),
+        weight: 1,
+        zone: Some(own()),
+        addresses: vec![own()],
+        in_flight: 1,
+        latency_ms: 1,
+        picks: 1,
+        ejections: 1,
         last_check: own(),
         takes_traffic: true,
         connections: 1,
@@ -399,18 +452,29 @@ fn backend_of(text: &str) -> backends::Backend {
         name: own(),
         squad: own(),
         place: own(),
-        servers: vec![server("healthy"), server("unhealthy"), server("unknown")],
+        servers: vec![
+            server("healthy"),
+            server("unhealthy"),
+            server("unknown"),
+            server("ejected"),
+        ],
+        pick: own(),
+        breaker: Some(backends::BreakerState {
+            state: own(),
+            back_in_ms: Some(1),
+            openings: 1,
+        }),
         path: Some(own()),
         host: own(),
         headers: vec![own()],
         checks: Some(backends::Checks {
-            path: own(),
+            asks: own(),
             interval_ms: 1,
             timeout_ms: 1,
             healthy_after: 1,
             unhealthy_after: 1,
-            status_from: 200,
-            status_to: 399,
+            status: Some(own()),
+            body: Some(own()),
         }),
         limits: backends::Limits {
             connect_timeout_ms: 1,
@@ -429,6 +493,7 @@ fn backend_of(text: &str) -> backends::Backend {
 fn goes(own: impl Fn() -> String) -> explain::Goes {
     explain::Goes {
         backend: own(),
+        picked: own(),
         servers: vec![(own(), own())],
         path: Some(own()),
         host: Some(own()),
@@ -462,6 +527,8 @@ fn explanation_of(text: &str) -> explain::Explanation {
         target: "/".to_owned(),
         path: Some(own()),
         forwarded: Some(own()),
+        room: Some(own()),
+        drills: vec![own()],
         passed_over: vec![explain::Passed {
             route: own(),
             place: own(),
@@ -495,7 +562,9 @@ fn explanation_of(text: &str) -> explain::Explanation {
         failover: Some(explain::Standby {
             goes: goes(own),
             on: vec![503],
+            budget: Some(own()),
         }),
+        bounds: vec![own()],
         compress: Some(own()),
         headers: vec![(own(), own())],
         forwards: vec![(own(), own())],

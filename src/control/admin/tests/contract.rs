@@ -7,7 +7,7 @@ use super::site::{get, tell, view, view_after, view_in};
 use crate::control::admin::openapi::document;
 
 /// Every path that clients may rely on, with a request that it answers.
-const PROMISED: [(&str, &str); 27] = [
+const PROMISED: [(&str, &str); 29] = [
     ("/", "/?find=x&url=/courses/rust"),
     ("/flags", "/flags"),
     ("/flags/{key}", "/flags/course-reviews?url=/courses/rust/reviews"),
@@ -35,6 +35,8 @@ const PROMISED: [(&str, &str); 27] = [
     ),
     ("/api/backends", "/api/backends"),
     ("/api/squads", "/api/squads"),
+    ("/api/rooms", "/api/rooms"),
+    ("/api/drills", "/api/drills"),
     (
         "/api/explain",
         "/api/explain?url=/courses/rust/reviews&user=mina&role=staff",
@@ -44,7 +46,7 @@ const PROMISED: [(&str, &str); 27] = [
 ];
 
 /// Orders with a body that each takes.
-const ORDERED: [(&str, &str, &str); 9] = [
+const ORDERED: [(&str, &str, &str); 11] = [
     (
         "patch",
         "/api/flags/{key}",
@@ -70,6 +72,12 @@ const ORDERED: [(&str, &str, &str); 9] = [
         "/api/flags/{key}/links",
         r#"{"variant":"new","reason":"x","for":"1h","to":"/a","host":"www.example.com","also":{}}"#,
     ),
+    (
+        "post",
+        "/api/drills",
+        r#"{"route":null,"path":"/x/*","what":"delay=1s","share":0.5,"header":"x-drill: yes","visitor":null,"for":"1m","reason":"x","by":null}"#,
+    ),
+    ("post", "/api/drills/{id}/end", r#"{"reason":"x"}"#),
 ];
 
 #[tokio::test]
@@ -78,7 +86,7 @@ async fn orders_are_answered_and_refused_as_the_document_says() {
     let folder = tempfile::tempdir().unwrap();
     let view = view_in(folder.path());
     for (method, path, body) in ORDERED {
-        let target = path.replace("{key}", "course-reviews");
+        let target = path.replace("{key}", "course-reviews").replace("{id}", "d1");
         let schema =
             &document["paths"][path][method]["responses"]["200"]["content"]["application/json"]["schema"];
         let body_schema =

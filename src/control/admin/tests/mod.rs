@@ -12,7 +12,11 @@ use std::{collections::BTreeMap, path::Path, sync::atomic::Ordering};
 use http::{Method, Request, StatusCode, header};
 use serde::Deserialize;
 
-use crate::{backend::health::Health, config::admin::hex, control::admin::tokens::hash};
+use crate::{
+    backend::{breaker::Millis, health::Health},
+    config::admin::hex,
+    control::admin::tokens::hash,
+};
 pub(in crate::control) use site::view;
 use site::{Told, ask, get, view_with};
 
@@ -194,7 +198,11 @@ async fn a_server_that_falls_ill_makes_a_new_answer_of_the_same_version() {
                 .to_owned(),
         );
     }
-    view.live.current().backends[0].servers[0].set_health(Health::Unhealthy, "status 500".to_owned());
+    view.live.current().backends[0].roster().servers[0].set_health(
+        Health::Unhealthy,
+        "status 500".to_owned(),
+        Millis::default(),
+    );
     for (path, tag) in paths.iter().zip(&tags) {
         assert_eq!(
             ask_knowing(&view, path, tag).await.status,
