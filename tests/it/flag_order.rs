@@ -8,7 +8,7 @@ use hyper::body::Incoming;
 
 use crate::{
     backend::{Body, mirror},
-    client::{Answer, Client, Http},
+    client::{Answer, Client, Http, until},
     issuer::{GOOD, gate},
     program::run,
     world::{Builder, World},
@@ -44,7 +44,15 @@ async fn told(request: Request<Incoming>) -> Response<Body> {
 
 async fn start(builder: Builder) -> World {
     std::fs::write(builder.folder().join("keys.json"), GOOD.jwks()).unwrap();
-    builder.start().await
+    let world = builder.start().await;
+    let mut client = world.client(Http::Two).await;
+    let bearer = format!("Bearer {}", GOOD.token("EdDSA", "early", &[]));
+    until("the issuer's keys", async || {
+        let answer = client.get_with("/cart", &[("authorization", &bearer)]).await;
+        answer.status == 200
+    })
+    .await;
+    world
 }
 
 async fn ask(client: &mut Client, path: &str, fields: &[(&str, &str)]) -> Answer {

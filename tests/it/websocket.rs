@@ -66,10 +66,13 @@ impl WebSocket {
         }
     }
 
-    /// Opens one over HTTP/1.1 with this cookie; also the head that answers.
+    /// Opens one over HTTP/1.1 with this cookie, from a page of the same site; also the head that answers.
     pub async fn open_as(world: &World, path: &str, cookie: &str) -> (String, Self) {
         let mut raw = world.raw(Http::One).await;
-        let asked = request(path).replace("Connection:", &format!("Cookie: {cookie}\r\nConnection:"));
+        let asked = request(path).replace(
+            "Connection:",
+            &format!("Cookie: {cookie}\r\nSec-Fetch-Site: same-origin\r\nConnection:"),
+        );
         raw.send(asked).await;
         let head = raw.head().await;
         assert_eq!(status(&head), 101, "{head}");
