@@ -85,6 +85,6 @@ fuzz_target!(|bytes: &[u8]| {
         let below = format!("/vault/{text}");
         assert!(GATE.demands(&below, "localhost").next().is_some());
         GATE.demands(text, text).count();
-        GATE.strips(text);
+        let _ = GATE.strips(text);
     }
 });

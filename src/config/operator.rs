@@ -205,9 +205,8 @@ impl OperatorFile {
         report: &Report,
     ) -> (Option<lookup::Asked>, Option<BackendSettings>) {
         let ca = edge.gate.as_ref().and_then(|gate| gate.ca.clone());
-        self.gate
-            .as_ref()
-            .map_or((None, None), |gate| gate.value.asked(ca, report))
+        let gate = self.gate.as_ref();
+        gate.map_or((None, None), |gate| gate.value.asked(ca, report))
     }
 
     fn squad_names(&self) -> Vec<&str> {

@@ -294,12 +294,8 @@ impl Publisher {
         };
         if let Some(settings) = isolated.settings {
             let before = self.live.current();
-            match compiled(
-                &settings,
-                before.version + 1,
-                Some(&before),
-                (&self.visitors, &self.session_key),
-            ) {
+            let secrets = (&self.visitors, &self.session_key);
+            match compiled(&settings, before.version + 1, Some(&before), secrets) {
                 Ok(snapshot) => {
                     status.diff = Diff::between(&before, &snapshot);
                     status.outcome = if status.stale.is_empty() {

@@ -433,6 +433,13 @@ async fn a_legacy_that_is_down_takes_nobody_along_who_is_known() {
     let mut client = world.client(Http::Two).await;
     with_cookie(&mut client, "/account", "PHPSESSID=1").await.seen();
     drop(legacy);
+    let mut number = 100;
+    until("nobody to ask", async || {
+        number += 1; // what was under way may still be answered
+        let cookie = format!("PHPSESSID={number}");
+        with_cookie(&mut client, "/account", &cookie).await.status == 503
+    })
+    .await;
     for number in 2..20 {
         let answer = with_cookie(&mut client, "/account", &format!("PHPSESSID={number}")).await;
         assert_eq!(answer.status, 503);
