@@ -108,7 +108,7 @@ pub async fn handle(request: Request, peer: &Peer, edge: &Rc<Edge>, interim: &mu
 }
 
 /// An answer, and what counts it at its server until it is over.
-pub(super) type Passed = (Response, Option<crate::backend::pool::UnderWay>);
+pub(super) type Passed = (Response, Option<crate::backend::under_way::UnderWay>);
 
 /// What a request is answered with, unless it is refused.
 pub(super) async fn pass_through(

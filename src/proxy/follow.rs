@@ -21,7 +21,7 @@ use super::{
     respond::Answering,
 };
 use crate::{
-    backend::pool::UnderWay,
+    backend::under_way::UnderWay,
     body::{Body, BodyError},
     clock,
     message::Response,
