@@ -184,10 +184,7 @@ pub fn explain(ask: &Ask<'_, '_>, now: UnixTime, at: &Snapshot) -> Explanation {
     let decided = decide(ask, now, at, &mut notes);
     let mut explanation = Explanation {
         version: at.version,
-        scheme: match ask.entrance {
-            Entrance::Plain(_) => "http".to_owned(),
-            Entrance::Public | Entrance::Private => "https".to_owned(),
-        },
+        scheme: scheme(&ask.entrance).to_owned(),
         method: ask.method.to_string(),
         host: ask.host.to_owned(),
         target: ask.target.to_owned(),
@@ -251,6 +248,13 @@ pub fn explain(ask: &Ask<'_, '_>, now: UnixTime, at: &Snapshot) -> Explanation {
         Err(stop) => stopped(&mut explanation, &stop),
     }
     explanation
+}
+
+const fn scheme(entrance: &Entrance) -> &'static str {
+    match entrance {
+        Entrance::Plain(_) => "http",
+        Entrance::Public | Entrance::Private => "https",
+    }
 }
 
 /// A preflight is answered before anybody asks who it is.
