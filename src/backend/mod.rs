@@ -3,7 +3,7 @@
 //! In reading order: [`pick`] and [`ring`] choose a server of a [`table`], [`breaker`], [`eject`] and [`health`] say which ones may
 //! be chosen (all pure). [`group`] is the backend, [`roster`] its servers just now, [`server`] one of them with its [`vitals`] and
 //! the addresses of its name ([`names`]): what outlives a snapshot. [`crew`] is a core's view of a backend, [`gauge`] of a server.
-//! [`wording`] says how requests are put, [`connect`] and [`pool`] (with `shared`) do the I/O on a core. On the control plane
+//! [`wording`] says how requests are put, [`connect`] and [`pool`] (with `shared`, [`under_way`]) do the I/O on a core. On the control plane
 //! [`probe`] asks servers how they are (`grpc` by their own protocol), [`judge`] takes out who stands apart, [`resolve`] asks for names (`lasting`: how
 //! long the last answer's addresses are good).
 
@@ -27,6 +27,7 @@ pub mod roster;
 pub mod server;
 mod shared;
 pub mod table;
+pub mod under_way;
 pub mod vitals;
 pub mod wording;
 

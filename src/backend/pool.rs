@@ -9,16 +9,15 @@ use std::{
     time::{Duration, Instant},
 };
 
-use smallvec::SmallVec;
-
 use super::{
     Backend, BackendSettings, Scheme, Server,
     connect::{self, ConnectError, Connected},
     gauge::Gauge,
     server::ConnectionPermit,
     shared::SharedConnections,
+    under_way::UnderWay,
 };
-use crate::{clock, http1, http2, limits::Limits, shield::line::Seat};
+use crate::{clock, http1, http2, limits::Limits};
 
 /// Idle connections that a core may keep to a server even where its share of `connections_max` is smaller.
 const SHARE_MIN: usize = 64;
@@ -110,7 +109,7 @@ pub struct Pool {
     failures: Cell<u32>,
     /// TLS agreed on HTTP/1.1 the last time: connections are not shared, so nobody need wait for another's.
     speaks_http1: Cell<bool>,
-    in_flight: Cell<u32>,
+    pub(super) in_flight: Cell<u32>,
     /// How fast the server answers this core, and what it was asked.
     pub gauge: Gauge,
     /// [`Server::refused`] when this core last looked.
@@ -230,27 +229,6 @@ impl http1::client::Home for Home {
     }
 }
 
-/// Counts an exchange as under way until it is dropped.
-#[derive(Debug)]
-pub struct UnderWay {
-    pool: Rc<Pool>,
-    seats: SmallVec<[Seat; 2]>,
-}
-
-impl UnderWay {
-    /// Holds `seat` as long.
-    pub fn hold(&mut self, seat: Seat) {
-        self.seats.push(seat);
-    }
-}
-
-impl Drop for UnderWay {
-    fn drop(&mut self) {
-        let in_flight = &self.pool.in_flight;
-        in_flight.set(in_flight.get().saturating_sub(1));
-    }
-}
-
 /// How HTTP/2 connections to servers are kept.
 #[must_use]
 pub const fn client_settings(limits: &Limits) -> http2::client::ClientSettings {
@@ -296,10 +274,7 @@ impl Pool {
     #[must_use]
     pub fn enter(self: &Rc<Self>) -> UnderWay {
         self.in_flight.set(self.in_flight.get() + 1);
-        UnderWay {
-            pool: Rc::clone(self),
-            seats: SmallVec::new(),
-        }
+        UnderWay::at(Rc::clone(self))
     }
 
     /// Tells the server's vitals what this core saw of it.

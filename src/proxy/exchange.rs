@@ -108,7 +108,7 @@ pub async fn handle(request: Request, peer: &Peer, edge: &Rc<Edge>, interim: &mu
 }
 
 /// An answer, and what counts it at its server until it is over.
-pub(super) type Passed = (Response, Option<crate::backend::pool::UnderWay>);
+pub(super) type Passed = (Response, Option<crate::backend::under_way::UnderWay>);
 
 /// What a request is answered with, unless it is refused.
 pub(super) async fn pass_through(
@@ -152,9 +152,7 @@ pub(super) async fn pass_through(
         Ok(decision) => decision,
         Err(stop) => return stopped(stop, &ask, head, edge, at, following),
     };
-    let Some(rule) = at.rule(decision.route) else {
-        return Err(Refusal::no_route());
-    };
+    let rule = at.rule(decision.route).ok_or_else(Refusal::no_route)?;
     note_decision(&decision, rule, at, following);
     admit::check_in(&decision, rule, head, edge, following)?;
     sign_in::note(&decision, &ask, at, following);
@@ -185,14 +183,20 @@ pub(super) async fn pass_through(
     let way = caching::Way::new(rule, edge, at, &mut following.record, &mut interim);
     let (mut response, under_way) = caching::send(noted, outgoing, way).await?;
     following.record.outcome = respond::outcome(&mut response, over_http2)?;
-    headers::strip_hop_by_hop(&mut response.headers);
-    passing::strip_cookies(&mut response.headers, policy);
-    if peer.listener == Listener::Http {
-        headers::strip_secure_cookies(&mut response.headers);
-    }
-    carried::set_cookies(&mut response.headers, &decision, at);
-    rooms::keep_slip(following, &mut response.headers);
+    let fields = &mut response.headers;
+    clean(fields, policy, peer);
+    carried::set_cookies(fields, &decision, at);
+    rooms::keep_slip(following, fields);
     Ok((drills::after(drill, response), under_way))
+}
+
+/// Takes out of an answer's fields what its client shall not get.
+fn clean(fields: &mut Fields, policy: &Policy, peer: &Peer) {
+    headers::strip_hop_by_hop(fields);
+    passing::strip_cookies(fields, policy);
+    if peer.listener == Listener::Http {
+        headers::strip_secure_cookies(fields);
+    }
 }
 
 /// Begins the record of a request.

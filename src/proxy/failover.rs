@@ -10,7 +10,7 @@ use super::{
     replay::Replay,
 };
 use crate::{
-    backend::pool::UnderWay,
+    backend::under_way::UnderWay,
     clock,
     fields::Known,
     message::Response,

@@ -22,7 +22,7 @@ use super::{
     sign_in::Lease,
 };
 use crate::{
-    backend::pool::UnderWay,
+    backend::under_way::UnderWay,
     body::{Body, BodyError},
     clock,
     message::Response,

@@ -25,7 +25,7 @@ use crate::{
 };
 
 /// Everything about one decision.
-#[derive(Debug, Clone, Serialize, JsonSchema, PartialEq, Eq)]
+#[derive(Debug, Default, Clone, Serialize, JsonSchema, PartialEq, Eq)]
 pub struct Explanation {
     /// Snapshot that decided.
     pub version: u64,
@@ -176,10 +176,7 @@ pub fn explain(ask: &Ask<'_, '_>, now: UnixTime, at: &Snapshot) -> Explanation {
     let decided = decide(ask, now, at, &mut notes);
     let mut explanation = Explanation {
         version: at.version,
-        scheme: match ask.entrance {
-            Entrance::Plain(_) => "http".to_owned(),
-            Entrance::Public | Entrance::Private => "https".to_owned(),
-        },
+        scheme: scheme(&ask.entrance).to_owned(),
         method: ask.method.to_string(),
         host: ask.host.to_owned(),
         target: ask.target.to_owned(),
@@ -192,31 +189,13 @@ pub fn explain(ask: &Ask<'_, '_>, now: UnixTime, at: &Snapshot) -> Explanation {
             .route
             .and_then(|route| won(route, notes.path.as_deref(), at)),
         path: notes.path,
-        forwarded: None,
         signed: notes.signed,
-        gate: None,
-        asks: None,
-        visitor: None,
-        carried: Vec::new(),
         flags: notes
             .flags
             .iter()
             .filter_map(|asked| said(asked, notes.route, now, at))
             .collect(),
-        backend: None,
-        failover: None,
-        cache: Vec::new(),
-        bounds: Vec::new(),
-        room: None,
-        drills: Vec::new(),
-        compress: None,
-        headers: Vec::new(),
-        forwards: Vec::new(),
-        answers: Vec::new(),
-        answered: None,
-        redirect: None,
-        refused: None,
-        error_pages: Vec::new(),
+        ..Explanation::default()
     };
     let rule = notes.route.and_then(|route| at.rule(route));
     explanation.error_pages = error_pages::shown(rule, ask.host, now, at);
@@ -256,6 +235,13 @@ fn asked(ask: &Ask<'_, '_>, rule: &Rule, now: UnixTime, at: &Snapshot) -> Option
         .filter(|_| matches!(ask.credential, Credential::Pretend(None)))?;
     let question = gate.gate.question(&rule.requirement, ask.headers, now)?;
     Some(question.to_string())
+}
+
+const fn scheme(entrance: &Entrance) -> &'static str {
+    match entrance {
+        Entrance::Plain(_) => "http",
+        Entrance::Public | Entrance::Private => "https",
+    }
 }
 
 /// A preflight is answered before anybody asks who it is.

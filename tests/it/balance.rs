@@ -224,10 +224,10 @@ async fn an_open_breaker_costs_nothing_and_lets_one_probe_through() {
         refused.header("proxy-status").contains("breaker-open"),
         "{refused:?}"
     );
-    assert_eq!(
-        world.metric("banyan_backend_breaker_open{backend=\"app\"}").await,
-        1.0
-    );
+    until("its being open is told, once a second", async || {
+        world.metric("banyan_backend_breaker_open{backend=\"app\"}").await == 1.0
+    })
+    .await;
     sick.store(false, Ordering::SeqCst);
     until("it is closed", async || client.get("/").await.status == 200).await;
     for _ in 0..20 {

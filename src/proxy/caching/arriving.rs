@@ -15,7 +15,7 @@ use http_body::{Frame, SizeHint};
 
 use super::flights::Lead;
 use crate::{
-    backend::pool::UnderWay,
+    backend::under_way::UnderWay,
     body::{Body, BodyError},
     cache::store::{Collecting, New, Selected, Store, Terms, Times},
     fields::Fields,

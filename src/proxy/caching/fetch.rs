@@ -12,7 +12,7 @@ use super::{
     serving::{self, ttl},
 };
 use crate::{
-    backend::pool::UnderWay,
+    backend::under_way::UnderWay,
     body::Body,
     cache::{
         conditional::{freshened, validate},

@@ -29,7 +29,7 @@ use super::{
     refusal::{Refusal, Retry},
 };
 use crate::{
-    backend::pool::UnderWay,
+    backend::under_way::UnderWay,
     cache::{
         directives::Wishes,
         status::{Forwarded, Told},

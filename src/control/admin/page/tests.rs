@@ -517,6 +517,18 @@ fn said(own: impl Fn() -> String) -> explain::Said {
     }
 }
 
+fn gate_of(text: &str) -> explain::Gate {
+    let own = || text.to_owned();
+    explain::Gate {
+        auth: "none".to_owned(),
+        roles: vec![own()],
+        asks: vec![own()],
+        user: None,
+        verdict: own(),
+        decided_at: Some(own()),
+    }
+}
+
 fn explanation_of(text: &str) -> explain::Explanation {
     let own = || text.to_owned();
     explain::Explanation {
@@ -542,14 +554,7 @@ fn explanation_of(text: &str) -> explain::Explanation {
         }),
         signed: Some(own()),
         asks: None,
-        gate: Some(explain::Gate {
-            auth: "none".to_owned(),
-            roles: vec![own()],
-            asks: vec![own()],
-            user: None,
-            verdict: own(),
-            decided_at: Some(own()),
-        }),
+        gate: Some(gate_of(text)),
         cache: vec![own()],
         carried: vec![own()],
         visitor: Some(explain::Cookie {
