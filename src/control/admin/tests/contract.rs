@@ -202,7 +202,7 @@ async fn every_answer_has_the_shape_that_its_schema_promises() {
             checked += 1;
         }
     }
-    assert_eq!(checked, 2 * 14);
+    assert_eq!(checked, 2 * 16);
 }
 
 #[tokio::test]
