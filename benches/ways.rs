@@ -213,7 +213,7 @@ fn sign_in(site: &Snapshot) -> HeaderValue {
     let gate = site.gate.as_ref().expect("every site has a gate");
     gate.keys.store(Arc::new(keys));
     let claims = format!(
-        r#"{{"iss":"https://id.example.com/","aud":"edge","sub":"alice","iat":{},"exp":{},"roles":["member"]}}"#,
+        r#"{{"iss":"https://id.example.com/","aud":"edge","sub":"alice","client_id":"app","jti":"1","iat":{},"exp":{},"roles":["member"]}}"#,
         NOW.secs() - 10,
         NOW.secs() + 300
     );
