@@ -321,7 +321,9 @@ async fn attempt(
             let retry = retry_after(&cause, sent, reused);
             // A kept connection that the server had just closed, or a client that broke off, says nothing against the server.
             let stale = reused && matches!(cause, SendCause::Closed(_));
-            if !stale && !matches!(cause, SendCause::RequestBody(_) | SendCause::Unsupported(_)) {
+            // one that hangs up on some requests is there all the same, and where it is the only one nobody could take its place
+            let only = matches!(cause, SendCause::Closed(_)) && backend.settings.servers.len() == 1;
+            if !stale && !only && !matches!(cause, SendCause::RequestBody(_) | SendCause::Unsupported(_)) {
                 backend.failed(pool, clock::steady());
             }
             let refusal = Refusal {

@@ -134,9 +134,9 @@ new = ${percent.toFixed(1)}`);
 
   ramp(percent, state) { return this.change(() => this.saveFlag(percent, state)); }
 
-  /** What the router complained of without being given a reason: no certificate, or a broken file of the squad, is one. */
+  /** What the router complained of without being given a reason: no certificate, a broken file of the squad, or an application that was stopped, is one. */
   complaints() {
     const complaint = / (WARN|ERROR) |panicked/;
-    return this.logs.flat().filter((line) => complaint.test(line) && !/no certificate found|learn\.toml/.test(line));
+    return this.logs.flat().filter((line) => complaint.test(line) && !/no certificate found|learn\.toml|server (ejected|is back)/.test(line));
   }
 }
