@@ -324,6 +324,36 @@ async fn an_unsafe_method_drops_what_it_changes() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_one_core_has_kept_the_next_request_finds_whatever_others_post_elsewhere() {
+    let world = World::new()
+        .top("cores = 2")
+        .backend("app", app)
+        .routes("[[routes]]\npath = \"/*\"\nbackend = \"app\"\ncache = \"standard\"\n")
+        .start()
+        .await;
+    let client = world.client(Http::Two).await;
+    let address = |key: usize| format!("/kept?key={key}");
+    for key in 0..100 {
+        let (mut one, mut other) = (client.another(), world.client(Http::One).await);
+        let first = one.get(&address(key)).await;
+        let second = other.get(&address(key)).await;
+        assert!(status_of(&second).starts_with("banyan; hit"), "{second:?}");
+        assert_eq!(second.text(), first.text());
+    }
+    let posts = (0..500).map(|number| {
+        let mut client = client.another();
+        async move { client.post(&format!("/elsewhere/{number}"), "x").await.status }
+    });
+    let posted = within("500 answers", join_all(posts)).await;
+    assert!(posted.iter().all(http::StatusCode::is_success), "{posted:?}");
+    let mut client = world.client(Http::One).await;
+    for key in 0..100 {
+        let again = client.get(&address(key)).await;
+        assert!(status_of(&again).starts_with("banyan; hit"), "{key}: {again:?}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_dead_backend_is_stood_in_for_by_what_is_kept() {
     let dead = std::sync::Arc::new(std::sync::atomic::AtomicBool::new(false));
     let telling = std::sync::Arc::clone(&dead);

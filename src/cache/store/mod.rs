@@ -2,7 +2,7 @@
 //!
 //! - `key`, `entry`, `chunks`: what an answer is kept under, what is kept of it, and its body, which is shared and never copied.
 //! - `shelf`: the variants under one key; `reader`: how a core looks, without a lock.
-//! - `policy`: who goes when memory is full; `purge`: generations; `path`: invalidation paths as people write them.
+//! - `policy`: who goes when memory is full; `purge`: generations, `places`: where they are written; `path`: invalidation paths as people write them.
 //! - `unstorable`: keys whose answers can't be kept; `tally`: what is counted of requests; `settings`: bounds.
 //!
 //! One lock is taken by who keeps or drops an answer, for about a microsecond. A look takes none.
@@ -11,6 +11,7 @@ mod chunks;
 mod entry;
 mod key;
 pub mod path;
+mod places;
 mod policy;
 mod purge;
 mod reader;

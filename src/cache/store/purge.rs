@@ -1,10 +1,8 @@
 //! Purges as generations: what is purged is a number in a table, and an entry older than the number is gone.
 //!
-//! Each purge counts a clock up and writes the new time where the hash of what it names leads; an entry knows where its own names
-//! lead, and since when it is. So a purge costs the same whether a tag has one entry or a million, and no entry is looked for.
-//! Names that lead to the same place are purged together: with sixteen names to an entry, a purge costs one entry in two
-//! thousand a needless refresh, and never leaves one that should go. What begins with a prefix is a list instead, compared once with each
-//! entry that is asked for afterwards.
+//! Each purge counts a clock up and writes the new time where the hash of what it names leads (`places`); an entry knows where its own
+//! names lead, and since when it is. So a purge costs the same whether a tag has one entry or a million, and no entry is looked for.
+//! What begins with a prefix is a list instead, compared once with each entry that is asked for afterwards.
 //!
 //! An entry's stamp is the time at which its backend was *asked*: an answer that was under way during a purge is purged too.
 
@@ -22,10 +20,9 @@ use smallvec::SmallVec;
 use super::{
     entry::{Entry, Labels},
     key::Key,
+    places::{Mark, Places},
 };
 
-/// Places for names.
-const PLACES: usize = 32_768;
 /// Prefixes that are remembered. When one more comes, everything older than the oldest of them is purged as it was, which is more
 /// than was asked for and never less.
 pub const PREFIXES_MAX: usize = 1_024;
@@ -100,14 +97,14 @@ impl How {
 }
 
 /// Where an entry's names lead.
-pub(super) type Marks = SmallVec<[u16; 16]>;
+pub(super) type Marks = SmallVec<[Mark; 16]>;
 
 /// The clock and the tables.
 #[derive(Debug)]
 pub(super) struct Generations {
     clock: AtomicU64,
-    soft: Box<[AtomicU64]>,
-    hard: Box<[AtomicU64]>,
+    soft: Places,
+    hard: Places,
     prefixes: ArcSwap<Prefixes>,
     /// Where names lead is this process's secret: nobody chooses names that purge another's.
     hasher: RandomState,
@@ -134,11 +131,10 @@ struct Prefix {
 
 impl Generations {
     pub(super) fn new() -> Self {
-        let table = || (0..PLACES).map(|_| AtomicU64::new(0)).collect();
         Self {
             clock: AtomicU64::new(1),
-            soft: table(),
-            hard: table(),
+            soft: Places::new(),
+            hard: Places::new(),
             prefixes: ArcSwap::from_pointee(Prefixes::default()),
             hasher: RandomState::new(),
             one_by_one: Mutex::new(()),
@@ -154,15 +150,10 @@ impl Generations {
         let _one = self.one_by_one.lock().unwrap_or_else(PoisonError::into_inner);
         let at = self.clock.load(Ordering::Relaxed) + 1;
         match self.place(what, squad) {
-            Some(place) => {
-                let table = match how {
-                    How::Soft => &self.soft,
-                    How::Hard => &self.hard,
-                };
-                if let Some(place) = table.get(usize::from(place)) {
-                    place.store(at, Ordering::Release);
-                }
-            }
+            Some(mark) => match how {
+                How::Soft => self.soft.write(mark, at),
+                How::Hard => self.hard.write(mark, at),
+            },
             None => {
                 let mut prefixes = Prefixes::clone(&self.prefixes.load());
                 prefixes.add(what, squad, how, at);
@@ -224,13 +215,7 @@ impl Generations {
 
     fn judge(&self, entry: &Entry, seen: u64) -> Option<How> {
         let since = entry.stamp().0;
-        let later = |table: &[AtomicU64]| {
-            let mut times = entry.marks.iter();
-            times.any(|place| {
-                let at = table.get(usize::from(*place));
-                at.is_some_and(|at| at.load(Ordering::Acquire) > since)
-            })
-        };
+        let later = |table: &Places| entry.marks.iter().any(|mark| table.is_later(*mark, since));
         if later(&self.hard) {
             return Some(How::Hard);
         }
@@ -240,7 +225,7 @@ impl Generations {
     }
 
     /// Where a name leads; `None`: what is named is no name.
-    fn place(&self, what: &What<'_>, own: Option<&str>) -> Option<u16> {
+    fn place(&self, what: &What<'_>, own: Option<&str>) -> Option<Mark> {
         let hash = match *what {
             What::Url { host, target } => self.hash(0, own, (host, target)),
             What::Host(host) => self.hash(1, own, host),
@@ -252,7 +237,7 @@ impl Generations {
             What::Variant { flag, variant } => self.hash(7, own, (flag, variant)),
             What::Prefix { .. } | What::All => return None,
         };
-        u16::try_from(hash % PLACES as u64).ok()
+        Some(Mark::of(hash))
     }
 
     fn hash(&self, kind: u8, squad: Option<&str>, name: impl Hash) -> u64 {

@@ -176,13 +176,19 @@ pub async fn take_in(
     mut lead: Option<Lead>,
     _under_way: UnderWay,
 ) {
+    // who has the last piece may ask again at once, on another core: by then the answer is kept
+    let mut last = None;
+    let mut left = arriving.length;
     loop {
         if !poll_fn(|cx| arriving.wants_more(cx)).await {
             return;
         }
         match body.frame().await {
             None => break,
-            Some(Err(_)) => return arriving.end(false), // what came is not whole (RFC 9111 section 3.3)
+            Some(Err(_)) => {
+                last.into_iter().for_each(|piece| arriving.push(piece));
+                return arriving.end(false); // what came is not whole (RFC 9111 section 3.3)
+            }
             Some(Ok(frame)) => {
                 let Ok(piece) = frame.into_data() else { continue };
                 let fits = collecting.as_mut().is_none_or(|all| all.push(&piece).is_ok());
@@ -191,7 +197,12 @@ pub async fn take_in(
                     lead = None; // nobody else joins
                     arriving.flow.borrow_mut().passing = true;
                 }
-                arriving.push(piece);
+                left = left.map(|left| left.saturating_sub(piece.len() as u64));
+                if left != Some(0) {
+                    arriving.push(piece);
+                } else if let Some(before) = last.replace(piece) {
+                    arriving.push(before);
+                }
             }
         }
     }
@@ -212,6 +223,7 @@ pub async fn take_in(
         }
     }
     drop(lead); // who comes now finds it in the store
+    last.into_iter().for_each(|piece| arriving.push(piece));
     arriving.end(true);
 }
 

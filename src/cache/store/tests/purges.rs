@@ -404,3 +404,26 @@ proptest! {
         prop_assert!(beyond.is_empty(), "{beyond:?}");
     }
 }
+
+/// Every POST purges an address. Those of others cost an entry nothing: it is neither fetched again nor, in a test that counts requests,
+/// seen to be so.
+#[test]
+fn thousands_of_purges_of_other_addresses_leave_an_entry_alone() {
+    let store = store();
+    let (reader, mine) = (store.reader(), key("a.example/mine"));
+    let route: Arc<str> = "/*".into();
+    for round in 0..100 {
+        let labels = Labels {
+            route: Some(Arc::clone(&route)),
+            squad: Some("web".into()),
+            ..Labels::default()
+        };
+        store.keep(&mine, labelled(&store, labels)).unwrap();
+        for number in 0..250 {
+            let target = format!("/other/{round}/{number}");
+            let host = Some("a.example");
+            store.purge(&What::Url { host, target: &target }, How::Hard);
+        }
+        assert_eq!(texts(reader.look(mine.hash)), [("labelled".to_owned(), false)], "round {round}");
+    }
+}
