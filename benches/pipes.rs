@@ -195,6 +195,7 @@ pub(super) async fn router(back: Line, drain: Drain) -> (Exchanges, Observer) {
         view: View::new(Arc::new(Live::new(Arc::new(snapshot)))),
         observe: Rc::new(core),
         signer: Arc::new(Signer::from_pkcs8(key.as_ref()).expect("a key")),
+        flights: Arc::default(),
         cache: banyan::cache::store::Store::new(&banyan::cache::store::StoreSettings::default()),
         drain,
         https_port: None,

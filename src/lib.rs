@@ -32,7 +32,9 @@
 //! | [`cli`], [`demo`] | the command line; the demo site's backends | |
 //!
 //! Each core runs one single-threaded runtime with its own listening sockets, connections and counters: nothing on a request's
-//! path takes a lock that another core holds. `tests/it/tidy` keeps the borders between these modules.
+//! path takes a lock that another core holds, but where the cache has no answer for it: then it asks in [`proxy::caching::flights`] whether
+//! another core has asked, and reads along there; and who keeps an answer takes the store's. `tests/it/tidy` keeps the borders between these
+//! modules.
 
 pub mod backend;
 pub mod body;

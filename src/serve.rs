@@ -27,6 +27,7 @@ use crate::{
     limits::Limits,
     observe::{self, Observer, log, metrics::TallyRequest, record::Listener},
     proxy::{
+        caching::flights::Flights,
         edge::{Edge, Parts},
         listen::{self, Door},
         recall,
@@ -160,6 +161,7 @@ pub fn start(path: &Path) -> Result<Running, StartError> {
     })?;
     let signer = Arc::new(signer);
     let cache = Arc::clone(publisher.cache().store());
+    let flights = Arc::default();
     let cores = core_count(edge.cores);
     let (addresses, sockets) = bind_all(&edge.listen, cores)?;
     let admin = edge.listen.admin.map(bind_admin).transpose()?;
@@ -183,6 +185,7 @@ pub fn start(path: &Path) -> Result<Running, StartError> {
             tls: publisher.server_tls(),
             signer: Arc::clone(&signer),
             cache: Arc::clone(&cache),
+            flights: Arc::clone(&flights),
             https_port,
             seats: (edge.limits.connections_max / cores).max(1),
             limits: edge.limits.clone(),
@@ -339,6 +342,7 @@ struct Seed {
     tls: Arc<ServerTls>,
     signer: Arc<Signer>,
     cache: Arc<cache::store::Store>,
+    flights: Arc<Flights>,
     https_port: Option<u16>,
     seats: usize,
     limits: Limits,
@@ -362,6 +366,7 @@ impl Seed {
             observe: Rc::clone(&observe),
             signer: self.signer,
             cache: self.cache,
+            flights: self.flights,
             drain,
             https_port: self.https_port,
         };

@@ -51,8 +51,8 @@ pub struct Edge {
     pub signed: assertion::AssertionMemory,
     /// What is kept of answers.
     pub cache: Reader,
-    /// Answers that are asked for, to be kept.
-    pub flights: Flights,
+    /// Answers that any core asks for just now, to be kept.
+    pub flights: Arc<Flights>,
     /// Answers that are being compressed.
     pub compressing: Places,
     /// When to stop.
@@ -86,6 +86,8 @@ pub struct Parts {
     pub signer: Arc<assertion::Signer>,
     /// What is kept of answers, by all cores.
     pub cache: Arc<Store>,
+    /// What all cores ask for just now, to be kept.
+    pub flights: Arc<Flights>,
     /// When to stop.
     pub drain: Drain,
     /// The port that redirects name.
@@ -126,7 +128,7 @@ impl Edge {
             signer: parts.signer,
             signed: assertion::AssertionMemory::new(),
             cache: parts.cache.reader(),
-            flights: Flights::default(),
+            flights: parts.flights,
             compressing: Places::default(),
             drain: parts.drain,
             https_port: parts.https_port,

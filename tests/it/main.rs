@@ -31,6 +31,7 @@ mod carried;
 mod chaos;
 mod check;
 mod cloudfront_log;
+mod collapsing;
 mod compress;
 mod door;
 mod draining;

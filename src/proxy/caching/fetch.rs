@@ -7,7 +7,7 @@ use http::StatusCode;
 use super::{
     Asking, Chosen, Way,
     arriving::{Arriving, Keeping, take_in},
-    flights::{Failure, Flights, Lead, Outcome},
+    flights::{Failure, Lead, Outcome},
     key,
     serving::{self, ttl},
 };
@@ -283,7 +283,8 @@ impl Fetch<'_> {
             answered: now,
         };
         let bounds = &self.asking.caching.bounds;
-        let (times, terms) = freshness::times(response.status, &response.headers, directives, bounds, when);
+        let (times, terms) =
+            freshness::times(response.status, &response.headers, directives, bounds, when);
         let fields = storable::kept(&response.headers, directives);
         let selected = vary::selected(&response.headers, &self.fields);
         let told = Told {
@@ -319,9 +320,16 @@ impl Fetch<'_> {
             serving::tell(&mut response.headers, told);
             return (response, Some(under_way));
         }
-        let arriving = Arriving::new(response.status, fields, selected, (times, terms), length);
+        let arriving = Arriving::new(
+            response.status,
+            fields,
+            selected,
+            (times, terms),
+            length,
+            store.entry_max(),
+        );
         response.body = arriving.read().unwrap_or(Body::Empty);
-        self.say(Outcome::Arriving(Rc::clone(&arriving)));
+        self.say(Outcome::Arriving(Arc::clone(&arriving)));
         let taking = take_in(arriving, body, Some(collecting), keeping, self.lead, under_way);
         tokio::task::spawn_local(taking); // whoever goes away, the others get it whole
         asking.wanted.fit(&mut response, &times, None);
@@ -338,7 +346,7 @@ pub(super) fn behind(
     chosen: &Chosen,
     flight: KeyHash,
 ) {
-    let Some(lead) = Flights::begin(way.edge, flight) else {
+    let Some(lead) = way.edge.flights.begin(flight) else {
         return;
     };
     let edge = Rc::clone(way.edge);

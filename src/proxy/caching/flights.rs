@@ -1,6 +1,16 @@
-//! Requests of one core for the same answer: the first asks, the others wait for what comes of it.
+//! Requests for the same answer, on whichever core: the first asks, the others wait for what comes of it.
+//!
+//! Cores meet in a table that only a request touches for which the cache has no answer, and which is about to wait for a backend. It is
+//! in so many parts, each with a lock that is held for one look, so that they seldom meet at all.
 
-use std::{cell::RefCell, collections::HashMap, rc::Rc, sync::Arc, time::Duration};
+use std::{
+    collections::HashMap,
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicUsize, Ordering},
+    },
+    time::Duration,
+};
 
 use http::StatusCode;
 use tokio::sync::watch;
@@ -9,14 +19,13 @@ use super::arriving::Arriving;
 use crate::{
     cache::store::{Entry, KeyHash},
     observe::record::Side,
-    proxy::{
-        edge::Edge,
-        refusal::{Refusal, Retry},
-    },
+    proxy::refusal::{Refusal, Retry},
 };
 
-/// Answers that a core waits for at once. Requests for further ones are not collapsed.
-pub const FLIGHTS_MAX: usize = 4096;
+/// Answers that are waited for at once. Requests for further ones are not collapsed.
+pub const FLIGHTS_MAX: usize = 16_384;
+/// Parts of the table.
+const PARTS: usize = 64;
 /// Longest time that a request waits for another's answer. Then it asks by itself.
 pub const FOLLOW_TIME_MAX: Duration = Duration::from_secs(30);
 
@@ -26,13 +35,13 @@ pub enum Outcome {
     /// Nothing yet.
     Open,
     /// Its answer is arriving.
-    Arriving(Rc<Arriving>),
+    Arriving(Arc<Arriving>),
     /// What was kept is kept anew.
     Kept(Arc<Entry>),
     /// Its answer is for itself alone: everybody asks.
     Released,
     /// There is none, and why.
-    Failed(Rc<Failure>),
+    Failed(Arc<Failure>),
 }
 
 /// Why there is no answer, for those who waited for it.
@@ -48,8 +57,8 @@ pub struct Failure {
 impl Failure {
     /// The failure that a refusal tells of.
     #[must_use]
-    pub fn of(refusal: &Refusal) -> Rc<Self> {
-        Rc::new(Self {
+    pub fn of(refusal: &Refusal) -> Arc<Self> {
+        Arc::new(Self {
             status: refusal.status,
             reason: refusal.reason,
             details: refusal.details,
@@ -77,9 +86,23 @@ impl Failure {
     }
 }
 
-/// What a core waits for just now.
-#[derive(Debug, Default)]
-pub struct Flights(RefCell<HashMap<KeyHash, watch::Receiver<Outcome>>>);
+type Open = HashMap<KeyHash, watch::Receiver<Outcome>>;
+
+/// What requests wait for just now: one for the process.
+#[derive(Debug)]
+pub struct Flights {
+    parts: Box<[Mutex<Open>]>,
+    open: AtomicUsize,
+}
+
+impl Default for Flights {
+    fn default() -> Self {
+        Self {
+            parts: (0..PARTS).map(|_| Mutex::default()).collect(),
+            open: AtomicUsize::new(0),
+        }
+    }
+}
 
 /// A request's part in a flight.
 #[derive(Debug)]
@@ -95,36 +118,45 @@ pub enum Part {
 /// The right to ask for all who wait. Dropped without a word, it passes to one of them.
 #[derive(Debug)]
 pub struct Lead {
-    edge: Rc<Edge>,
+    flights: Arc<Flights>,
     key: KeyHash,
     says: watch::Sender<Outcome>,
 }
 
 impl Flights {
     /// Joins the flight of `key`, or begins one.
-    pub fn join(edge: &Rc<Edge>, key: KeyHash) -> Part {
-        let mut open = edge.flights.0.borrow_mut();
+    pub fn join(self: &Arc<Self>, key: KeyHash) -> Part {
+        let Some(mut open) = self.part(key) else {
+            return Part::Alone;
+        };
         if let Some(flight) = open.get(&key) {
             return Part::Follows(flight.clone());
         }
-        if open.len() >= FLIGHTS_MAX {
+        if self.open.fetch_add(1, Ordering::Relaxed) >= FLIGHTS_MAX {
+            self.open.fetch_sub(1, Ordering::Relaxed);
             return Part::Alone;
         }
         let (says, hears) = watch::channel(Outcome::Open);
         open.insert(key, hears);
         Part::Leads(Lead {
-            edge: Rc::clone(edge),
+            flights: Arc::clone(self),
             key,
             says,
         })
     }
 
     /// Begins the flight of `key`, unless there is one.
-    pub fn begin(edge: &Rc<Edge>, key: KeyHash) -> Option<Lead> {
-        match Self::join(edge, key) {
+    pub fn begin(self: &Arc<Self>, key: KeyHash) -> Option<Lead> {
+        match self.join(key) {
             Part::Leads(lead) => Some(lead),
             Part::Follows(_) | Part::Alone => None,
         }
+    }
+
+    fn part(&self, key: KeyHash) -> Option<MutexGuard<'_, Open>> {
+        let at = usize::try_from(key.0 % PARTS as u128).ok()?;
+        let part = self.parts.get(at)?;
+        Some(part.lock().unwrap_or_else(PoisonError::into_inner))
     }
 }
 
@@ -137,16 +169,57 @@ impl Lead {
 
 impl Drop for Lead {
     fn drop(&mut self) {
-        self.edge.flights.0.borrow_mut().remove(&self.key);
+        let gone = self
+            .flights
+            .part(self.key)
+            .and_then(|mut open| open.remove(&self.key));
+        self.flights.open.fetch_sub(1, Ordering::Relaxed);
+        drop(gone); // it may be the last to know of megabytes: nobody waits for that
     }
 }
 
-/// Waits for the first's answer. `None`: the first went away, or takes too long (`true`).
+/// Waits for the first's answer. Otherwise the first went away, or takes too long (`true`).
 pub async fn wait(mut flight: watch::Receiver<Outcome>) -> Result<Outcome, bool> {
     let landed = flight.wait_for(|outcome| !matches!(outcome, Outcome::Open));
     match tokio::time::timeout(FOLLOW_TIME_MAX, landed).await {
         Ok(Ok(outcome)) => Ok(outcome.clone()),
         Ok(Err(_)) => Err(false),
         Err(_) => Err(true),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn of_all_threads_one_leads_until_it_has_gone() {
+        let flights = Arc::new(Flights::default());
+        for number in 0..200 {
+            let key = KeyHash(number);
+            let parts: Vec<Part> = std::thread::scope(|scope| {
+                let all = [(); 4].map(|()| scope.spawn(|| flights.join(key)));
+                all.map(|one| one.join().unwrap()).into()
+            });
+            let leads = |part: &&Part| matches!(part, Part::Leads(_));
+            assert_eq!(parts.iter().filter(leads).count(), 1);
+            assert!(flights.begin(key).is_none());
+            drop(parts);
+            assert!(flights.begin(key).is_some(), "and the next may");
+        }
+        assert_eq!(flights.open.load(Ordering::Relaxed), 0);
+    }
+
+    #[test]
+    fn there_are_so_many_at_once() {
+        let flights = Arc::new(Flights::default());
+        let all: Vec<Option<Lead>> = (0..FLIGHTS_MAX)
+            .map(|key| flights.begin(KeyHash(key as u128)))
+            .collect();
+        assert!(all.iter().all(Option::is_some));
+        assert!(matches!(flights.join(KeyHash(u128::MAX)), Part::Alone));
+        assert!(matches!(flights.join(KeyHash(0)), Part::Follows(_)));
+        drop(all);
+        assert!(flights.begin(KeyHash(u128::MAX)).is_some());
     }
 }

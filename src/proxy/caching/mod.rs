@@ -1,7 +1,7 @@
 //! What the cache does for a request between its decision and its backend.
 //!
 //! [`key`] says which request it is and what of it the backend gets, [`serving`] makes answers of what is kept, [`flights`] has one request
-//! ask for all of a core that want the same, [`arriving`] lets them read along, `fetch` asks and keeps, `dropping` is for unsafe methods.
+//! ask for all that want the same, [`arriving`] lets them read along, `fetch` asks and keeps, `dropping` is for unsafe methods.
 
 pub mod arriving;
 mod dropping;
@@ -16,7 +16,7 @@ use http::StatusCode;
 
 use self::{
     fetch::Fetch,
-    flights::{Flights, Lead, Outcome, Part},
+    flights::{Lead, Outcome, Part},
     key::{Keyed, Noted},
     serving::Wanted,
 };
@@ -333,8 +333,15 @@ impl Asking<'_> {
         }
         // an answer that varies sends those with other fields to a flight of their own, once
         for _ in 0..=RETRIES_MAX {
-            let hears = match Flights::join(&edge, flight) {
-                Part::Leads(lead) => return fetch(Some(lead)).run(outgoing, way).await,
+            let hears = match edge.flights.join(flight) {
+                Part::Leads(lead) => {
+                    let Some(kept) = self.kept_meanwhile(&outgoing, &way) else {
+                        return fetch(Some(lead)).run(outgoing, way).await;
+                    };
+                    lead.say(Outcome::Kept(Arc::clone(&kept.entry)));
+                    way.count(Tally::Hit);
+                    return Ok((self.serve(&kept, None, clock::wall()), None));
+                }
                 Part::Alone => break,
                 Part::Follows(hears) => hears,
             };
@@ -350,6 +357,14 @@ impl Asking<'_> {
             }
         }
         fetch(None).run(outgoing, way).await
+    }
+
+    /// What another core has kept between this request's look and its turn to ask.
+    fn kept_meanwhile(&self, outgoing: &Outgoing<'_>, way: &Way<'_>) -> Option<Chosen> {
+        match self.look(outgoing, way.edge) {
+            Looked::Kept(chosen) => chosen.is_fresh(clock::wall()).then_some(chosen),
+            Looked::Nothing | Looked::Others(_) => None,
+        }
     }
 
     /// What another's answer is to this request.

@@ -70,7 +70,7 @@ impl Wanted {
     #[must_use]
     pub fn from_arriving(
         &self,
-        arriving: &std::rc::Rc<Arriving>,
+        arriving: &std::sync::Arc<Arriving>,
         told: Told,
         now: UnixTime,
     ) -> Option<Response> {
