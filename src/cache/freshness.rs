@@ -57,6 +57,7 @@ pub fn times(
         if_error: or_none(directives.stale_if_error.unwrap_or(bounds.if_error)),
     };
     let terms = Terms {
+        memory_only: false,
         no_cache: directives.no_cache,
         must_revalidate: !stale,
         shared: directives.is_shared(),

@@ -176,6 +176,22 @@ fn stats(told: &Value) -> String {
         let (bytes, max) = (&part["bytes"], &part["max"]);
         text.push_str(&format!("{name:<14}{bytes:>14} of {max} bytes\n"));
     }
+    let disk = &told["disk"];
+    if disk.is_object() {
+        let (room, waits) = (&disk["room"], disk["waiting"] == true);
+        text.push_str(&format!(
+            "{:<14}{:>14} of {} bytes{}: {} answers, {} read, {} written, {} not for want of time, {} errors\n",
+            "on disk",
+            room["bytes"],
+            room["max"],
+            if waits { " (not open yet)" } else { "" },
+            disk["entries"],
+            disk["reads"],
+            disk["writes"],
+            disk["dropped"],
+            disk["errors"],
+        ));
+    }
     text.push_str(&format!(
         "kept {}, gone to make room {}\n",
         told["kept"], told["evicted"]

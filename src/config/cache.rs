@@ -1,5 +1,7 @@
 //! `[cache]`: what answers that are kept for everyone may take, and what it means.
 
+use std::path::Path;
+
 use schemars::JsonSchema;
 use serde::Deserialize;
 
@@ -7,7 +9,10 @@ use super::{
     report::Report,
     values::{SizeText, Spot, size_text},
 };
-use crate::cache::store::{LARGE_FROM, StoreSettings};
+use crate::cache::store::{
+    LARGE_FROM, StoreSettings,
+    disk::{DiskSettings, folder::judge},
+};
 
 /// `[cache]`: what the cache may take, for routes that have one.
 #[derive(Debug, Default, Deserialize, JsonSchema)]
@@ -21,7 +26,17 @@ pub(super) struct CacheFile {
     entry: Option<Spot<SizeText>>,
     /// Memory for answers that are on their way into the cache; further ones are passed on and not kept. Unless said: a quarter of `memory`.
     collecting: Option<Spot<SizeText>>,
+    /// A folder of its own, of mode 700 (made if it isn't there): what is kept lies there as well, for when memory has let go of it, and for
+    /// after a restart. Nothing that may be one visitor's own does. Unless said, there is none. Another folder takes a restart.
+    disk: Option<Spot<String>>,
+    /// Disk for all that lies in `disk`. When there would be more, the oldest that nobody asks for goes. Unless said: `"1GiB"`.
+    disk_bytes: Option<Spot<SizeText>>,
 }
+
+/// Bytes of `disk` unless said.
+const DISK_BYTES: u64 = 1024 * 1024 * 1024;
+/// Least bytes of `disk`.
+const DISK_BYTES_MIN: u64 = 1024 * 1024;
 
 impl CacheFile {
     /// Judges it. What is wrong is in the report.
@@ -78,6 +93,53 @@ impl CacheFile {
                 .hint("an answer counts there while it comes in: let it be a few times `entry`");
         }
         settings
+    }
+}
+
+impl CacheFile {
+    /// Judges what it says of a disk.
+    pub(super) fn settle_disk(
+        file: Option<&Spot<Self>>,
+        folder: &Path,
+        report: &mut Report,
+    ) -> Option<DiskSettings> {
+        let file = &file?.value;
+        let bytes = file.disk_bytes.as_ref();
+        let Some(disk) = &file.disk else {
+            if let Some(bytes) = bytes {
+                report
+                    .error("no-disk", bytes.span.clone(), "`disk_bytes` of no `disk`")
+                    .hint("name a folder by `disk`, or take `disk_bytes` out");
+            }
+            return None;
+        };
+        let settings = DiskSettings {
+            folder: folder.join(&disk.value),
+            bytes: bytes.map_or(DISK_BYTES, |bytes| bytes.value.0 as u64),
+        };
+        if let Some(bytes) = bytes.filter(|_| settings.bytes < DISK_BYTES_MIN) {
+            report
+                .error(
+                    "out-of-range",
+                    bytes.span.clone(),
+                    format!("`disk_bytes` is {}", text(settings.bytes)),
+                )
+                .hint(format!("it is {} at least", text(DISK_BYTES_MIN)));
+        }
+        if disk.value.is_empty() {
+            report
+                .error("bad-path", disk.span.clone(), "`disk` can't be empty")
+                .hint("name a folder");
+        } else if let Err(why) = judge(&settings.folder) {
+            report
+                .error(
+                    "bad-folder",
+                    disk.span.clone(),
+                    format!("`disk`: {} {why}", settings.folder.display()),
+                )
+                .hint("it is a folder of its own, which its owner alone may look into");
+        }
+        Some(settings)
     }
 }
 

@@ -239,6 +239,7 @@ impl OperatorFile {
             cores: cores(&self.cores, report),
             limits: self.limits.settle(),
             cache: CacheFile::settle(self.cache.as_ref(), report),
+            cache_disk: CacheFile::settle_disk(self.cache.as_ref(), folder, report),
             log: self.log.settle(folder, report),
             errors: errors::pages(&self.errors, sources, report),
             visitor: self

@@ -12,7 +12,7 @@ use ipnet::IpNet;
 use super::admin::AdminSettings;
 use crate::{
     backend::{BackendSettings, resolve::DnsSettings},
-    cache::store::StoreSettings,
+    cache::store::{StoreSettings, disk::DiskSettings},
     flag::{FlagSettings, LayerSettings},
     gate::{GateSettings, Requirement, machine::MachineSettings},
     limits::Limits,
@@ -67,6 +67,8 @@ pub struct EdgeSettings {
     pub limits: Limits,
     /// What the cache may take.
     pub cache: StoreSettings,
+    /// Where answers lie on disk as well, if they do.
+    pub cache_disk: Option<DiskSettings>,
     /// The access log.
     pub log: LogSettings,
     /// Pages that browsers are shown instead of errors, where a route has none of its own.

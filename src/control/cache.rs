@@ -1,9 +1,13 @@
 //! Purges of the cache: those that somebody orders, and those that follow from what changed.
 
+#[path = "cache_disk.rs"]
+mod disk;
+
 use std::{
     collections::VecDeque,
+    path::PathBuf,
     sync::{
-        Arc, Mutex, PoisonError,
+        Arc, Mutex, OnceLock, PoisonError,
         atomic::{AtomicU64, Ordering},
     },
 };
@@ -12,7 +16,6 @@ use crate::{
     cache::store::{How, Stats, Store, What},
     clock::{self, UnixTime},
     config::settings::Settings,
-    flag::FlagState,
     observe::metrics::{Facts, Family},
     snapshot::{Snapshot, diff::Diff},
 };
@@ -47,6 +50,8 @@ pub struct Purged {
 #[derive(Debug)]
 pub struct Cache {
     store: Arc<Store>,
+    /// The folder of its disk.
+    disk: OnceLock<PathBuf>,
     recent: Mutex<VecDeque<Purged>>,
     /// When what was purged hard was freed last, in seconds since 1970.
     freed: AtomicU64,
@@ -58,6 +63,7 @@ impl Cache {
     pub fn new(settings: &Settings) -> Self {
         Self {
             store: Store::new(&settings.edge.cache),
+            disk: OnceLock::new(),
             recent: Mutex::default(),
             freed: AtomicU64::new(0),
         }
@@ -79,6 +85,7 @@ impl Cache {
                     .for_each(|squad| self.store.purge_of(squad, what, how)),
             }
         }
+        self.store.purges_written_blocking();
         let shown: Vec<String> = whats.iter().take(NAMES_SHOWN_MAX).map(told).collect();
         let (count, what) = (whats.len(), shown.join(", "));
         tracing::info!(
@@ -116,6 +123,7 @@ impl Cache {
     /// (hard: what they chose is not to be seen again), and the routes that are another now (softly).
     pub(super) fn follow(&self, settings: &Settings, before: &Snapshot, now: &Snapshot, diff: &Diff) {
         self.store.follow(&settings.edge.cache);
+        self.follow_disk(settings, now);
         let flags = ended(before, now);
         let flags: Vec<What<'_>> = flags.iter().map(|flag| What::Flag(flag)).collect();
         if !flags.is_empty() {
@@ -141,6 +149,7 @@ impl Cache {
                 .iter()
                 .map(|(family, labels, number)| (*family, &labels[..], *number)),
         );
+        disk::measure(&self.store, facts);
         let (now, freed) = (clock::wall().secs(), self.freed.load(Ordering::Relaxed));
         if self.store.has_purged() && now.abs_diff(freed) >= FREE_EACH {
             self.freed.store(now, Ordering::Relaxed);
@@ -152,16 +161,7 @@ impl Cache {
 
 /// Flags whose choices so far are void.
 fn ended(before: &Snapshot, now: &Snapshot) -> Vec<String> {
-    let old = before.flags.iter().map(|(_, flag)| flag);
-    old.filter(|old| {
-        let new = now.flags.by_key(old.key().as_str());
-        new.and_then(|id| now.flags.get(id)).is_none_or(|new| {
-            let killed = new.settings().state == FlagState::Disabled;
-            new.epoch() != old.epoch() || killed && old.settings().state != FlagState::Disabled
-        })
-    })
-    .map(|flag| flag.key().to_string())
-    .collect()
+    disk::ended(&disk::States::of(before), &disk::States::of(now))
 }
 
 /// What is purged, in words.

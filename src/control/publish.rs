@@ -164,12 +164,15 @@ impl Publisher {
             diff: Diff::default(),
             took: clock::steady().saturating_duration_since(began),
         };
+        let cache = Cache::new(&settings);
+        let unusable = |error| unreadable(&format_args!("the folder of `[cache] disk` {error}"));
+        cache.open_disk(&settings, &snapshot).map_err(unusable)?;
         let in_force = Arc::new(ArcSwap::from_pointee(isolated.sources.clone()));
         let mut publisher = Self {
             path: path.to_path_buf(),
             last_good: isolated.sources,
             last_seen: sources,
-            cache: Arc::new(Cache::new(&settings)),
+            cache: Arc::new(cache),
             settings,
             visitors,
             session_key,

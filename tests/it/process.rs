@@ -10,7 +10,7 @@ use std::{
 use crate::{
     backend::Server,
     client::{self, Client, Http, until},
-    world::Builder,
+    world::{Builder, World},
 };
 
 /// The router as a program of its own, for what only a process has: memory, signals, an exit status. Killed when dropped.
@@ -20,6 +20,8 @@ pub struct Program {
     pub https: SocketAddr,
     /// Where its private listener is.
     pub private: SocketAddr,
+    /// Where its admin listener is.
+    pub admin: SocketAddr,
     child: std::process::Child,
     /// The router's own process: the child, or the child's child.
     pid: u32,
@@ -77,6 +79,7 @@ impl Program {
         Ok(Self {
             https: listener("https").unwrap(),
             private: listener("private").unwrap(),
+            admin: listener("admin").unwrap(),
             pid: child.id(),
             child,
             site,
@@ -142,6 +145,26 @@ impl Program {
         let mut kill = Command::new("kill");
         let sent = kill.args(["-s", name, &self.pid.to_string()]).status();
         assert!(sent.unwrap().success());
+    }
+
+    /// The site's folder.
+    pub fn folder(&self) -> &Path {
+        self.site.folder()
+    }
+
+    /// Kills it, as a machine that stops would, and starts it again on the same files, with its private listener at the same address.
+    pub async fn killed_and_started_again(mut self) -> Self {
+        self.child.kill().unwrap();
+        self.child.wait().unwrap();
+        let config = self.site.folder().join("banyan.toml");
+        let text = fs::read_to_string(&config).unwrap();
+        let address = format!("private = [\"{}\"]", self.private);
+        fs::write(&config, text.replace("private = [\"127.0.0.1:0\"]", &address)).unwrap();
+        let site = std::mem::replace(&mut self.site, World::new());
+        drop(self);
+        let mut command = Command::new(env!("CARGO_BIN_EXE_banyan"));
+        let command = command.args(["run", "--config"]).arg(&config);
+        Self::spawn(command, site).await.expect("it serves")
     }
 
     /// Waits until it has ended; its exit status.

@@ -84,6 +84,8 @@ pub struct Terms {
     pub shared: bool,
     /// Its lifetime is a guess.
     pub heuristic: bool,
+    /// It may be somebody's own, by a cookie or credentials that are in its key: it never lies on disk.
+    pub memory_only: bool,
 }
 
 /// An answer to be kept.
@@ -139,6 +141,12 @@ impl Entry {
             ticket: Arc::new(Ticket::new(key.hash, size)),
             new,
         }
+    }
+
+    /// Gives one that was read from disk its place in this process: when it was asked for, and whether a purge before had it softly.
+    pub(super) fn settle(&mut self, stamp: Stamp, purged: bool) {
+        self.new.stamp = stamp;
+        self.verdict = AtomicU64::new(u64::from(purged));
     }
 
     /// Its status.

@@ -3,11 +3,13 @@
 //! - `key`, `entry`, `chunks`: what an answer is kept under, what is kept of it, and its body, which is shared and never copied.
 //! - `shelf`: the variants under one key; `reader`: how a core looks, without a lock.
 //! - `policy`: who goes when memory is full; `purge`: generations, `places`: where they are written; `path`: invalidation paths as people write them.
+//! - `disk`: a second place that survives a restart, where `[cache] disk` says so.
 //! - `unstorable`: keys whose answers can't be kept; `tally`: what is counted of requests; `settings`: bounds.
 //!
 //! One lock is taken by who keeps or drops an answer, for about a microsecond. A look takes none.
 
 mod chunks;
+pub mod disk;
 mod entry;
 mod key;
 pub mod path;
@@ -21,18 +23,20 @@ mod stats;
 pub mod tally;
 #[cfg(test)]
 mod tests;
+mod tier;
 mod unstorable;
 
 use std::{
     hash::BuildHasherDefault,
     sync::{
-        Arc, Mutex, PoisonError,
+        Arc, Mutex, OnceLock, PoisonError,
         atomic::{AtomicU64, Ordering},
     },
 };
 
 use self::{
     chunks::Room,
+    disk::{Disk, DiskSettings, DiskStats, folder::BadFolder, journal::Order},
     policy::{AsItIs, Policy, Ticket},
     purge::Generations,
     shelf::{Shelf, Slot},
@@ -83,6 +87,7 @@ pub struct Store {
     room: Arc<Room>,
     entry_max: AtomicU64,
     counts: Counts,
+    disk: OnceLock<Disk>,
 }
 
 /// Who lines up for which memory. Whoever holds it may change the table.
@@ -120,6 +125,7 @@ impl Store {
             }),
             entry_max: AtomicU64::new(settings.entry),
             counts: Counts::default(),
+            disk: OnceLock::new(),
         })
     }
 
@@ -174,9 +180,14 @@ impl Store {
     pub fn keep(&self, key: &Key<'_>, new: New) -> Result<Arc<Entry>, NotKept> {
         let kept = self.put(key, new);
         match &kept {
-            Ok(_) => self.counts.kept.fetch_add(1, Ordering::Relaxed),
-            Err(why) => self.counts.refuse(*why),
-        };
+            Ok(entry) => {
+                self.counts.kept.fetch_add(1, Ordering::Relaxed);
+                if let Some(disk) = self.disk.get() {
+                    disk.write(entry);
+                }
+            }
+            Err(why) => drop(self.counts.refuse(*why)),
+        }
         kept
     }
 
@@ -212,7 +223,11 @@ impl Store {
             return Err(NotKept::Labels);
         }
         let marks = self.generations.marks(key, &new.labels);
-        let entry = Arc::new(Entry::new(key, new, marks));
+        self.shelve(Arc::new(Entry::new(key, new, marks)), true)
+    }
+
+    /// Puts an entry in its place. One that does not replace others goes where its age says, and only where there is none like it.
+    fn shelve(&self, entry: Arc<Entry>, replaces: bool) -> Result<Arc<Entry>, NotKept> {
         if self.verdict(&entry) == Some(How::Hard) {
             return Err(NotKept::Purged);
         }
@@ -221,14 +236,19 @@ impl Store {
         if entry.size() > lines.of(&entry.ticket).most() {
             return Err(NotKept::Large);
         }
-        let (slot, shelf) = self.slot(key.hash);
+        let (slot, shelf) = self.slot(entry.ticket.key);
         let before = shelf.same(entry.selected());
+        if let Some(newer) = before.filter(|_| !replaces) {
+            return Ok(Arc::clone(newer));
+        }
         let main = before.is_some_and(|before| entry.ticket.succeed(&before.ticket));
         let goes =
             |other: &Entry| other.selected() == entry.selected() || self.verdict(other) == Some(How::Hard);
         let mut next = shelf.without(goes).unwrap_or_default();
         next.entries.truncate(VARIANTS_MAX - 1);
-        next.entries.insert(0, Arc::clone(&entry));
+        let newer = |other: &Arc<Entry>| !replaces && other.times().answered > entry.times().answered;
+        let place = next.entries.iter().take_while(|other| newer(other)).count();
+        next.entries.insert(place, Arc::clone(&entry));
         for gone in shelf.entries.iter().filter(|entry| !next.has(&entry.ticket)) {
             lines.of(&gone.ticket).forget(&gone.ticket);
         }
@@ -256,6 +276,9 @@ impl Store {
         let large = ticket.size > LARGE_FROM;
         self.counts.evict(large);
         freed.extend(self.take(ticket.key, |entry| std::ptr::eq(&*entry.ticket, ticket)));
+        if let Some(disk) = self.disk.get() {
+            disk.unload(ticket.key);
+        }
     }
 
     /// Takes entries out of a shelf, and returns the shelf as it was. The lock is held.
@@ -275,12 +298,17 @@ impl Store {
     }
 
     /// Drops everything under a key.
-    pub fn drop_all(&self, key: KeyHash) {
+    #[cfg(test)]
+    fn drop_all(&self, key: KeyHash) {
         self.drop_some(key, |_| true);
     }
 
     /// Drops one answer, if it is still there.
     pub fn drop_one(&self, key: KeyHash, entry: &Arc<Entry>) {
+        if self.disk.get().is_some() {
+            let (host, target) = (Some(entry.host()), entry.target());
+            self.purge(&What::Url { host, target }, How::Hard); // there it may lie as well
+        }
         self.drop_some(key, |other| std::ptr::eq(other, &raw const **entry));
     }
 
@@ -308,16 +336,23 @@ impl Store {
 
     /// Purges, for every look that begins after it has returned, and for every answer that is under way. Nothing is looked for.
     pub fn purge(&self, what: &What<'_>, how: How) {
-        self.generations.purge(what, None, how);
-        self.counts.purge(how);
+        self.carry_out(what, None, how);
     }
 
     /// The same, but only what is of this squad's routes.
     pub fn purge_of(&self, squad: &str, what: &What<'_>, how: How) {
         match what {
-            What::All => self.generations.purge(&What::Squad(squad), None, how),
-            _ => self.generations.purge(what, Some(squad), how),
+            What::All => self.carry_out(&What::Squad(squad), None, how),
+            _ => self.carry_out(what, Some(squad), how),
         }
+    }
+
+    fn carry_out(&self, what: &What<'_>, squad: Option<&str>, how: How) {
+        self.generations.purge(what, squad, how, |at| {
+            if let Some(disk) = self.disk.get() {
+                disk.note(at, Order::of(what, squad, how));
+            }
+        });
         self.counts.purge(how);
     }
 

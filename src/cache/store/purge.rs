@@ -31,6 +31,19 @@ pub const PREFIXES_MAX: usize = 1_024;
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Stamp(u64);
 
+impl Stamp {
+    /// Before all that this process purges.
+    pub(super) const BEFORE: Self = Self(0);
+
+    pub(super) const fn at(at: u64) -> Self {
+        Self(at)
+    }
+
+    pub(super) const fn number(self) -> u64 {
+        self.0
+    }
+}
+
 /// What is purged.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum What<'w> {
@@ -131,12 +144,17 @@ struct Prefix {
 
 impl Generations {
     pub(super) fn new() -> Self {
+        Self::hashing(RandomState::new())
+    }
+
+    /// One whose names lead where another's do.
+    pub(super) fn hashing(hasher: RandomState) -> Self {
         Self {
             clock: AtomicU64::new(1),
             soft: Places::new(),
             hard: Places::new(),
             prefixes: ArcSwap::from_pointee(Prefixes::default()),
-            hasher: RandomState::new(),
+            hasher,
             one_by_one: Mutex::new(()),
         }
     }
@@ -145,10 +163,21 @@ impl Generations {
         Stamp(self.clock.load(Ordering::Acquire))
     }
 
-    /// Purges, of all entries or of a squad's. Whoever looks after it returned finds it done.
-    pub(super) fn purge(&self, what: &What<'_>, squad: Option<&str>, how: How) {
+    pub(super) const fn hasher(&self) -> &RandomState {
+        &self.hasher
+    }
+
+    /// Purges, of all entries or of a squad's. Whoever looks after it returned finds it done. `note` is told the time, in the order of
+    /// times, before anybody can have asked for an answer at that time.
+    pub(super) fn purge(&self, what: &What<'_>, squad: Option<&str>, how: How, note: impl FnOnce(u64)) {
         let _one = self.one_by_one.lock().unwrap_or_else(PoisonError::into_inner);
         let at = self.clock.load(Ordering::Relaxed) + 1;
+        note(at);
+        self.purge_at(what, squad, how, at);
+    }
+
+    /// Purges at a time later than all before. One at a time does.
+    pub(super) fn purge_at(&self, what: &What<'_>, squad: Option<&str>, how: How, at: u64) {
         match self.place(what, squad) {
             Some(mark) => match how {
                 How::Soft => self.soft.write(mark, at),

@@ -229,6 +229,20 @@ families! {
         "Answers that went from the cache to make room, small or large.";
     CacheRefused Counter "banyan_cache_refused_total" ["why"]
         "Answers that were passed on and not kept, by why: large, labels, purged (on their way), or full (`collecting`).";
+    CacheDiskEntries Gauge "banyan_cache_disk_entries" []
+        "Answers that lie on the cache's disk.";
+    CacheDiskBytes Gauge "banyan_cache_disk_bytes" []
+        "Bytes that answers take on the cache's disk.";
+    CacheDiskBytesMax Gauge "banyan_cache_disk_bytes_max" []
+        "Bytes that they may take: `[cache] disk_bytes`.";
+    CacheDiskReads Counter "banyan_cache_disk_reads_total" []
+        "Answers read back from the cache's disk.";
+    CacheDiskWrites Counter "banyan_cache_disk_writes_total" []
+        "Answers written to the cache's disk.";
+    CacheDiskErrors Counter "banyan_cache_disk_errors_total" []
+        "What could not be read or written on the cache's disk, or was not as it was written.";
+    CacheDiskDropped Counter "banyan_cache_disk_dropped_total" []
+        "Answers that were not written to the cache's disk since too many waited.";
     CachePurges Counter "banyan_cache_purges_total" ["how"]
         "Purges, soft or hard.";
     SnapshotAge Gauge "banyan_snapshot_age_seconds" []

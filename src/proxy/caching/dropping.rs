@@ -26,6 +26,7 @@ pub(super) async fn send(noted: &Noted, outgoing: Outgoing<'_>, mut way: Way<'_>
             let (host, name) = (&*noted.host, &*group);
             store.purge(&What::Group { host, name }, How::Hard);
         }
+        store.purges_written().await; // who is told of the change never meets what was before it, not even after a restart
     }
     Ok((response, Some(under_way)))
 }

@@ -162,7 +162,8 @@ impl Fetch<'_> {
         if let Some(age) = response.headers.get(Known::AGE) {
             aged.insert(Known::AGE, age);
         }
-        let (times, terms) = freshness::times(old.status(), &aged, &directives, bounds, when);
+        let (times, mut terms) = freshness::times(old.status(), &aged, &directives, bounds, when);
+        terms.memory_only = self.asking.is_personal();
         let store = way.edge.cache.store();
         let key = self.asking.key.as_key();
         let entry = if directives.no_store || directives.private {
@@ -283,8 +284,9 @@ impl Fetch<'_> {
             answered: now,
         };
         let bounds = &self.asking.caching.bounds;
-        let (times, terms) =
+        let (times, mut terms) =
             freshness::times(response.status, &response.headers, directives, bounds, when);
+        terms.memory_only = self.asking.is_personal();
         let fields = storable::kept(&response.headers, directives);
         let selected = vary::selected(&response.headers, &self.fields);
         let told = Told {

@@ -70,6 +70,8 @@ impl Noted {
 pub struct Keyed {
     /// All of it.
     pub hash: KeyHash,
+    /// Cookies are a part of it.
+    pub has_cookies: bool,
     host: Box<str>,
     target: Box<str>,
     rest: String,
@@ -112,6 +114,7 @@ impl Keyed {
         parts.push(fields.get(Known::COOKIE).map_or(b"", Value::as_bytes));
         Self {
             hash: KeyHash::of(parts),
+            has_cookies: fields.contains_key(Known::COOKIE),
             host: noted.host.clone(),
             target: noted.target.clone(),
             rest: rest(noted, fields, caching),

@@ -222,6 +222,11 @@ impl Chosen {
 }
 
 impl Asking<'_> {
+    /// Its key holds what may be one visitor's alone.
+    fn is_personal(&self) -> bool {
+        self.noted.authorized || self.key.has_cookies
+    }
+
     fn own(&self) -> Own {
         Own {
             noted: self.noted.clone(),
@@ -253,8 +258,15 @@ impl Asking<'_> {
     }
 
     async fn answer(&self, outgoing: Outgoing<'_>, way: Way<'_>) -> Result<Passed, Refusal> {
+        let mut looked = self.look(&outgoing, way.edge);
+        if matches!(looked, Looked::Nothing | Looked::Others(_)) {
+            let store = way.edge.cache.store();
+            if store.recall(self.key.hash).await {
+                looked = self.look(&outgoing, way.edge);
+            }
+        }
         let now = clock::wall();
-        let (chosen, flight, missed) = match self.look(&outgoing, way.edge) {
+        let (chosen, flight, missed) = match looked {
             Looked::Nothing => (None, self.key.hash, Forwarded::UriMiss),
             Looked::Others(flight) => (None, flight, Forwarded::VaryMiss),
             Looked::Kept(chosen) if chosen.is_fresh(now) => {

@@ -422,8 +422,18 @@ fn thousands_of_purges_of_other_addresses_leave_an_entry_alone() {
         for number in 0..250 {
             let target = format!("/other/{round}/{number}");
             let host = Some("a.example");
-            store.purge(&What::Url { host, target: &target }, How::Hard);
+            store.purge(
+                &What::Url {
+                    host,
+                    target: &target,
+                },
+                How::Hard,
+            );
         }
-        assert_eq!(texts(reader.look(mine.hash)), [("labelled".to_owned(), false)], "round {round}");
+        assert_eq!(
+            texts(reader.look(mine.hash)),
+            [("labelled".to_owned(), false)],
+            "round {round}"
+        );
     }
 }

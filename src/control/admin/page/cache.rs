@@ -44,18 +44,34 @@ fn memory(html: &mut Html, cache: &Cache) {
         ("Larger answers", &cache.large),
         ("Answers on their way in", &cache.collecting),
     ];
-    html.each(rows, "", |html, (name, Room { bytes, max })| {
-        html.element("<tr><th scope=\"row\">", name, "</th>")
-            .element("<td class=\"number\">", size(*bytes), "</td>")
-            .element("<td class=\"number\">", size(*max), "</td>")
-            .element("<td class=\"number\">", percent(*bytes, *max), " %</td></tr>");
-    });
+    let disk = cache.disk.as_ref().map(|disk| ("Disk", &disk.room));
+    html.each(
+        rows.into_iter().chain(disk),
+        "",
+        |html, (name, Room { bytes, max })| {
+            html.element("<tr><th scope=\"row\">", name, "</th>")
+                .element("<td class=\"number\">", size(*bytes), "</td>")
+                .element("<td class=\"number\">", size(*max), "</td>")
+                .element("<td class=\"number\">", percent(*bytes, *max), " %</td></tr>");
+        },
+    );
     html.raw("</tbody></table></div>");
     html.element(
         "<p class=\"note\">Bodies above ",
         size(cache.entry_max),
         " are passed on and not kept.</p>",
     );
+    if let Some(disk) = &cache.disk {
+        html.element("<p class=\"note\">On disk: ", disk.entries, " answers");
+        html.element(", ", disk.reads, " read back")
+            .element(", ", disk.writes, " written")
+            .element(", ", disk.dropped, " not written since too many waited")
+            .element(", ", disk.errors, " errors");
+        html.raw(match disk.waiting {
+            true => ". It is not open yet.</p>",
+            false => ".</p>",
+        });
+    }
 }
 
 fn purges(html: &mut Html, cache: &Cache) {
