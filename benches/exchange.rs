@@ -32,6 +32,8 @@ fn main() {
         What::Router(Http2, Http1),
         What::Router(Http1, Http2),
         What::Router(Http2, Http2),
+        What::Hit(Http1),
+        What::Hit(Http2),
     ];
     for what in cases {
         let mut bench = Bench::new(what);

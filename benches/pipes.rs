@@ -43,6 +43,9 @@ const PIPE_BYTES: usize = 64 * 1024;
 /// Routes of the site: what a large company has.
 const ROUTES: usize = 200;
 
+/// What is answered from the cache.
+const KEPT: &str = "/kept/one?page=2";
+
 /// What is measured.
 #[derive(Debug, Clone, Copy)]
 pub(super) enum What {
@@ -52,6 +55,8 @@ pub(super) enum What {
     Client(Line),
     /// The whole router: from the client's version to the backend's, with access log and metrics.
     Router(Line, Line),
+    /// The whole router, answering from its cache.
+    Hit(Line),
 }
 
 /// It, at work.
@@ -85,12 +90,15 @@ impl Bench {
                     Asking::Raw(raw::Client::begin(near, line, "/").await.expect("a server"))
                 }
                 What::Client(line) => client(line).await,
-                What::Router(front, back) => {
+                What::Router(front, _) | What::Hit(front) => {
+                    let (back, path) = match what {
+                        What::Router(_, back) => (back, site::template(ROUTES / 2 / 3 * 3)),
+                        _ => (Line::Http1, KEPT.to_owned()),
+                    };
                     let (exchanges, watching) = router(back, drain.clone()).await;
                     observer = Some(watching);
                     let (near, far) = tokio::io::duplex(PIPE_BYTES);
                     serve(front, far, exchanges, drain);
-                    let path = site::template(ROUTES / 2 / 3 * 3);
                     Asking::Raw(raw::Client::begin(near, front, &path).await.expect("a router"))
                 }
             }

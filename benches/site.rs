@@ -61,6 +61,11 @@ path = "/moving/{slug}"
 flag = "moving"
 backends = { legacy = "legacy", new = "new" }
 [[routes]]
+path = "/kept/{slug}"
+backend = "new"
+[routes.cache]
+ttl = { default = "1h" }
+[[routes]]
 path = "/account/*"
 auth = "required"
 backend = "legacy"

@@ -35,6 +35,10 @@ const HTTP2_TO_HTTP1: u64 = 13;
 const HTTP1_TO_HTTP2: u64 = 26;
 const HTTP2_TO_HTTP2: u64 = 26;
 
+// An answer from the cache: the request, the record, the answer's fields.
+const HTTP1_HIT: u64 = 8;
+const HTTP2_HIT: u64 = 8;
+
 // A side alone.
 const HTTP1_SERVER: u64 = 4;
 const HTTP2_SERVER: u64 = 4;
@@ -77,6 +81,15 @@ fn a_proxied_exchange_keeps_its_budget() {
 fn check_router(front: raw::Line, back: raw::Line, budget: u64) {
     let what = What::Router(front, back);
     check(&format!("{what:?}"), least(what), budget);
+}
+
+/// The same, answered from the cache: no backend has a part in it.
+#[test]
+fn a_hit_keeps_its_budget() {
+    for (line, budget) in [(Http1, HTTP1_HIT), (Http2, HTTP2_HIT)] {
+        let what = What::Hit(line);
+        check(&format!("{what:?}"), least(what), budget);
+    }
 }
 
 #[test]

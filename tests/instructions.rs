@@ -59,7 +59,7 @@ const EXCHANGES: u32 = 200;
 const COUNTED_EXCHANGES: &str = "BANYAN_COUNTED_EXCHANGES";
 /// Exchanges over memory, by what the client and the backend speak, and what one may cost, unoptimised: a release build needs about a
 /// tenth. The ends that ask and answer are in it, with ready-made bytes.
-const EXCHANGE_BUDGETS: [(What, u64); 8] = [
+const EXCHANGE_BUDGETS: [(What, u64); 10] = [
     (What::Server(Http1), 80_000),
     (What::Server(Http2), 116_000),
     (What::Client(Http1), 42_000),
@@ -68,6 +68,8 @@ const EXCHANGE_BUDGETS: [(What, u64); 8] = [
     (What::Router(Http2, Http1), 445_000),
     (What::Router(Http1, Http2), 475_000),
     (What::Router(Http2, Http2), 445_000),
+    (What::Hit(Http1), 290_000),
+    (What::Hit(Http2), 290_000),
 ];
 /// Set: be what is counted, looks into the cache.
 const COUNTED_LOOKS: &str = "BANYAN_COUNTED_LOOKS";

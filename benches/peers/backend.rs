@@ -1,6 +1,6 @@
 //! The backend of all peers: HTTP/1.1 in ready-made bytes, kept-alive connections, one thread.
 
-use std::{io, net::SocketAddr, rc::Rc};
+use std::{cell::Cell, io, net::SocketAddr, rc::Rc};
 
 use memchr::memmem;
 use tokio::{
@@ -10,7 +10,7 @@ use tokio::{
 };
 
 use super::{
-    browser::{LARGE, SMALL},
+    browser::{LARGE, MIDDLE, SMALL},
     end_with_parent, runtime,
 };
 
@@ -20,6 +20,36 @@ cache-control: private, no-cache\r\netag: \"5f3c-63a1b2c3d4e5f\"\r\nlast-modifie
 vary: accept-encoding\r\nx-content-type-options: nosniff\r\nreferrer-policy: strict-origin-when-cross-origin\r\n\
 content-language: en\r\n";
 
+/// The same of an answer that everybody may keep.
+const KEPT: &str = "server: pages\r\ncontent-type: text/html; charset=utf-8\r\ncache-control: public, max-age=86400\r\n\
+etag: \"5f3c-63a1b2c3d4e5f\"\r\nlast-modified: Fri, 20 Nov 2026 17:30:00 GMT\r\nvary: accept-encoding\r\n\
+x-content-type-options: nosniff\r\nreferrer-policy: strict-origin-when-cross-origin\r\ncontent-language: en\r\n";
+
+/// Times that it answers what should be kept: who asks oftener keeps nothing, and is told so.
+const KEPT_MAX: u32 = 10_000;
+const TOO_OFTEN: &[u8] = b"HTTP/1.1 500 Not Kept\r\ncontent-length: 0\r\n\r\n";
+
+/// What is answered, and how often what should be kept was asked for.
+struct Answers {
+    passed: [Vec<u8>; 2],
+    kept: [Vec<u8>; 2],
+    asked: Cell<u32>,
+}
+
+impl Answers {
+    fn to(&self, head: &[u8]) -> &[u8] {
+        let has = |path: &[u8]| memmem::find(head, path).is_some();
+        if !has(b" /kept/") {
+            return &self.passed[usize::from(has(b"/moving/large"))];
+        }
+        self.asked.set(self.asked.get() + 1);
+        if self.asked.get() > KEPT_MAX {
+            return TOO_OFTEN;
+        }
+        &self.kept[usize::from(has(b"/kept/middle"))]
+    }
+}
+
 /// Prints the address that it serves, and serves until whoever started it is gone.
 pub(super) fn run() {
     LocalSet::new().block_on(&runtime(), async {
@@ -28,7 +58,11 @@ pub(super) fn run() {
             .expect("a port");
         println!("{}", listener.local_addr().expect("an address"));
         end_with_parent();
-        let answers = Rc::new([answer(SMALL), answer(LARGE)]);
+        let answers = Rc::new(Answers {
+            passed: [answer(FIELDS, SMALL), answer(FIELDS, LARGE)],
+            kept: [answer(KEPT, SMALL), answer(KEPT, MIDDLE)],
+            asked: Cell::default(),
+        });
         loop {
             let (stream, _) = listener.accept().await.expect("a connection");
             let answers = Rc::clone(&answers);
@@ -40,13 +74,13 @@ pub(super) fn run() {
     });
 }
 
-fn answer(body: usize) -> Vec<u8> {
-    let mut answer = format!("HTTP/1.1 200 OK\r\n{FIELDS}content-length: {body}\r\n\r\n").into_bytes();
+fn answer(fields: &str, body: usize) -> Vec<u8> {
+    let mut answer = format!("HTTP/1.1 200 OK\r\n{fields}content-length: {body}\r\n\r\n").into_bytes();
     answer.resize(answer.len() + body, b'x');
     answer
 }
 
-async fn serve(mut stream: TcpStream, answers: &[Vec<u8>; 2]) -> io::Result<()> {
+async fn serve(mut stream: TcpStream, answers: &Answers) -> io::Result<()> {
     stream.set_nodelay(true)?;
     let (mut buffer, mut filled) = (vec![0; 16 * 1024], 0);
     loop {
@@ -59,7 +93,7 @@ async fn serve(mut stream: TcpStream, answers: &[Vec<u8>; 2]) -> io::Result<()> 
             continue;
         };
         let head = &read[..end];
-        let large = usize::from(memmem::find(head, b"/moving/large").is_some());
+        let answer = answers.to(head);
         if head.starts_with(b"POST") {
             match length(head) {
                 Some(length) => swallow(&mut stream, length.saturating_sub(filled - end)).await?,
@@ -70,7 +104,7 @@ async fn serve(mut stream: TcpStream, answers: &[Vec<u8>; 2]) -> io::Result<()> 
             buffer.copy_within(end..filled, 0);
             filled -= end;
         }
-        stream.write_all(&answers[large]).await?;
+        stream.write_all(answer).await?;
     }
 }
 

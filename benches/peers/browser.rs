@@ -8,6 +8,9 @@ pub(super) const HOST: &str = "www.example.com";
 /// Bytes of a small answer.
 pub(super) const SMALL: usize = 1024;
 
+/// Bytes of a picture or a script.
+pub(super) const MIDDLE: usize = 64 * 1024;
+
 /// Bytes of a large answer, or of an upload.
 pub(super) const LARGE: usize = 1024 * 1024;
 
@@ -20,6 +23,10 @@ pub(super) enum What {
     Down,
     /// POST of [`LARGE`] bytes, and [`SMALL`] bytes back.
     Up,
+    /// GET of what a cache has, and [`SMALL`] bytes back.
+    Kept,
+    /// GET of what a cache has, and [`MIDDLE`] bytes back.
+    KeptMiddle,
 }
 
 impl What {
@@ -29,13 +36,16 @@ impl What {
             Self::Small => ("GET", "/moving/learn-rust?page=2"),
             Self::Down => ("GET", "/moving/large?page=2"),
             Self::Up => ("POST", "/moving/upload?page=2"),
+            Self::Kept => ("GET", "/kept/learn-rust?page=2"),
+            Self::KeptMiddle => ("GET", "/kept/middle?page=2"),
         }
     }
 
     /// Bytes of the answer's body.
     pub(super) const fn answer_bytes(self) -> usize {
         match self {
-            Self::Small | Self::Up => SMALL,
+            Self::Small | Self::Up | Self::Kept => SMALL,
+            Self::KeptMiddle => MIDDLE,
             Self::Down => LARGE,
         }
     }
@@ -43,7 +53,7 @@ impl What {
     /// Bytes of the request's body.
     pub(super) const fn request_bytes(self) -> usize {
         match self {
-            Self::Small | Self::Down => 0,
+            Self::Small | Self::Down | Self::Kept | Self::KeptMiddle => 0,
             Self::Up => LARGE,
         }
     }

@@ -34,6 +34,8 @@ enum Program {
     Envoy,
     Caddy,
     Pingora,
+    /// Varnish with hitch for TLS: for works about caches alone.
+    Varnish,
 }
 
 /// The product.
@@ -49,7 +51,7 @@ pub(super) const RELAY: Peer = Peer {
 };
 
 /// All programs, in the order in which they take turns. A relative place is below the cache folder.
-pub(super) const ALL: [Peer; 11] = [
+pub(super) const ALL: [Peer; 12] = [
     BANYAN,
     RELAY,
     of("nginx", Program::Nginx("/usr/sbin/nginx")),
@@ -61,6 +63,7 @@ pub(super) const ALL: [Peer; 11] = [
     of("envoy", Program::Envoy),
     of("caddy", Program::Caddy),
     of("pingora", Program::Pingora),
+    of("varnish", Program::Varnish),
 ];
 
 const fn of(name: &'static str, program: Program) -> Peer {
@@ -129,6 +132,15 @@ impl Peer {
         })
     }
 
+    /// Whether it has a part in works about caches, or in all others.
+    pub(super) const fn has_part(self, in_caches: bool) -> bool {
+        match self.program {
+            Program::Varnish => in_caches,
+            Program::Banyan | Program::Nginx(_) => true,
+            _ => !in_caches,
+        }
+    }
+
     /// What it says of its own version, in a line.
     pub(super) fn version(self, around: &Surroundings) -> String {
         let (program, argument) = match self.program {
@@ -141,8 +153,13 @@ impl Peer {
             Program::Nghttpx => (PathBuf::from("nghttpx"), "--version"),
             Program::Envoy => (around.cache.join(ENVOY), "--version"),
             Program::Caddy => (around.cache.join(CADDY), "version"),
+            Program::Varnish => (around.cache.join(VARNISH).join("usr/sbin/varnishd"), "-V"),
         };
-        let Ok(output) = Command::new(program).arg(argument).output() else {
+        let mut command = Command::new(program);
+        if self.program == Program::Varnish {
+            command.env("LD_LIBRARY_PATH", libraries(around));
+        }
+        let Ok(output) = command.arg(argument).output() else {
             return "none".to_owned();
         };
         let said = [output.stdout, output.stderr].concat();
@@ -169,6 +186,7 @@ impl Peer {
 
 const ENVOY: &str = "envoy/envoy/_bin/envoy";
 const CADDY: &str = "caddy/bin/caddy";
+const VARNISH: &str = "varnish";
 const PINGORA: &str = "pingora/release/pingora-peer";
 
 /// Where one program runs.
@@ -234,6 +252,7 @@ impl Place<'_> {
                 command.env("GOMAXPROCS", &workers).env("HOME", &self.folder);
                 Ok(command)
             }
+            Program::Varnish => self.varnish(),
             Program::Pingora => {
                 let addresses = [local(self.tls), local(self.plain), self.around.backend];
                 let mut command = run(&cache.join(PINGORA), [])?;
@@ -245,6 +264,28 @@ impl Place<'_> {
                 Ok(command)
             }
         }
+    }
+
+    /// One shell with both: hitch takes TLS off and passes bytes on, with the client's address before them.
+    fn varnish(&self) -> Result<Command, String> {
+        let root = self.around.cache.join(VARNISH);
+        let program = root.join("usr/sbin/varnishd");
+        if !program.exists() {
+            return Err(format!("not installed: no {}", program.display()));
+        }
+        let rules = self.write("varnish.vcl", include_str!("configs/varnish.vcl"))?;
+        let hitch = self.write("hitch.conf", include_str!("configs/hitch.conf"))?;
+        let (plain, inner) = (local(self.plain), local(self.admin));
+        let (program, root, folder) = (program.display(), root.display(), self.folder.display());
+        let script = format!(
+            "{program} -F -n {folder}/varnish -j none -T none -a {plain} -a {inner},PROXY -f {rules} -s malloc,256m \
+             -p vmod_path={root}/usr/lib/x86_64-linux-gnu/varnish/vmods -p feature=+http2 -p timeout_idle=300 \
+             -p thread_pools=1 -p thread_pool_min=100 -p thread_pool_max=1000 & \
+             exec {root}/usr/sbin/hitch --config={hitch}"
+        );
+        let mut command = Command::new("/bin/sh");
+        command.args(["-c", &script]).env("LD_LIBRARY_PATH", libraries(self.around));
+        Ok(command)
     }
 
     fn relay(&self) -> Result<String, String> {
@@ -285,6 +326,12 @@ impl Place<'_> {
             text.replace(name, value)
         })
     }
+}
+
+/// Where Varnish's own libraries are.
+fn libraries(around: &Surroundings) -> String {
+    let folder = around.cache.join(VARNISH).join("usr/lib/x86_64-linux-gnu");
+    format!("{0}:{0}/varnish", folder.display())
 }
 
 impl Surroundings {

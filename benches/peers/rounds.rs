@@ -152,6 +152,7 @@ impl Contest {
             }
             let able = fleet
                 .iter()
+                .filter(|(peer, _)| peer.has_part(work.is_kept()))
                 .filter(|(peer, _)| *peer != RELAY || work.has_floor());
             for (at, (peer, ready)) in able.enumerate() {
                 if round == 0 {
@@ -172,9 +173,10 @@ impl Contest {
 
     /// All rounds with two cores, each beside one with one core.
     pub(super) fn scale(&self, work: &Work) -> Vec<Found> {
+        let peers: Vec<Peer> = self.peers.iter().copied().filter(|peer| peer.has_part(false)).collect();
         let one = self.start(1, &self.cores.proxy);
         let two = self.start(2, &self.cores.two);
-        let mut found: Vec<Found> = self.peers.iter().map(|peer| Found::new(peer.name)).collect();
+        let mut found: Vec<Found> = peers.iter().map(|peer| Found::new(peer.name)).collect();
         for round in 0..self.rounds {
             for (found, ((_, one), (_, two))) in found.iter_mut().zip(one.iter().zip(&two)) {
                 let measured = |ready: &Result<Ready, String>, cores| {

@@ -76,6 +76,7 @@ fn routes(around: &Surroundings, size: Size, turn: usize) -> String {
         );
     }
     text.push_str("[[routes]]\npath = \"/*\"\nbackend = \"legacy\"\n");
+    text.push_str("[[routes]]\npath = \"/kept/{slug}\"\nbackend = \"legacy\"\ncache = \"standard\"\n");
     for flag in 0..size.flags {
         let name = flag_name(flag);
         let _ = write!(
@@ -83,7 +84,7 @@ fn routes(around: &Surroundings, size: Size, turn: usize) -> String {
             "[[routes]]\npath = \"/{name}/{{slug}}\"\nflag = \"{name}\"\nbackends = {{ legacy = \"legacy\", new = \"new\" }}\n"
         );
     }
-    for at in 0..size.routes.saturating_sub(size.flags + 1) {
+    for at in 0..size.routes.saturating_sub(size.flags + 2) {
         let section = at / 50;
         let path = match at % 3 {
             0 => format!("/section-{section:03}/page-{at:05}"),

@@ -53,6 +53,11 @@ pub(super) struct Work {
 }
 
 impl Work {
+    /// Whether it is about caches: programs without one have no part in it.
+    pub(super) const fn is_kept(&self) -> bool {
+        matches!(self.what, What::Kept | What::KeptMiddle)
+    }
+
     /// Whether each round needs programs that have done nothing before.
     pub(super) const fn needs_fresh(&self) -> bool {
         matches!(self.way, Way::Idle { .. })
@@ -65,7 +70,7 @@ impl Work {
 
     /// Whether the relay is a floor: it passes bytes on to a backend that speaks HTTP/1.1, and keeps its buffers.
     pub(super) fn has_floor(&self) -> bool {
-        self.line != Line::Http2 && !self.needs_fresh()
+        self.line != Line::Http2 && !self.needs_fresh() && !self.is_kept()
     }
 }
 
@@ -138,6 +143,8 @@ const HTTP1: [Measure; 1] = request(0.80, Some(1.25));
 const HTTP2: [Measure; 1] = request(0.95, None);
 const DOWN: [Measure; 2] = mebibyte(0.80);
 const UP: [Measure; 2] = mebibyte(0.90);
+/// A hit costs less than anybody else's.
+const HIT: [Measure; 1] = request(0.99, None);
 const FULL: [Measure; 2] = handshake(0.85);
 const RESUMED: [Measure; 2] = handshake(0.95);
 const IDLE: [Measure; 1] = connection(0.80);
@@ -280,6 +287,46 @@ const EXCHANGES: [Work; 9] = [
     ),
 ];
 
+/// What a cache answers.
+const HITS: [Work; 6] = [
+    work(
+        "hit-plain",
+        "from the cache: plain HTTP/1.1, 1 KiB, 64 connections",
+        (Line::Plain, What::Kept, closed(64, 1)),
+        &HIT,
+    ),
+    work(
+        "hit-h1",
+        "from the cache: TLS, HTTP/1.1, 1 KiB, 64 connections",
+        (H1, What::Kept, closed(64, 1)),
+        &HIT,
+    ),
+    work(
+        "hit-h2",
+        "from the cache: TLS, HTTP/2, 1 KiB, 64 × 8 streams",
+        (H2, What::Kept, closed(64, 8)),
+        &HIT,
+    ),
+    work(
+        "hit64-plain",
+        "from the cache: plain HTTP/1.1, 64 KiB, 64 connections",
+        (Line::Plain, What::KeptMiddle, closed(64, 1)),
+        &HIT,
+    ),
+    work(
+        "hit64-h1",
+        "from the cache: TLS, HTTP/1.1, 64 KiB, 64 connections",
+        (H1, What::KeptMiddle, closed(64, 1)),
+        &HIT,
+    ),
+    work(
+        "hit64-h2",
+        "from the cache: TLS, HTTP/2, 64 KiB, 16 × 2 streams",
+        (H2, What::KeptMiddle, closed(16, 2)),
+        &HIT,
+    ),
+];
+
 /// All works that programs do on one core, at this rate of requests a second where there is one, with so many idle
 /// connections.
 pub(super) fn all(rate: u32, idle: usize) -> Vec<Work> {
@@ -289,6 +336,7 @@ pub(super) fn all(rate: u32, idle: usize) -> Vec<Work> {
     };
     let idle = Way::Idle { connections: idle };
     let mut all = EXCHANGES.to_vec();
+    all.extend(HITS);
     all.push(work(
         "idle-h1",
         "idle TLS connections, HTTP/1.1",

@@ -20,6 +20,9 @@ const HEURISTIC_PART: u32 = 10;
 /// Longest time that is guessed.
 pub const HEURISTIC_MAX: Duration = Duration::from_secs(24 * 3600);
 
+/// Longest time that an error is fresh by a route's default: what is missing may come soon, and nobody said how long it is.
+pub const ERROR_MAX: Duration = Duration::from_secs(10);
+
 /// When an answer was asked for and when its head came.
 #[derive(Debug, Clone, Copy)]
 pub struct Exchanged {
@@ -96,7 +99,8 @@ fn lifetime(
         return (Duration::ZERO, false);
     }
     if let Some(default) = bounds.default {
-        return (default, false);
+        let failed = status.is_client_error() || status.is_server_error();
+        return (if failed { default.min(ERROR_MAX) } else { default }, false);
     }
     let modified = fields.get(Known::LAST_MODIFIED);
     let modified = modified.and_then(|value| date::parse(value.as_bytes()));

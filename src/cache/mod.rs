@@ -6,6 +6,8 @@
 //!
 //! `proxy::caching` asks them for each request.
 
+#[cfg(test)]
+mod answers_tests;
 pub mod conditional;
 pub mod date;
 mod dictionary;

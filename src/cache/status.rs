@@ -1,7 +1,5 @@
 //! `Cache-Status` (RFC 9211): what became of a request here, and why.
 
-use std::fmt::Write as _;
-
 use http::StatusCode;
 
 /// The name of this cache.
@@ -86,31 +84,39 @@ impl Told {
     /// The member of the list.
     #[must_use]
     pub fn text(&self) -> String {
-        let mut text = String::with_capacity(64);
-        text.push_str(NAME);
+        let mut text = Vec::with_capacity(64);
+        self.write(&mut text);
+        String::from_utf8(text).unwrap_or_default()
+    }
+
+    /// The same, behind what is there.
+    pub fn write(&self, to: &mut Vec<u8>) {
+        let mut push = |word: &str| to.extend_from_slice(word.as_bytes());
+        push(NAME);
         match self.forwarded {
-            None => text.push_str("; hit"),
+            None => push("; hit"),
             Some(why) => {
-                text.push_str("; fwd=");
-                text.push_str(why.as_str());
+                push("; fwd=");
+                push(why.as_str());
             }
         }
         if let Some(status) = self.status {
-            let _ = write!(text, "; fwd-status={}", status.as_u16());
+            push("; fwd-status=");
+            push(status.as_str());
         }
         if let Some(ttl) = self.ttl {
-            let _ = write!(text, "; ttl={ttl}");
+            push("; ttl=");
+            push(itoa::Buffer::new().format(ttl));
         }
         for (said, word) in [(self.stored, "stored"), (self.collapsed, "collapsed")] {
             if said {
-                text.push_str("; ");
-                text.push_str(word);
+                push("; ");
+                push(word);
             }
         }
         if let Some(detail) = self.detail {
-            text.push_str("; detail=");
-            text.push_str(detail);
+            push("; detail=");
+            push(detail);
         }
-        text
     }
 }

@@ -32,10 +32,16 @@ enum Command {
     Purge(PurgeOptions),
     /// How full the cache is, and the last purges.
     Stats,
-    /// What is kept under an address.
+    /// What would become of a request in the cache and why, and what is kept under its address.
     Explain {
         /// The address as a browser has it, or only path and query.
         url: String,
+        /// A header field of the request, 'Name: value'; several times for several.
+        #[arg(long = "header", value_name = "FIELD")]
+        headers: Vec<String>,
+        /// A cookie of it, name=value; several times for several.
+        #[arg(long = "cookie", value_name = "COOKIE")]
+        cookies: Vec<String>,
     },
 }
 
@@ -102,9 +108,19 @@ fn carry_out(options: &Options) -> Result<(Value, String), Failed> {
             let text = stats(&told);
             (told, text)
         }),
-        Command::Explain { url } => {
-            let url: String = url.bytes().map(escaped).collect();
-            let told = router.get(&format!("/api/cache/explain?url={url}"))?;
+        Command::Explain {
+            url,
+            headers,
+            cookies,
+        } => {
+            let text = |text: &str| text.bytes().map(escaped).collect::<String>();
+            let mut path = format!("/api/cache/explain?url={}", text(url));
+            for (name, values) in [("header", headers), ("cookie", cookies)] {
+                for value in values {
+                    path.push_str(&format!("&{name}={}", text(value)));
+                }
+            }
+            let told = router.get(&path)?;
             let text = explained(&told);
             Ok((told, text))
         }
@@ -217,7 +233,7 @@ fn stats(told: &Value) -> String {
 
 fn explained(told: &Value) -> String {
     let answers = told["answers"].as_array();
-    let mut text = String::new();
+    let mut text = foretold(&told["foretold"]);
     for answer in answers.into_iter().flatten() {
         let word = |name: &str| answer[name].as_str().unwrap_or_default();
         text.push_str(&format!(
@@ -245,8 +261,23 @@ fn explained(told: &Value) -> String {
             }
         }
     }
-    if text.is_empty() {
+    if answers.is_none_or(Vec::is_empty) {
         text.push_str("nothing is kept under this address\n");
+    }
+    text
+}
+
+fn foretold(told: &Value) -> String {
+    let word = |name: &str| told[name].as_str().unwrap_or_default().to_owned();
+    let key: Vec<&str> = told["key"].as_array().into_iter().flatten().filter_map(Value::as_str).collect();
+    let mut text = match told["cache_status"].as_str() {
+        Some(status) => format!("Cache-Status: {status}\n"),
+        None => String::new(),
+    };
+    for (name, what) in [("why", word("why")), ("route", word("route")), ("key", key.join("; "))] {
+        if !what.is_empty() {
+            text.push_str(&format!("  {name:<7}{what}\n"));
+        }
     }
     text
 }

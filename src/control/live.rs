@@ -9,6 +9,7 @@ use std::{
 use arc_swap::ArcSwap;
 use tokio::sync::{Semaphore, watch};
 
+use super::used::{self, Used};
 use crate::{
     clock::{self, UnixTime},
     observe::{
@@ -181,6 +182,8 @@ pub struct Figures {
     pub point: bool,
     /// Flags that this second found changed.
     pub changed: Changed,
+    /// What the cache was to each route, since the start.
+    pub caches: Arc<BTreeMap<Arc<str>, Used>>,
     /// Version of the snapshot in force.
     pub version: u64,
 }
@@ -291,6 +294,7 @@ impl Book {
             at: now,
             what: Arc::new(Tallied::between(&self.last, &totals)),
         };
+        let caches = Arc::new(used::by_route(&totals));
         self.last = totals;
         self.beat += 1;
         push(&mut self.beats, second.clone(), BEATS_KEPT_MAX);
@@ -313,6 +317,7 @@ impl Book {
             points: self.points.clone(),
             point,
             changed,
+            caches,
             version: self.at.version,
         }
     }

@@ -177,6 +177,20 @@ impl Fields {
         Self::default()
     }
 
+    /// The same fields, with room for so many more bytes and lines.
+    #[must_use]
+    pub fn with_room(&self, bytes: usize, lines: usize) -> Self {
+        let mut all = Self {
+            received: self.received.clone(),
+            added: Vec::with_capacity(self.added.len() + bytes),
+            lines: Vec::with_capacity(self.lines.len() + lines),
+            present: self.present,
+        };
+        all.added.extend_from_slice(&self.added);
+        all.lines.extend_from_slice(&self.lines);
+        all
+    }
+
     /// How many field lines there are.
     #[must_use]
     pub fn len(&self) -> usize {

@@ -8,7 +8,7 @@ use super::{
     caching::{Caching, compress},
     finding::{Findings, Severity},
     forward::forward,
-    keys,
+    keys, kept,
     names::{Names as Taken, plain},
     plan::{Choice, Forward, Https, Route, Told},
     protect::{KeyGroups, Whole, asks_for_signatures},
@@ -63,7 +63,8 @@ pub(super) fn route(
         &around.found.policies,
         around.findings,
     );
-    let cached = caching.told(number, behaviour, host, around);
+    let cached = caching.told(behaviour);
+    let kept = kept::kept(number, behaviour, &caching, (&forward, host), around);
     let compress = compress(number, behaviour, &caching, around);
     functions(number, behaviour, around);
     extras(number, behaviour, around);
@@ -102,6 +103,7 @@ pub(super) fn route(
         https,
         methods,
         forward,
+        kept,
         answer,
         compress,
         signed: protected.signed,

@@ -5,7 +5,6 @@ use super::{
     finding::{Findings, Severity},
     forward::Settings,
     names::plain,
-    plan::Host,
     policy::{CachePolicy, DEFAULT_TTL, MAX_TTL, RequestPolicy},
     read::Found,
     shape::{Behaviour, ForwardedValues, said},
@@ -70,7 +69,7 @@ impl<'p> Caching<'p> {
     }
 
     /// Shortest, usual and longest time that answers are kept, in seconds.
-    fn ttl(&self, behaviour: &Behaviour) -> (u64, u64, u64) {
+    pub(super) fn ttl(&self, behaviour: &Behaviour) -> (u64, u64, u64) {
         match self {
             Self::Policies { cache, .. } => cache.map_or((0, 0, 0), |cache| {
                 (cache.min_ttl, cache.default_ttl, cache.max_ttl)
@@ -100,13 +99,7 @@ impl<'p> Caching<'p> {
         }
     }
 
-    pub(super) fn told(
-        &self,
-        number: usize,
-        behaviour: &Behaviour,
-        host: Host,
-        around: &mut Around<'_, '_>,
-    ) -> String {
+    pub(super) fn told(&self, behaviour: &Behaviour) -> String {
         let (min, usual, max) = self.ttl(behaviour);
         let name = self.name();
         if max == 0 {
@@ -115,33 +108,6 @@ impl<'p> Caching<'p> {
             } else {
                 format!("no ({name})")
             };
-        }
-        warn(
-            around.findings,
-            number,
-            "not-cached",
-            "CloudFront kept answers; Banyan keeps none, so every request reaches the backend",
-            "check that the backend can take it; browsers still keep what its Cache-Control allows",
-        );
-        if min > 0 {
-            warn(
-                around.findings,
-                number,
-                "min-ttl",
-                format!(
-                    "CloudFront kept every answer for at least {min} s, also those with `no-store` or `private`"
-                ),
-                "nothing: Banyan does what the backend says",
-            );
-        }
-        if around.shared && host == Host::Server {
-            warn(
-                around.findings,
-                number,
-                "host-not-in-key",
-                "the names of the distribution shared what CloudFront kept, since Host is not in its key",
-                "nothing: Banyan keeps nothing; make sure that nobody relied on it",
-            );
         }
         format!("{usual} s, from {min} to {max} as the origin says ({name})")
     }

@@ -35,6 +35,7 @@ pub(super) mod route {
 
     pub(crate) const FORWARD: &str = "routes.forward";
     pub(crate) const VIEWER: &str = "routes.viewer";
+    pub(crate) const CACHE: &str = "routes.cache";
     pub(crate) const RESPONSE: &str = "routes.response";
     pub(crate) const CORS: &str = "routes.cors";
     pub(crate) const ERRORS: &str = "routes.errors";
@@ -51,6 +52,16 @@ pub(super) mod forward {
     pub(crate) const ONLY: &str = "only";
     pub(crate) const EXCEPT: &str = "except";
 }
+
+/// Keys of `[routes.cache]`, beside those of `[routes.forward]`.
+pub(super) mod cache {
+    pub(crate) const TTL: &str = "ttl";
+    pub(crate) const UNKEYED: &str = "unkeyed_headers";
+    pub(crate) const STALE_IF_ERROR: &str = "stale_if_error";
+}
+
+/// How long an answer stands in for an origin that fails: `CloudFront` serves it as long as it has it.
+pub(super) const STALE_IF_ERROR_SECONDS: u64 = 86_400;
 
 /// Keys of `[routes.response]` and `[routes.cors]`.
 pub(super) mod response {

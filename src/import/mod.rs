@@ -4,7 +4,7 @@
 //! - `read` finds distributions and policies in what the AWS and Terraform command lines print; `shape`, with `list`, is how both
 //!   write them, and `policy`, with `managed`, what a distribution refers to by id.
 //! - `translate` turns one distribution into a [`plan::Squad`]: `whole` what holds for all of it, `behaviour` each of its behaviours,
-//!   `backend` its servers, `caching` and `forward` what they are sent, `answer` what is done to their answers, `protect` who may ask.
+//!   `backend` its servers, `caching` and `forward` what they are sent, `kept` what is kept of it, `answer` what is done to their answers, `protect` who may ask.
 //! - `lint` looks at behaviours beside each other, `together` at all distributions; `finding` is everything that a person should know.
 //! - `write`, with `keys` and `toml_text`, writes the files; [`report`] tells what is in them.
 //!
@@ -20,6 +20,7 @@ mod finding;
 mod forward;
 #[cfg(test)]
 mod generated_tests;
+mod kept;
 mod keys;
 mod lint;
 mod list;

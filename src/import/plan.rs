@@ -88,6 +88,7 @@ pub struct Route {
     pub(super) https: Https,
     pub(super) methods: Vec<String>,
     pub(super) forward: Forward,
+    pub(super) kept: Option<Kept>,
     pub(super) answer: Answer,
     pub(super) compress: Vec<&'static str>,
     /// Names of key groups; anyone whom none of them lets in gets 403.
@@ -117,6 +118,20 @@ pub(super) struct Forward {
     pub(super) query: Choice,
     /// Fields about the visitor that Banyan adds.
     pub(super) viewer: Vec<String>,
+}
+
+/// `[routes.cache]`. Times are seconds.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Kept {
+    pub(super) min: u64,
+    pub(super) default: u64,
+    pub(super) max: u64,
+    /// In the key: lower case.
+    pub(super) headers: Vec<String>,
+    pub(super) cookies: Choice,
+    pub(super) query: Choice,
+    /// Header fields that reach the backend beside.
+    pub(super) unkeyed: Choice,
 }
 
 /// Which names go through.

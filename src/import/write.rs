@@ -7,7 +7,7 @@ use super::{
     keys::{self, COMPRESSED_BYTES, REFUSED_METHOD_STATUS},
     names::plain,
     plan::{
-        Answer, Backend, Choice, Cors, ErrorPage, Forward, Host, Hsts, Https, KeyGroup, Route, Squad, Told,
+        Answer, Backend, Choice, Cors, ErrorPage, Forward, Host, Hsts, Https, KeyGroup, Kept, Route, Squad, Told,
     },
     protect::NOBODY_NAME,
     toml_text::{duration, key, list, statuses, table, text, variable},
@@ -285,6 +285,9 @@ fn route(page: &mut Page, route: &Route, told: Option<&Told>, squad: &Squad) {
     }
     page.line(format!("[{FORWARD}]"));
     forward(page, &route.forward);
+    if let Some(kept) = &route.kept {
+        cache(page, kept);
+    }
     answer(page, &route.answer);
     if !route.signed.is_empty() {
         page.line(format!("[{SIGNED}]"));
@@ -336,14 +339,36 @@ fn above(page: &mut Page, route: &Route, told: Option<&Told>, squad: &Squad) {
     }
 }
 
-fn forward(page: &mut Page, forward: &Forward) {
-    use keys::forward::{COOKIES, EXCEPT, HEADERS, ONLY, QUERY};
-    let choice = |choice: &Choice| match choice {
+/// Which of many pass.
+fn choice(choice: &Choice) -> String {
+    use keys::forward::{EXCEPT, ONLY};
+    match choice {
         Choice::All => "\"all\"".to_owned(),
         Choice::None => "\"none\"".to_owned(),
         Choice::Only(names) => format!("{{ {ONLY} = {} }}", list(names)),
         Choice::Except(names) => format!("{{ {EXCEPT} = {} }}", list(names)),
+    }
+}
+
+fn cache(page: &mut Page, kept: &Kept) {
+    use keys::{
+        cache::{STALE_IF_ERROR, TTL, UNKEYED},
+        forward::{COOKIES, HEADERS, QUERY},
     };
+    page.line(format!("[{}]", keys::route::CACHE));
+    let [min, default, max] = [kept.min, kept.default, kept.max].map(duration);
+    page.pair(TTL, format!("{{ min = {min}, default = {default}, max = {max} }}"));
+    page.pair(STALE_IF_ERROR, duration(keys::STALE_IF_ERROR_SECONDS));
+    if !kept.headers.is_empty() {
+        page.pair(HEADERS, list(&kept.headers));
+    }
+    page.pair(COOKIES, choice(&kept.cookies));
+    page.pair(QUERY, choice(&kept.query));
+    page.pair(UNKEYED, choice(&kept.unkeyed));
+}
+
+fn forward(page: &mut Page, forward: &Forward) {
+    use keys::forward::{COOKIES, HEADERS, QUERY};
     page.pair(HEADERS, choice(&forward.headers));
     page.pair(COOKIES, choice(&forward.cookies));
     page.pair(QUERY, choice(&forward.query));

@@ -101,6 +101,8 @@ const FIGURES: &[Family] = &[
     Family::FlagDecisions,
     Family::BackendAnswers,
     Family::BackendRequestDuration,
+    Family::CacheRequests,
+    Family::CacheSent,
 ];
 
 /// What `/metrics` shows.

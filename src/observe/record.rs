@@ -1,6 +1,7 @@
 //! The facts of one exchange, filled in stage by stage, and read once by log and metrics.
 
 use std::{
+    cell::Cell,
     net::IpAddr,
     rc::Rc,
     sync::Arc,
@@ -180,6 +181,17 @@ pub struct Failover {
     pub attempts: u32,
 }
 
+/// What the cache was to an exchange by a route that keeps answers.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct CacheFacts {
+    /// A word from a fixed set: `hit`, `miss`, `stale`, `revalidated`, `collapsed`, `bypass`.
+    pub result: &'static str,
+    /// Why the request was passed on (RFC 9211 section 2.2), if it was.
+    pub forwarded: Option<&'static str>,
+    /// More of that in a word from a fixed set, as `Cache-Status` says it.
+    pub detail: Option<&'static str>,
+}
+
 /// Where the time went. Each is measured from the end of the stage before; absent when the stage was not reached.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Timings {
@@ -259,6 +271,8 @@ pub struct Record {
     pub drained: bool,
     /// What its waiting room said, a fixed word (`inside`, `waiting`, `bypass`).
     pub room: Option<&'static str>,
+    /// What the cache was to it, where its route has one. A cell: who looks there only borrows the record.
+    pub cache: Cell<Option<CacheFacts>>,
     /// The fault that a drill put in, a fixed word (`delay`, `abort`, `cut`, `throttle`).
     pub drill: Option<&'static str>,
     /// Where the time went.
@@ -311,6 +325,7 @@ impl Record {
             aborted: None,
             drained: false,
             room: None,
+            cache: Cell::new(None),
             drill: None,
             timings: Timings::default(),
             bytes_in: 0,

@@ -10,7 +10,7 @@ use http::StatusCode;
 use super::{
     log::Middle,
     metrics::Plan,
-    record::{ErrorPage, Failover, FlagFacts, Listener, Outcome, Record, Side},
+    record::{CacheFacts, ErrorPage, Failover, FlagFacts, Listener, Outcome, Record, Side},
 };
 
 /// Sets of two kinds: a core keeps twice as many kinds, each about a kilobyte at most in a sane site.
@@ -101,6 +101,7 @@ struct Facts {
     server: Option<Arc<str>>,
     flag: Option<FlagFacts>,
     flags: Box<[FlagFacts]>,
+    cache: Option<CacheFacts>,
     /// Whether a server answered, and whether bytes went in and out.
     there: [bool; 3],
 }
@@ -126,6 +127,7 @@ impl Facts {
             server: record.server.clone(),
             flag: record.flag.clone(),
             flags: record.flags.as_slice().into(),
+            cache: record.cache.get(),
             there: there(record),
         }
     }
@@ -141,6 +143,7 @@ impl Facts {
             && same_name(self.server.as_ref(), record.server.as_ref())
             && same_name(self.backend.as_ref(), record.backend.as_ref())
             && self.failover == record.failover
+            && same_cache(self.cache, record.cache.get())
             && same_name(self.squad.as_ref(), record.squad.as_ref())
             && same_word(self.visitor, record.visitor)
             && same_word(self.gate, record.gate)
@@ -176,6 +179,18 @@ fn same_word(one: Option<&str>, other: Option<&str>) -> bool {
 
 fn same_name(one: Option<&Arc<str>>, other: Option<&Arc<str>>) -> bool {
     same_word(one.map(|name| &**name), other.map(|name| &**name))
+}
+
+fn same_cache(one: Option<CacheFacts>, other: Option<CacheFacts>) -> bool {
+    match (one, other) {
+        (Some(one), Some(other)) => {
+            same(one.result, other.result)
+                && same_word(one.forwarded, other.forwarded)
+                && same_word(one.detail, other.detail)
+        }
+        (None, None) => true,
+        _ => false,
+    }
 }
 
 fn same_outcome(one: Outcome, other: Outcome) -> bool {
@@ -218,6 +233,7 @@ fn mark(record: &Record) -> u64 {
         variant,
         place(record.visitor.unwrap_or_default()),
         place(record.method_class()),
+        record.cache.get().map_or(0, |cache| place(cache.result)),
     ];
     words.into_iter().fold(0, |mark, word| {
         (mark.rotate_left(5) ^ word).wrapping_mul(0x517c_c1b7_2722_0a95)

@@ -9,7 +9,7 @@ use std::{
 };
 
 use super::{
-    caching::flights::Flights,
+    caching::{flights::Flights, shortcut::Shortcuts},
     compress::Places,
     error_page::Asking,
     lookup::{self, Lookups},
@@ -51,6 +51,8 @@ pub struct Edge {
     pub signed: assertion::AssertionMemory,
     /// What is kept of answers.
     pub cache: Reader,
+    /// Requests that were answered from it lately.
+    pub shortcuts: Shortcuts,
     /// Answers that any core asks for just now, to be kept.
     pub flights: Arc<Flights>,
     /// Answers that are being compressed.
@@ -128,6 +130,7 @@ impl Edge {
             signer: parts.signer,
             signed: assertion::AssertionMemory::new(),
             cache: parts.cache.reader(),
+            shortcuts: Shortcuts::default(),
             flights: parts.flights,
             compressing: Places::default(),
             drain: parts.drain,
@@ -173,6 +176,7 @@ impl Edge {
         self.observe.set(Family::KeptBytes, &[], kept);
         lookup::measure(self);
         self.cache.sweep();
+        self.shortcuts.sweep();
         for backend in &snapshot.backends {
             self.count_connections(backend);
         }

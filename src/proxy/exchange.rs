@@ -163,7 +163,14 @@ pub(super) async fn pass_through(
     }
     let class = admit::take_seat(&decision, rule, head, edge, at, following).await?;
     let drill = drills::meet(&decision, rule, &ask, at, edge);
-    let noted = caching::key::Noted::of(&decision, head, &host, at);
+    let asked = (&*head, &body, drill.is_some());
+    let said = match caching::shortcut::answer((&decision, rule), asked, (peer, at), edge, following) {
+        Ok(kept) => {
+            return Ok((leave(kept, &decision.settle(), &rule.policy, peer, at, following), None));
+        }
+        Err(said) => said,
+    };
+    let noted = caching::key::Noted::of(&decision, head, &host, at, said);
     let decision = decision.settle();
     withheld::take_out(&mut head.headers, &decision, rule, at);
     let (over_http2, policy) = (matches!(head.upgrade, Some(Upgrade::Http2(_))), &*rule.policy);
@@ -183,20 +190,28 @@ pub(super) async fn pass_through(
     let way = caching::Way::new(rule, edge, at, &mut following.record, &mut interim);
     let (mut response, under_way) = caching::send(noted, outgoing, way).await?;
     following.record.outcome = respond::outcome(&mut response, over_http2)?;
-    let fields = &mut response.headers;
-    clean(fields, policy, peer);
-    carried::set_cookies(fields, &decision, at);
-    rooms::keep_slip(following, fields);
+    let response = leave(response, &decision, policy, peer, at, following);
     Ok((drills::after(drill, response), under_way))
 }
 
-/// Takes out of an answer's fields what its client shall not get.
-fn clean(fields: &mut Fields, policy: &Policy, peer: &Peer) {
+/// Makes an answer the one that its client gets: without what is not for it, and with its own cookies.
+fn leave(
+    mut response: Response,
+    decision: &Settled,
+    policy: &Policy,
+    peer: &Peer,
+    at: &Snapshot,
+    following: &mut Following,
+) -> Response {
+    let fields = &mut response.headers;
     headers::strip_hop_by_hop(fields);
     passing::strip_cookies(fields, policy);
     if peer.listener == Listener::Http {
         headers::strip_secure_cookies(fields);
     }
+    carried::set_cookies(fields, decision, at);
+    rooms::keep_slip(following, fields);
+    response
 }
 
 /// Begins the record of a request.

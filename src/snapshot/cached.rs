@@ -6,12 +6,14 @@ use smallvec::SmallVec;
 
 use super::{
     Rule, Snapshot,
-    decide::{Ask, Choices, Decision},
+    decide::{Ask, Choices, Decision, decide},
 };
 use crate::{
+    cache::vary,
+    clock::UnixTime,
     fields::{Fields, Known},
     name::VariantName,
-    policy::caching::Caching,
+    policy::{caching::Caching, forward::Which},
 };
 
 /// Why a request goes past the cache, in the word that `Cache-Status` says. `None`: it may be answered from it.
@@ -55,6 +57,67 @@ pub fn variants(choices: &Choices, at: &Snapshot) -> SmallVec<[(Arc<str>, Arc<st
     told.collect()
 }
 
+/// What the cache goes by for a request, whatever it keeps.
+#[derive(Debug)]
+pub struct Sought {
+    /// The route.
+    pub route: Arc<str>,
+    /// The path as it was judged, and what of the query is in the key.
+    pub target: String,
+    /// All that the key is made of, for people: of fields and cookies their names.
+    pub key: Vec<String>,
+    /// The variants in it.
+    pub flags: SmallVec<[(Arc<str>, Arc<str>); 2]>,
+    /// Fields and cookies are in the key, whose values nobody is told.
+    pub by_values: bool,
+    /// Why it goes on to the backend in any case, as `Cache-Status` says it: the word, and more of it.
+    pub past: Option<(&'static str, Option<&'static str>)>,
+    /// Its fields, without those that its answer may not depend on.
+    pub fields: Fields,
+}
+
+/// What the cache would go by for a request; `None`: it has nothing to do with it.
+#[must_use]
+pub fn sought(ask: &Ask<'_, '_>, now: UnixTime, at: &Snapshot) -> Option<Sought> {
+    let decision = decide(ask, now, at, &mut ()).ok()?;
+    let rule = at.rule(decision.route)?;
+    let caching = rule.policy.cache.as_deref()?;
+    let past = match matches!(ask.method.as_str(), "GET" | "HEAD") {
+        false => Some(("method", None)),
+        true => bypass(Some(caching), &decision, ask.headers).map(|why| ("bypass", Some(why))),
+    };
+    let mut fields = ask.headers.clone();
+    let encodings = match rule.policy.compress.is_some() {
+        true => "identity".to_owned(),
+        false => vary::accept_encoding(&fields),
+    };
+    caching.narrow(&mut fields);
+    fields.insert(Known::ACCEPT_ENCODING, encodings);
+    Some(Sought {
+        route: Arc::clone(&rule.name),
+        target: target(Some(caching), &decision.path, decision.query),
+        key: key(ask, &decision, caching, at),
+        flags: variants(&decision.choices, at),
+        by_values: !caching.headers.is_empty() || caching.cookies != Which::Nothing,
+        past,
+        fields,
+    })
+}
+
+/// All that a key is made of, for people.
+fn key(ask: &Ask<'_, '_>, decision: &Decision<'_>, caching: &Caching, at: &Snapshot) -> Vec<String> {
+    let address = target(Some(caching), &decision.path, decision.query);
+    let mut key = vec![format!("{}{address}", ask.host)];
+    let variants = variants(&decision.choices, at);
+    key.extend(variants.iter().map(|(flag, variant)| format!("{flag}={variant}")));
+    let headers = caching.headers.iter();
+    key.extend(headers.map(|name| format!("header {name}")));
+    if caching.cookies != Which::Nothing {
+        key.push(format!("cookies {}", caching.cookies));
+    }
+    key
+}
+
 /// What explain says of it: the key, what will be said, what does not reach the backend. Never values.
 pub(super) fn told(ask: &Ask<'_, '_>, decision: &Decision<'_>, rule: &Rule, at: &Snapshot) -> Vec<String> {
     let Some(caching) = rule.policy.cache.as_deref() else {
@@ -72,18 +135,7 @@ pub(super) fn told(ask: &Ask<'_, '_>, decision: &Decision<'_>, rule: &Rule, at: 
     if let Some(why) = bypass(Some(caching), decision, ask.headers) {
         return vec![format!("Cache-Status: banyan; fwd=bypass; detail={why}")];
     }
-    let mut key = vec![format!(
-        "{}{}",
-        ask.host,
-        target(Some(caching), &decision.path, decision.query)
-    )];
-    let variants = variants(&decision.choices, at);
-    key.extend(variants.iter().map(|(flag, variant)| format!("{flag}={variant}")));
-    let headers = caching.headers.iter();
-    key.extend(headers.map(|name| format!("header {name}")));
-    if caching.cookies != crate::policy::forward::Which::Nothing {
-        key.push(format!("cookies {}", caching.cookies));
-    }
+    let key = key(ask, decision, caching, at);
     let mut lines = vec![
         format!("key {}", key.join("; ")),
         "Cache-Status: banyan; hit if it is kept and fresh, else fwd=uri-miss, vary-miss or stale".to_owned(),

@@ -47,6 +47,7 @@ mod forwarding;
 mod gate;
 mod geo;
 mod gone;
+mod hits;
 mod import;
 mod kept;
 mod live;

@@ -10,6 +10,7 @@ import { launch } from './proof/browser.mjs';
 import { startApp } from './proof/children.mjs';
 import { check, close } from './proof/report.mjs';
 import { Router } from './proof/router.mjs';
+import { cache } from './proof/scenes/cache.mjs';
 import { failure } from './proof/scenes/failure.mjs';
 import { flagAtEnds, flagBetween, flagUnderAnOpenPage } from './proof/scenes/flag.mjs';
 import { forms } from './proof/scenes/forms.mjs';
@@ -21,7 +22,7 @@ import { transport } from './proof/scenes/transport.mjs';
 
 /** Longest run, in milliseconds. */
 const RUN_MS_MAX = 170_000;
-const SCENES = { transport, flagAtEnds, flagBetween, flagUnderAnOpenPage, forms, live, streams, failure, pictures, manager };
+const SCENES = { transport, flagAtEnds, flagBetween, flagUnderAnOpenPage, forms, live, streams, failure, pictures, manager, cache };
 
 const here = dirname(fileURLToPath(import.meta.url));
 const [binary, only] = process.argv.slice(2);

@@ -48,7 +48,7 @@ pub use self::{
     entry::{Entry, LABELS_MAX, Labels, New, Selected, Terms, Times},
     key::{Key, KeyHash},
     purge::{How, PREFIXES_MAX, Stamp, What},
-    reader::{Found, Reader, Variant},
+    reader::{Found, Mark, Reader, Variant},
     settings::StoreSettings,
     shelf::VARIANTS_MAX,
     stats::Stats,

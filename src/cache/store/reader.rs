@@ -1,6 +1,11 @@
 //! How a core looks: what it found lately lies at hand, everything else is one step into a table that no look locks.
 
-use std::{cell::RefCell, fmt, rc::Rc, sync::Arc};
+use std::{
+    cell::RefCell,
+    fmt,
+    rc::{Rc, Weak},
+    sync::Arc,
+};
 
 use super::{Entry, How, KeyHash, Store, shelf::Shelf, shelf::Slot};
 
@@ -28,6 +33,14 @@ struct Near {
 #[derive(Clone)]
 pub struct Found(Rc<Held>);
 
+/// One of the answers under a key, known again as long as nothing under the key has changed. It keeps nothing alive.
+#[derive(Clone)]
+pub struct Mark {
+    key: KeyHash,
+    held: Weak<Held>,
+    at: usize,
+}
+
 struct Held {
     store: Arc<Store>,
     shelf: Arc<Shelf>,
@@ -40,6 +53,7 @@ pub struct Variant<'f> {
     pub entry: &'f Arc<Entry>,
     /// It was purged softly: it is stale, and may be served while another is fetched.
     pub purged: bool,
+    at: usize,
 }
 
 impl Reader {
@@ -63,12 +77,18 @@ impl Reader {
             Some(found) => found,
             None => self.fetch(key)?,
         };
-        found
-            .0
-            .shelf
-            .entries
-            .iter()
-            .for_each(|entry| entry.ticket.touch());
+        found.touch();
+        Some(found)
+    }
+
+    /// What `mark` was made of, if it lies at hand and nothing under its key has changed. It counts as used.
+    #[must_use]
+    pub fn again(&self, mark: &Mark) -> Option<Found> {
+        let near = self.near.borrow();
+        let near = near.get(place(mark.key))?.as_ref()?;
+        let same = near.key == mark.key && std::ptr::eq(mark.held.as_ptr(), Rc::as_ptr(&near.found.0));
+        let found = (same && near.is_current()).then(|| near.found.clone())?;
+        found.touch();
         Some(found)
     }
 
@@ -116,26 +136,62 @@ impl Near {
     }
 }
 
+impl Mark {
+    /// Whether what it was made of lies at hand no longer.
+    #[must_use]
+    pub fn is_gone(&self) -> bool {
+        self.held.strong_count() == 0
+    }
+}
+
 impl Found {
+    fn touch(&self) {
+        self.0.shelf.entries.iter().for_each(|entry| entry.ticket.touch());
+    }
+
+    /// Knows one of its answers again.
+    #[must_use]
+    pub fn mark(&self, key: KeyHash, variant: Variant<'_>) -> Mark {
+        Mark {
+            key,
+            held: Rc::downgrade(&self.0),
+            at: variant.at,
+        }
+    }
+
+    /// The answer that `mark` is of, unless it was purged hard. Only for a mark of its own.
+    #[must_use]
+    pub fn at(&self, mark: &Mark) -> Option<Variant<'_>> {
+        self.variant(mark.at, self.0.shelf.entries.get(mark.at)?)
+    }
+
+    fn variant<'f>(&'f self, at: usize, entry: &'f Arc<Entry>) -> Option<Variant<'f>> {
+        match self.0.store.verdict(entry) {
+            Some(How::Hard) => None,
+            verdict => Some(Variant {
+                entry,
+                purged: verdict.is_some(),
+                at,
+            }),
+        }
+    }
+
     /// Newest first, without what was purged hard.
     pub fn variants(&self) -> impl Iterator<Item = Variant<'_>> {
-        let Held { store, shelf } = &*self.0;
-        shelf
-            .entries
-            .iter()
-            .filter_map(|entry| match store.verdict(entry) {
-                Some(How::Hard) => None,
-                verdict => Some(Variant {
-                    entry,
-                    purged: verdict.is_some(),
-                }),
-            })
+        let entries = self.0.shelf.entries.iter().enumerate();
+        entries.filter_map(|(at, entry)| self.variant(at, entry))
     }
 }
 
 impl fmt::Debug for Reader {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Reader").finish_non_exhaustive()
+    }
+}
+
+impl fmt::Debug for Mark {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Mark").field("key", &self.key).finish_non_exhaustive()
     }
 }
 

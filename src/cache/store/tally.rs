@@ -1,12 +1,5 @@
 //! What is counted of requests that the cache was asked for.
 
-use std::sync::Arc;
-
-use crate::observe::{
-    self,
-    metrics::{Family, Label},
-};
-
 /// What the cache was to a request.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Tally {
@@ -25,7 +18,7 @@ pub enum Tally {
 }
 
 impl Tally {
-    /// For metrics.
+    /// For metrics and log.
     #[must_use]
     pub const fn as_str(self) -> &'static str {
         match self {
@@ -37,10 +30,4 @@ impl Tally {
             Self::Bypass => "bypass",
         }
     }
-}
-
-/// Counts a request of a route.
-pub fn count(observe: &observe::Core, route: &Arc<str>, what: Tally) {
-    let labels = [Label::Name(route), Label::Word(what.as_str())];
-    observe.count(Family::CacheRequests, &labels, 1);
 }

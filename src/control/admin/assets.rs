@@ -6,5 +6,7 @@ pub(super) const STYLE: &str = include_str!("assets/style.css");
 pub(super) const SCRIPT: &str = include_str!("assets/script.js");
 /// What moves a flag.
 pub(super) const FLAG_SCRIPT: &str = include_str!("assets/flag.js");
+/// What purges.
+pub(super) const CACHE_SCRIPT: &str = include_str!("assets/cache.js");
 /// The mark.
 pub(super) const MARK: &str = include_str!("assets/banyan.svg");

@@ -82,7 +82,7 @@ fn any_object(_: &mut SchemaGenerator) -> Schema {
     schemars::json_schema!({ "type": "object" })
 }
 
-const EXPLAIN: &[Parameter] = &[
+pub(super) const EXPLAIN: &[Parameter] = &[
     Parameter {
         name: "url",
         summary: "The address as a browser has it, or only path and query.",
@@ -194,6 +194,12 @@ pub(super) const ENDPOINTS: &[Endpoint] = &[
         Does::Now(|_, _| Ok(Answer::text(SCRIPT, assets::FLAG_SCRIPT))),
     ),
     plain(
+        "/assets/cache.js",
+        SCRIPT,
+        "What purges.",
+        Does::Now(|_, _| Ok(Answer::text(SCRIPT, assets::CACHE_SCRIPT))),
+    ),
+    plain(
         "/assets/banyan.svg",
         SVG,
         "The mark.",
@@ -264,7 +270,7 @@ pub(super) const ENDPOINTS: &[Endpoint] = &[
     api::history::ALL,
     api::decide::DECIDE,
     api::cache::STATS,
-    api::cache::EXPLAIN,
+    api::kept::EXPLAIN,
     api::cache::PURGE,
     Endpoint {
         parameters: &[Parameter {

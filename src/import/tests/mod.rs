@@ -3,6 +3,7 @@
 mod attacks;
 mod closed;
 mod findings;
+mod kept;
 
 use serde_json::{Value, json};
 

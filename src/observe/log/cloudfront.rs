@@ -5,7 +5,7 @@
 //! - `sc-bytes`, `cs-bytes`: bodies and heads, the heads as HTTP/1.1 writes them.
 //! - `cs(Host)`: the host asked for, lower case, no port; `x-host-header`: the same as it came.
 //! - `cs(Cookie)`: always `-`. Cookies hold sessions; CloudFront logs them only when told to.
-//! - `x-edge-result-type`, also as the detailed type and that of the answer: see [`results`]. There is no cache, so no `Hit`.
+//! - `x-edge-result-type`, also as the detailed type and that of the answer: see [`results`].
 //! - `fle-status`, `fle-encrypted-fields`: always `-`.
 //! - `time-to-first-byte`: until the backend's head was there; of Banyan's own answers `time-taken`.
 
@@ -112,6 +112,15 @@ fn tls_version(version: &str) -> &str {
     }
 }
 
+/// What the cache was to it, where it answered.
+fn from_cache(record: &Record) -> Option<&'static str> {
+    match record.cache.get()?.result {
+        "hit" | "stale" | "collapsed" => Some("Hit"),
+        "revalidated" => Some("RefreshHit"),
+        _ => None,
+    }
+}
+
 /// An outcome in CloudFront's words.
 struct Results {
     /// `x-edge-result-type`.
@@ -125,6 +134,8 @@ struct Results {
 /// | ours | CloudFront's |
 /// |---|---|
 /// | forwarded or tunnelled | `Miss` |
+/// | answered from the cache, fresh, stale or together with another | `Hit` |
+/// | the same, once the backend had said that it still counts | `RefreshHit` |
 /// | sent from http to https | `Redirect` |
 /// | answered by Banyan on purpose | `FunctionGeneratedResponse` |
 /// | a server's connections are all taken | `LimitExceeded` |
@@ -139,7 +150,7 @@ fn results(record: &Record) -> Results {
             ..
         } => "LimitExceeded",
         Outcome::Refused { .. } | Outcome::Malformed(_) | Outcome::Abandoned => "Error",
-        Outcome::Forwarded | Outcome::Tunnelled if !failed => "Miss",
+        Outcome::Forwarded | Outcome::Tunnelled if !failed => from_cache(record).unwrap_or("Miss"),
         Outcome::Answered if !failed && record.listener == Listener::Http => "Redirect",
         Outcome::Answered if !failed => "FunctionGeneratedResponse",
         Outcome::Forwarded | Outcome::Tunnelled | Outcome::Answered => "Error",

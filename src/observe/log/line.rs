@@ -205,6 +205,11 @@ fn json_answer(record: &Record, object: &mut Object<'_>) {
         object.number(key!("error_status"), u64::from(page.error.as_u16()));
         object.word(quoted!("error_page"), page.shown.unwrap_or("failed"));
     }
+    if let Some(cache) = record.cache.get() {
+        object.word(quoted!("cache"), cache.result);
+        object.text(quoted!("cache_fwd"), cache.forwarded);
+        object.text(quoted!("cache_detail"), cache.detail);
+    }
     object.word(quoted!("outcome"), record.outcome.as_str());
     object.text_or_null(key!("reason"), record.outcome.reason());
     object.text(quoted!("side"), record.outcome.side().map(|side| side.as_str()));

@@ -147,6 +147,8 @@ families! {
         "Bytes of answers after they were compressed.";
     CacheRequests Counter "banyan_cache_requests_total" ["http_route", "result"]
         "Requests of routes that cache, by what the cache was to them: hit, miss, stale, revalidated, collapsed or bypass.";
+    CacheSent Counter "banyan_cache_sent_bytes_total" ["http_route", "result"]
+        "Bytes of the bodies that those requests were answered with.";
     LogLinesDropped Counter "banyan_access_log_lines_dropped_total" ["cause"]
         "Access-log lines that were not written: queue_full or write_error.";
     DrillFaults Counter "banyan_drill_faults_total" ["route", "what"]

@@ -20,7 +20,9 @@ pub(in crate::observe) struct Plan {
     backend: Option<Slot>,
     received: Option<Slot>,
     sent: Option<Slot>,
-    adds: SmallVec<[(Slot, u32); 7]>,
+    /// The same by route and what the cache was, where there is one.
+    cached: Option<Slot>,
+    adds: SmallVec<[(Slot, u32); 8]>,
 }
 
 /// One core's numbers. Nothing in it is shared, so counting is an addition.
@@ -110,7 +112,12 @@ impl Tally {
                 *number = number.saturating_add(i64::from(*amount))
             });
         }
-        for (slot, bytes) in [(plan.received, record.bytes_in), (plan.sent, record.bytes_out)] {
+        let bytes = [
+            (plan.received, record.bytes_in),
+            (plan.sent, record.bytes_out),
+            (plan.cached, record.bytes_out),
+        ];
+        for (slot, bytes) in bytes {
             if let Some(slot) = slot {
                 let bytes = i64::try_from(bytes).unwrap_or(i64::MAX);
                 self.numbers
@@ -135,6 +142,7 @@ impl Tally {
             backend: None,
             received: (record.bytes_in > 0).then(|| self.number(Family::Received, &listener)),
             sent: (record.bytes_out > 0).then(|| self.number(Family::Sent, &listener)),
+            cached: None,
             adds: SmallVec::new(),
         };
         self.plan_backend(record, &mut plan);
@@ -160,6 +168,7 @@ impl Tally {
             }
         }
         self.plan_gate(record, &mut plan);
+        self.plan_cache(record, &mut plan);
         self.plan_outcome(record, &mut plan);
         plan
     }
@@ -174,6 +183,17 @@ impl Tally {
                 let labels = [Label::Name(route), Label::Word(word), Label::Word(mode)];
                 plan.adds.push((self.number(Family::GateDecisions, &labels), 1));
             }
+        }
+    }
+
+    fn plan_cache(&mut self, record: &Record, plan: &mut Plan) {
+        let (Some(cache), Some(route)) = (record.cache.get(), &record.route) else {
+            return;
+        };
+        let labels = [Label::Name(route), Label::Word(cache.result)];
+        plan.adds.push((self.number(Family::CacheRequests, &labels), 1));
+        if record.bytes_out > 0 {
+            plan.cached = Some(self.number(Family::CacheSent, &labels));
         }
     }
 

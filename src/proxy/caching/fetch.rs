@@ -122,7 +122,7 @@ impl Fetch<'_> {
         match stale.filter(|chosen| refusal.side == Side::Backend && chosen.may_stand_in(now, true)) {
             Some(chosen) => Ok((self.stand_in(chosen, None, now, way), None)),
             None => {
-                way.count(Tally::Miss);
+                way.note(Tally::Miss, Told::forwarded(self.missed, None));
                 Err(refusal)
             }
         }
@@ -135,12 +135,12 @@ impl Fetch<'_> {
         now: UnixTime,
         way: &Way<'_>,
     ) -> Response {
-        way.count(Tally::Stale);
         let told = Told {
             status,
             ttl: Some(ttl(chosen.entry.times(), now)),
             ..Told::forwarded(Forwarded::Stale, Some("stale-if-error"))
         };
+        let told = way.note(Tally::Stale, told);
         self.asking.wanted.from_entry(&chosen.entry, told, now)
     }
 
@@ -172,7 +172,6 @@ impl Fetch<'_> {
         } else {
             store.refresh(&key, old, fields, times, terms, since.stamp)?
         };
-        way.count(Tally::Revalidated);
         self.say(Outcome::Kept(Arc::clone(&entry)));
         let told = Told {
             status: Some(StatusCode::NOT_MODIFIED),
@@ -180,6 +179,7 @@ impl Fetch<'_> {
             ttl: Some(ttl(entry.times(), answered)),
             ..Told::forwarded(Forwarded::Stale, None)
         };
+        let told = way.note(Tally::Revalidated, told);
         Some((self.asking.wanted.from_entry(&entry, told, answered), None))
     }
 
@@ -202,7 +202,6 @@ impl Fetch<'_> {
             self.say(Outcome::Kept(Arc::clone(&chosen.entry)));
             return Ok((self.stand_in(chosen, Some(status), now, way), None));
         }
-        way.count(Tally::Miss);
         let directives = Directives::of(&response.headers);
         let asked = storable::Asked {
             authorized: self.asking.noted.authorized,
@@ -233,7 +232,7 @@ impl Fetch<'_> {
             store.mark_unstorable(self.asking.key.hash, UnixTime { millis: until });
         }
         self.say(Outcome::Released);
-        let told = Told::forwarded(self.missed, Some(why));
+        let told = way.note(Tally::Miss, Told::forwarded(self.missed, Some(why)));
         self.condition(&mut response, now);
         serving::tell(&mut response.headers, told);
         (response, Some(under_way))
@@ -295,6 +294,7 @@ impl Fetch<'_> {
             ttl: Some(ttl(&times, now)),
             ..Told::forwarded(self.missed, None)
         };
+        let told = way.note(Tally::Miss, told);
         let keeping = Keeping {
             labels: key::labels(self.asking.noted, way.rule, &fields),
             key: self.asking.key.clone(),

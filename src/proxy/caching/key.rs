@@ -5,6 +5,7 @@ use std::sync::Arc;
 use http::Method;
 use smallvec::SmallVec;
 
+use super::shortcut::Said;
 use crate::{
     cache::{
         store::{Key, KeyHash, Labels, Selected},
@@ -36,11 +37,19 @@ pub struct Noted {
     pub bypass: Option<&'static str>,
     /// The request has credentials.
     pub authorized: bool,
+    /// By what it will be known again, if it can be.
+    pub said: Option<Said>,
 }
 
 impl Noted {
     /// What the cache must know of a request, where its route has one, or where it may change what others are answered.
-    pub fn of(decision: &Decision<'_>, head: &Head, host: &str, at: &Snapshot) -> Option<Box<Self>> {
+    pub fn of(
+        decision: &Decision<'_>,
+        head: &Head,
+        host: &str,
+        at: &Snapshot,
+        said: Option<Said>,
+    ) -> Option<Box<Self>> {
         let rule = at.rule(decision.route)?;
         let caching = rule.policy.cache.as_deref();
         if caching.is_none() && (!at.caches || head.method.is_safe()) {
@@ -61,6 +70,7 @@ impl Noted {
             backend: backend.settings.name.shared(),
             bypass: cached::bypass(caching, decision, &head.headers).or(upgrade),
             authorized,
+            said,
         }))
     }
 }

@@ -1,7 +1,8 @@
 //! What the cache does for a request between its decision and its backend.
 //!
 //! [`key`] says which request it is and what of it the backend gets, [`serving`] makes answers of what is kept, [`flights`] has one request
-//! ask for all that want the same, [`arriving`] lets them read along, `fetch` asks and keeps, `dropping` is for unsafe methods.
+//! ask for all that want the same, [`arriving`] lets them read along, [`shortcut`] knows requests again, `fetch` asks and keeps, `dropping` is for
+//! unsafe methods.
 
 pub mod arriving;
 mod dropping;
@@ -9,6 +10,7 @@ mod fetch;
 pub mod flights;
 pub mod key;
 pub mod serving;
+pub mod shortcut;
 
 use std::{rc::Rc, sync::Arc};
 
@@ -35,14 +37,14 @@ use crate::{
         status::{Forwarded, Told},
         store::{
             Entry, KeyHash,
-            tally::{Tally, count},
+            tally::Tally,
         },
         vary,
     },
     clock::{self, UnixTime},
     fields::Fields,
     message::Response,
-    observe::record::{Record, Side},
+    observe::record::{CacheFacts, Record, Side},
     policy::caching::Caching,
     snapshot::{Rule, Snapshot},
     wire::Interim,
@@ -92,9 +94,20 @@ impl<'w> Way<'w> {
         Ok((response, under_way))
     }
 
-    fn count(&self, what: Tally) {
-        count(&self.edge.observe, &self.rule.name, what);
+    /// Writes down what the cache was to the exchange, and why.
+    fn note(&self, what: Tally, told: Told) -> Told {
+        note(self.record, what, told)
     }
+}
+
+/// Writes down what the cache was to an exchange, for log and metrics.
+fn note(record: &Record, what: Tally, told: Told) -> Told {
+    record.cache.set(Some(CacheFacts {
+        result: what.as_str(),
+        forwarded: told.forwarded.map(Forwarded::as_str),
+        detail: told.detail,
+    }));
+    told
 }
 
 /// Sends a request where its route leads, or answers it from the cache. `noted` is what the cache must know of it, if anything.
@@ -121,8 +134,9 @@ async fn through(noted: &Noted, outgoing: Outgoing<'_>, mut way: Way<'_>) -> Res
     };
     let past = |why, detail| Told::forwarded(why, detail);
     if !key::is_cacheable(&outgoing.head.method) {
+        let told = way.note(Tally::Bypass, past(Forwarded::Method, None));
         let (mut response, under_way) = dropping::send(noted, outgoing, way).await?;
-        serving::tell(&mut response.headers, past(Forwarded::Method, None));
+        serving::tell(&mut response.headers, told);
         return Ok((response, under_way));
     }
     let wishes = Wishes::of(&outgoing.head.headers);
@@ -133,9 +147,9 @@ async fn through(noted: &Noted, outgoing: Outgoing<'_>, mut way: Way<'_>) -> Res
         None => wishes.no_store.then_some("request-no-store"),
     };
     if let Some(why) = bypass {
-        way.count(Tally::Bypass);
+        let told = way.note(Tally::Bypass, past(Forwarded::Bypass, Some(why)));
         let (mut response, under_way) = way.ask(outgoing).await?;
-        serving::tell(&mut response.headers, past(Forwarded::Bypass, Some(why)));
+        serving::tell(&mut response.headers, told);
         return Ok((response, Some(under_way)));
     }
     let wanted = Wanted::of(outgoing.head);
@@ -194,9 +208,14 @@ enum Looked {
     Kept(Chosen),
 }
 
+/// Whether a kept answer may be served without asking.
+fn is_fresh(entry: &Entry, purged: bool, now: UnixTime) -> bool {
+    !purged && !entry.terms().no_cache && entry.times().is_fresh(now)
+}
+
 impl Chosen {
     fn is_fresh(&self, now: UnixTime) -> bool {
-        !self.purged && !self.entry.terms().no_cache && self.entry.times().is_fresh(now)
+        is_fresh(&self.entry, self.purged, now)
     }
 
     fn may_wait_for_news(&self, now: UnixTime) -> bool {
@@ -247,6 +266,10 @@ impl Asking<'_> {
                 continue;
             }
             if vary::matches(entry.selected(), fields) {
+                if let Some(said) = &self.noted.said {
+                    let mark = found.mark(self.key.hash, variant);
+                    edge.shortcuts.learn(said, mark, entry.selected(), self.caching);
+                }
                 return Looked::Kept(Chosen {
                     entry: Arc::clone(entry),
                     purged: variant.purged,
@@ -270,27 +293,27 @@ impl Asking<'_> {
             Looked::Nothing => (None, self.key.hash, Forwarded::UriMiss),
             Looked::Others(flight) => (None, flight, Forwarded::VaryMiss),
             Looked::Kept(chosen) if chosen.is_fresh(now) => {
-                way.count(Tally::Hit);
-                return Ok((self.serve(&chosen, None, now), None));
+                return Ok((self.serve(&chosen, (Tally::Hit, None), now, &way), None));
             }
             Looked::Kept(chosen) => (Some(chosen), self.key.hash, Forwarded::Stale),
         };
         if self.only_if_cached {
+            way.note(Tally::Miss, Told::forwarded(missed, Some("only-if-cached")));
             return Err(not_cached());
         }
         if let Some(chosen) = &chosen {
             if chosen.may_wait_for_news(now) {
-                way.count(Tally::Stale);
                 fetch::behind(self, &outgoing, &way, chosen, flight);
-                return Ok((self.serve(chosen, Some("stale-while-revalidate"), now), None));
+                let stale = (Tally::Stale, Some("stale-while-revalidate"));
+                return Ok((self.serve(chosen, stale, now, &way), None));
             }
             let backend = way.at.backend(outgoing.backend);
             let is_down = backend.is_some_and(|backend| {
                 !forward::is_well(outgoing.backend, backend, outgoing.ready, way.edge)
             });
             if is_down && chosen.may_stand_in(now, true) {
-                way.count(Tally::Stale);
-                return Ok((self.serve(chosen, Some("backend-down"), now), None));
+                let stale = (Tally::Stale, Some("backend-down"));
+                return Ok((self.serve(chosen, stale, now, &way), None));
             }
         }
         if self.wanted.head_only || (chosen.is_none() && self.wanted.range.is_some()) {
@@ -306,18 +329,18 @@ impl Asking<'_> {
         mut way: Way<'_>,
         missed: Forwarded,
     ) -> Result<Passed, Refusal> {
-        way.count(Tally::Miss);
         let why = match self.wanted.head_only {
             true => missed,
             false => Forwarded::Partial,
         };
+        let told = way.note(Tally::Miss, Told::forwarded(why, None));
         let fields = self.wanted.head_only.then(|| outgoing.head.headers.clone());
         self.wanted.ask_for_part(&mut outgoing.head.headers);
         let (mut response, under_way) = way.ask(outgoing).await?;
         if let Some(fields) = &fields {
             fetch::see_head(self, fields, &response, way.edge);
         }
-        serving::tell(&mut response.headers, Told::forwarded(why, None));
+        serving::tell(&mut response.headers, told);
         Ok((response, Some(under_way)))
     }
 
@@ -400,8 +423,7 @@ impl Asking<'_> {
             Outcome::Kept(entry) => (entry.selected(), entry.times(), entry.terms()),
             Outcome::Failed(failure) => {
                 if let Some(chosen) = chosen.as_ref().filter(|chosen| chosen.may_stand_in(now, true)) {
-                    way.count(Tally::Stale);
-                    let response = self.serve(chosen, Some("stale-if-error"), now);
+                    let response = self.serve(chosen, (Tally::Stale, Some("stale-if-error")), now, way);
                     return Followed::Answered(Ok((response, None)));
                 }
                 return Followed::Answered(Err(failure.refusal()));
@@ -425,17 +447,23 @@ impl Asking<'_> {
         let Some(response) = response else {
             return Followed::Alone;
         };
-        way.count(Tally::Collapsed);
+        way.note(Tally::Collapsed, Told::forwarded(Forwarded::UriMiss, None));
         Followed::Answered(Ok((response, None)))
     }
 
-    /// Answers with what is kept; `stale` says why that may be.
-    fn serve(&self, chosen: &Chosen, stale: Option<&'static str>, now: UnixTime) -> Response {
+    /// Answers with what is kept: fresh, or stale with the reason why that may be.
+    fn serve(
+        &self,
+        chosen: &Chosen,
+        (what, stale): (Tally, Option<&'static str>),
+        now: UnixTime,
+        way: &Way<'_>,
+    ) -> Response {
         let told = Told {
             detail: stale,
             ..Told::hit(serving::ttl(chosen.entry.times(), now))
         };
-        self.wanted.from_entry(&chosen.entry, told, now)
+        self.wanted.from_entry(&chosen.entry, way.note(what, told), now)
     }
 }
 

@@ -59,7 +59,7 @@ impl Wanted {
     pub fn from_entry(&self, entry: &Entry, told: Told, now: UnixTime) -> Response {
         let body = entry.body();
         let mut response = Response::new(entry.status(), Body::Empty);
-        response.headers = entry.fields().clone();
+        response.headers = entry.fields().with_room(ADDED_BYTES, ADDED_LINES);
         age(&mut response.headers, entry.times(), now);
         self.fit(&mut response, entry.times(), Some(body));
         tell(&mut response.headers, told);
@@ -131,13 +131,30 @@ impl Wanted {
     }
 }
 
+/// Answers with all of a kept entry.
+#[must_use]
+pub(super) fn whole(entry: &Entry, told: Told, now: UnixTime) -> Response {
+    let mut response = Response::new(entry.status(), entry.body().body());
+    response.headers = entry.fields().with_room(ADDED_BYTES, ADDED_LINES);
+    age(&mut response.headers, entry.times(), now);
+    tell(&mut response.headers, told);
+    response
+}
+
+/// Room for what is added to the fields of a kept answer: age, what the cache did, the request's number, a cookie.
+const ADDED_BYTES: usize = 384;
+const ADDED_LINES: usize = 6;
+
 fn age(fields: &mut Fields, times: &Times, now: UnixTime) {
-    fields.insert(Known::AGE, times.age(now).as_secs().to_string());
+    let age = times.age(now).as_secs();
+    fields.insert_with(Known::AGE, |text| {
+        text.extend_from_slice(itoa::Buffer::new().format(age).as_bytes());
+    });
 }
 
 /// Says what the cache did, after what caches nearer to the backend said.
 pub fn tell(fields: &mut Fields, told: Told) {
-    fields.append("cache-status", told.text());
+    fields.append_with("cache-status", |text| told.write(text));
 }
 
 /// Seconds of freshness that are left.

@@ -67,6 +67,11 @@ paths = ["/*"]`);
 servers = ["${legacy}"]
 
 [[routes]]
+path = "/static/*"
+backend = "legacy"
+cache = "standard"
+
+[[routes]]
 path = "/*"
 backend = "legacy"`);
     this.saveLearn(fresh);

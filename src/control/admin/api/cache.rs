@@ -1,4 +1,4 @@
-//! The cache: how full it is, what it keeps under an address, and purging it.
+//! The cache: how full it is, what it was to each route, and purging it.
 
 use std::collections::BTreeSet;
 
@@ -9,16 +9,15 @@ use serde::{Deserialize, Serialize};
 use super::super::{
     actor::{Actor, admit_change_at},
     answer::{Answer, JSON},
-    endpoints::{Asked, Endpoint, Needed, Order, Parameter, Verb},
+    endpoints::{Asked, Endpoint, Order, Verb},
     refusal::Refusal,
     table::{json, of, order},
 };
 use crate::{
     cache::store::{
-        Entry, How, What,
+        How, What,
         path::{PATHS_MAX, Path, WILDCARDS_MAX},
     },
-    clock::{self, UnixTime},
     config::admin::{May, Reach},
     control::{cache::Purged, plane::View},
     observe::log::rfc3339,
@@ -27,8 +26,6 @@ use crate::{
 
 /// The longest reason, in bytes.
 const REASON_BYTES_MAX: usize = 500;
-/// Answers under one address that are shown.
-const FOUND_MAX: usize = 100;
 
 /// How full the cache is, and what it has done since the start. Sizes are bytes.
 #[derive(Debug, Serialize, JsonSchema)]
@@ -54,8 +51,33 @@ pub(in super::super) struct Cache {
     pub(in super::super) refused: Refused,
     /// Purges: soft ones and hard ones.
     pub(in super::super) purges: [u64; 2],
+    /// Routes that keep answers, and what that was good for, by path.
+    pub(in super::super) routes: Vec<RouteUse>,
     /// The last 100 orders and what followed from changes, newest first.
     pub(in super::super) recent: Vec<Purge>,
+}
+
+/// What the cache was to the requests of a route since the start, as its cores told it within the last second.
+#[derive(Debug, Default, Serialize, JsonSchema)]
+pub(in super::super) struct RouteUse {
+    /// The route, by path or pattern as written.
+    pub(in super::super) route: String,
+    /// Answered from what was kept, and fresh.
+    pub(in super::super) hit: u64,
+    /// Answered from what was kept, although stale.
+    pub(in super::super) stale: u64,
+    /// Answered from what was kept, once the backend had said that it still counts.
+    pub(in super::super) revalidated: u64,
+    /// Answered together with another that had asked first.
+    pub(in super::super) collapsed: u64,
+    /// Nothing was kept.
+    pub(in super::super) miss: u64,
+    /// None that the cache may answer.
+    pub(in super::super) bypass: u64,
+    /// Bytes of bodies that all of them were answered with.
+    pub(in super::super) bytes: u64,
+    /// Those of them that no backend had to send again.
+    pub(in super::super) bytes_saved: u64,
 }
 
 /// A part of the memory.
@@ -166,52 +188,6 @@ pub(in super::super) struct Done {
     squads: Vec<String>,
 }
 
-/// What is kept under an address.
-#[derive(Debug, Serialize, JsonSchema)]
-pub(in super::super) struct Kept {
-    /// The host that was looked for; none: every host.
-    host: Option<String>,
-    /// The path and query that were looked for.
-    target: String,
-    /// The answers, at most 100.
-    answers: Vec<KeptAnswer>,
-}
-
-/// An answer that is kept.
-#[derive(Debug, Serialize, JsonSchema)]
-pub(in super::super) struct KeptAnswer {
-    /// Its host.
-    host: String,
-    /// What its key holds beside host, path and query.
-    key: String,
-    /// Fields of the request that it was chosen by (`Vary`). Their values are nobody's business.
-    vary: Vec<String>,
-    /// Its status.
-    status: u16,
-    /// Its media type.
-    media: Option<String>,
-    /// Bytes of its body.
-    bytes: u64,
-    /// Bytes that it counts for.
-    size: u64,
-    /// Seconds since the backend made it.
-    age: u64,
-    /// Seconds that it is fresh for, counted as `age` is.
-    lifetime: u64,
-    /// `fresh`, `stale`, `purged`: stale by a purge, or `gone`: purged hard, never served.
-    state: &'static str,
-    /// The route that it came by.
-    route: Option<String>,
-    /// Whose that is.
-    squad: Option<String>,
-    /// Flags that it depends on, as `flag=variant`.
-    flags: Vec<String>,
-    /// Its groups.
-    groups: Vec<String>,
-    /// Its tags.
-    tags: Vec<String>,
-}
-
 /// `GET /api/cache`.
 pub(in super::super) const STATS: Endpoint = json(
     "/api/cache",
@@ -219,22 +195,6 @@ pub(in super::super) const STATS: Endpoint = json(
     of::<Cache>,
     |view, _| Answer::json(view.live.current().version, &Cache::of(view)),
 );
-
-/// `GET /api/cache/explain`.
-pub(in super::super) const EXPLAIN: Endpoint = Endpoint {
-    parameters: &[Parameter {
-        name: "url",
-        summary: "The address as a browser has it, or only path and query: of all hosts.",
-        needed: Needed::Once,
-    }],
-    otherwise: &[(400, "The address makes no sense.")],
-    ..json(
-        "/api/cache/explain",
-        "What the cache keeps under an address, with its age and what it can be purged by.",
-        of::<Kept>,
-        explained,
-    )
-};
 
 /// `POST /api/cache/purge`.
 pub(in super::super) const PURGE: Endpoint = Endpoint {
@@ -278,8 +238,37 @@ impl Cache {
                 full: stats.refused_full,
             },
             purges: [stats.purged_soft, stats.purged_hard],
+            routes: RouteUse::all(view),
             recent: view.cache.recent().into_iter().map(Purge::of).collect(),
         }
+    }
+}
+
+impl RouteUse {
+    fn all(view: &View) -> Vec<Self> {
+        let figures = view.pulse.figures();
+        let uses = figures.caches.iter().map(|(route, used)| Self {
+            route: route.to_string(),
+            hit: used.hit,
+            stale: used.stale,
+            revalidated: used.revalidated,
+            collapsed: used.collapsed,
+            miss: used.miss,
+            bypass: used.bypass,
+            bytes: used.bytes,
+            bytes_saved: used.bytes_saved,
+        });
+        uses.collect()
+    }
+
+    /// Requests in all.
+    pub(in super::super) fn requests(&self) -> u64 {
+        self.answered() + self.miss + self.bypass
+    }
+
+    /// Those that no backend had to make an answer for.
+    pub(in super::super) fn answered(&self) -> u64 {
+        self.hit + self.stale + self.revalidated + self.collapsed
     }
 }
 
@@ -405,100 +394,4 @@ fn squads(actor: &Actor, wanted: &PurgeOrder, at: &Snapshot) -> Result<Vec<Strin
         return Err(Refusal::Scope("write".to_owned()));
     }
     Ok(reach.iter().map(ToString::to_string).collect())
-}
-
-fn explained(view: &View, asked: &Asked) -> Result<Answer, Refusal> {
-    let url = asked
-        .one("url")
-        .ok_or_else(|| Refusal::Parameter("say which `url`".to_owned()))?;
-    let (host, target) = address(url);
-    let path = Path::read(target).map_err(|why| Refusal::Parameter(format!("{url:?}: {why}")))?;
-    let What::Url { target, .. } = path.what(None) else {
-        return Err(Refusal::Parameter("an address has no `*` at its end".to_owned()));
-    };
-    let host = host.map(str::to_ascii_lowercase);
-    let found = view.cache.store().find(host.as_deref(), target, FOUND_MAX);
-    let now = clock::wall();
-    let kept = Kept {
-        target: target.to_owned(),
-        answers: found
-            .iter()
-            .map(|(entry, how)| KeptAnswer::of(entry, *how, now))
-            .collect(),
-        host,
-    };
-    Answer::json(view.live.current().version, &kept)
-}
-
-/// Host and target of an address as a browser has it, or only its path and query.
-fn address(url: &str) -> (Option<&str>, &str) {
-    let Some((_, rest)) = url.split_once("://").filter(|_| !url.starts_with('/')) else {
-        return (None, url);
-    };
-    let (host, target) = match rest.find(['/', '?']) {
-        Some(at) => rest.split_at_checked(at).unwrap_or((rest, "/")),
-        None => (rest, "/"),
-    };
-    let end = host.rfind(']').unwrap_or_default(); // a port comes after an IPv6 address
-    let port = host.rfind(':').filter(|colon| *colon >= end);
-    let host = port.and_then(|colon| host.get(..colon)).unwrap_or(host);
-    (Some(host.trim_matches(['[', ']'])), target)
-}
-
-impl KeptAnswer {
-    fn of(entry: &Entry, how: Option<How>, now: UnixTime) -> Self {
-        let (labels, times) = (entry.labels(), entry.times());
-        let owned = |texts: &[Box<str>]| texts.iter().map(|text| text.to_string()).collect();
-        let media = entry.fields().get("content-type");
-        Self {
-            host: entry.host().to_owned(),
-            key: entry.rest().to_owned(),
-            vary: entry
-                .selected()
-                .iter()
-                .map(|(name, _)| name.to_string())
-                .collect(),
-            status: entry.status().as_u16(),
-            media: media.and_then(|media| media.to_str().ok().map(str::to_owned)),
-            bytes: entry.body().len(),
-            size: entry.size(),
-            age: times.age(now).as_secs(),
-            lifetime: times.lifetime.as_secs(),
-            state: match how {
-                Some(How::Hard) => "gone",
-                Some(How::Soft) => "purged",
-                None if times.is_fresh(now) => "fresh",
-                None => "stale",
-            },
-            route: labels.route.as_deref().map(str::to_owned),
-            squad: labels.squad.as_deref().map(str::to_owned),
-            flags: labels
-                .flags
-                .iter()
-                .map(|(flag, variant)| format!("{flag}={variant}"))
-                .collect(),
-            groups: owned(&labels.groups),
-            tags: owned(&labels.tags),
-        }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::address;
-
-    #[test]
-    fn an_address_is_a_browsers_or_a_path() {
-        let cases = [
-            ("/a?b=1", None, "/a?b=1"),
-            ("/a?to=https://b.example/", None, "/a?to=https://b.example/"),
-            ("https://a.example", Some("a.example"), "/"),
-            ("https://a.example:8443/x", Some("a.example"), "/x"),
-            ("http://[::1]:8080/x", Some("::1"), "/x"),
-            ("http://[::1]/x", Some("::1"), "/x"),
-        ];
-        for (url, host, target) in cases {
-            assert_eq!(address(url), (host, target), "{url}");
-        }
-    }
 }

@@ -10,6 +10,7 @@ pub(super) mod drills;
 pub(super) mod explain;
 pub(super) mod flags;
 pub(super) mod history;
+pub(super) mod kept;
 pub(super) mod links;
 pub(super) mod me;
 pub(super) mod ofrep;

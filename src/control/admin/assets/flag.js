@@ -2,10 +2,6 @@
 // quicker, both sides are shown and one is chosen.
 "use strict";
 
-const HOLD_MS = 1000;
-const ARMED_MS = 5000;
-const TWICE_MS = 400;
-const ORDER_MS = 15000;
 const KILL_TRIES = 3;
 const HISTORY_LIMIT = 20;
 const how = "page";
@@ -54,14 +50,6 @@ const round = (share) => Math.round(share * 1000) / 1000;
 
 // === Orders
 
-async function problem(answer) {
-  const told = await answer.json().catch(() => ({}));
-  if (answer.status === 401) return "Sign in first: changes are made by somebody.";
-  const detail = told.detail || `${answer.status} ${answer.statusText}`;
-  const more = (told.problems || []).map((one) => [one.file, one.line, one.what].filter(Boolean).join(": "));
-  return [detail, ...more].join(" · ");
-}
-
 // Sends an order for the version that is shown. Returns what came back, or null when it did not come to pass.
 async function order(what, method, path, body, mine) {
   let answer;
@@ -97,49 +85,7 @@ async function refresh(keepDraft) {
 
 // === Kill and restore
 
-const kill = id("kill");
-let armed = 0;
-let holding = 0;
-let held = false;
-
-function disarm() {
-  clearTimeout(holding);
-  holding = 0;
-  kill.classList.remove("holding", "armed");
-  kill.firstElementChild.textContent = "Kill";
-  armed = 0;
-}
-
-function hold() {
-  if (holding) return;
-  held = false; // a new gesture, whatever became of the last
-  kill.classList.add("holding");
-  holding = setTimeout(() => { held = true; killNow(); }, HOLD_MS);
-}
-
-function release() {
-  clearTimeout(holding);
-  holding = 0;
-  kill.classList.remove("holding");
-}
-
-function press() {
-  release();
-  if (held) { held = false; return; }
-  const now = performance.now();
-  if (armed === 0) {
-    armed = now;
-    kill.classList.add("armed");
-    kill.firstElementChild.textContent = "Press again to kill";
-    say("Press again within five seconds to kill.");
-    setTimeout(() => { if (armed === now) { disarm(); say(""); } }, ARMED_MS);
-  } else if (now - armed >= TWICE_MS) { // a double click is one gesture
-    killNow();
-  }
-}
-
 async function killNow() {
-  disarm();
   const body = { reason: id("ramp-reason")?.value || "killed on the page", how };
   if (version === null) await load(true).catch(() => {});
   for (let tried = 0; tried < KILL_TRIES; tried += 1) {
@@ -150,23 +96,7 @@ async function killNow() {
   say("Kill: somebody changes this flag again and again. Press once more.", true);
 }
 
-kill.addEventListener("pointerdown", (event) => { if (event.button === 0) hold(); });
-kill.addEventListener("pointerleave", release);
-kill.addEventListener("pointercancel", release);
-kill.addEventListener("contextmenu", (event) => event.preventDefault());
-kill.addEventListener("click", press);
-kill.addEventListener("keydown", (event) => {
-  if (event.key === "Escape") return disarm();
-  if (event.key !== "Enter" && event.key !== " ") return;
-  event.preventDefault();
-  if (!event.repeat) hold();
-});
-kill.addEventListener("keyup", (event) => {
-  if (event.key !== "Enter" && event.key !== " ") return;
-  event.preventDefault();
-  if (holding || held) press();
-});
-kill.addEventListener("blur", disarm);
+guarded(id("kill"), { label: "Kill", again: "Press again to kill", say, act: killNow });
 id("restore").addEventListener("click", () => {
   order("Restore", "POST", "/restore", { reason: id("ramp-reason")?.value || "restored on the page", how }, { state: "enabled" });
 });

@@ -4,6 +4,10 @@
 
 const EVERY = 2000;
 const GIVE_UP = 5000;
+const ORDER_MS = 15000;
+const HOLD_MS = 1000;
+const ARMED_MS = 5000;
+const TWICE_MS = 400;
 const lost = document.getElementById("lost");
 const fresh = document.getElementById("fresh");
 let tag = null;
@@ -165,6 +169,81 @@ document.addEventListener("visibilitychange", () => {
   source?.close();
   source = null;
 });
+
+// An order that can't be taken back is given by holding its button for a second, or by two presses. A double click is one gesture.
+function guarded(button, { label, again, say, act }) {
+  let armed = 0;
+  let holding = 0;
+  let held = false;
+
+  function disarm() {
+    clearTimeout(holding);
+    holding = 0;
+    button.classList.remove("holding", "armed");
+    button.firstElementChild.textContent = label;
+    armed = 0;
+  }
+
+  function now() {
+    disarm();
+    act();
+  }
+
+  function hold() {
+    if (holding) return;
+    held = false; // a new gesture, whatever became of the last
+    button.classList.add("holding");
+    holding = setTimeout(() => { held = true; now(); }, HOLD_MS);
+  }
+
+  function release() {
+    clearTimeout(holding);
+    holding = 0;
+    button.classList.remove("holding");
+  }
+
+  function press() {
+    release();
+    if (held) { held = false; return; }
+    const at = performance.now();
+    if (armed === 0) {
+      armed = at;
+      button.classList.add("armed");
+      button.firstElementChild.textContent = again;
+      say("Press again within five seconds.");
+      setTimeout(() => { if (armed === at) { disarm(); say(""); } }, ARMED_MS);
+    } else if (at - armed >= TWICE_MS) {
+      now();
+    }
+  }
+
+  button.addEventListener("pointerdown", (event) => { if (event.button === 0) hold(); });
+  button.addEventListener("pointerleave", release);
+  button.addEventListener("pointercancel", release);
+  button.addEventListener("contextmenu", (event) => event.preventDefault());
+  button.addEventListener("click", press);
+  button.addEventListener("keydown", (event) => {
+    if (event.key === "Escape") return disarm();
+    if (event.key !== "Enter" && event.key !== " ") return;
+    event.preventDefault();
+    if (!event.repeat) hold();
+  });
+  button.addEventListener("keyup", (event) => {
+    if (event.key !== "Enter" && event.key !== " ") return;
+    event.preventDefault();
+    if (holding || held) press();
+  });
+  button.addEventListener("blur", disarm);
+}
+
+// Why an order was refused, in words.
+async function problem(answer) {
+  const told = await answer.json().catch(() => ({}));
+  if (answer.status === 401) return "Sign in first: changes are made by somebody.";
+  const detail = told.detail || `${answer.status} ${answer.statusText}`;
+  const more = (told.problems || []).map((one) => [one.file, one.line, one.what].filter(Boolean).join(": "));
+  return [detail, ...more].join(" · ");
+}
 
 // Who is signed in, where that matters.
 async function introduce() {

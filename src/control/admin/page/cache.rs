@@ -1,7 +1,7 @@
 //! The cache: how full it is, what was not kept, and the last purges.
 
 use super::{
-    Frame, head,
+    Frame, figures, head,
     html::{Html, counted},
 };
 use crate::control::admin::api::cache::{Cache, Purge, Room};
@@ -29,7 +29,11 @@ pub(super) fn draw(frame: &Frame<'_>, cache: &Cache) -> String {
         html.element("<div><dt>", name, "</dt>")
             .element("<dd>", number, "</dd></div>");
     });
-    html.raw("</dl></div></section><section><h2>Purges</h2><div id=\"cache-purges\" data-live>");
+    html.raw("</dl></div></section><section><h2>Routes</h2><div id=\"cache-routes\" data-live>");
+    routes(&mut html, cache);
+    html.raw("</div></section>");
+    purge(&mut html);
+    html.raw("<section><h2>Purges</h2><div id=\"cache-purges\" data-live>");
     purges(&mut html, cache);
     html.raw("</div></section></div></main>");
     head::close(&mut html, frame);
@@ -73,6 +77,65 @@ fn memory(html: &mut Html, cache: &Cache) {
         });
     }
 }
+
+fn routes(html: &mut Html, cache: &Cache) {
+    if cache.routes.is_empty() {
+        html.raw("<p class=\"empty\">No request of a route that keeps answers yet. <code>cache = \"standard\"</code> on a route begins.</p>");
+        return;
+    }
+    html.raw("<div class=\"scroll\"><table><thead><tr><th scope=\"col\">Route</th><th scope=\"col\" class=\"number\">Requests</th>");
+    html.raw("<th scope=\"col\" class=\"number\">Answered</th><th scope=\"col\" class=\"number\">Hits</th><th scope=\"col\" class=\"number\">Stale</th>");
+    html.raw("<th scope=\"col\" class=\"number\">Together</th><th scope=\"col\" class=\"number\">Misses</th><th scope=\"col\" class=\"number\">Past it</th>");
+    html.raw("<th scope=\"col\" class=\"number\">Sent</th><th scope=\"col\" class=\"number\">Saved</th></tr></thead><tbody>");
+    for used in &cache.routes {
+        html.element("<tr><th scope=\"row\"><code>", &used.route, "</code></th>");
+        let share = figures::percent(used.answered(), used.requests());
+        html.element("<td class=\"number\">", used.requests(), "</td>")
+            .element("<td class=\"number\"><b>", share, "</b></td>");
+        let counts = [
+            used.hit + used.revalidated,
+            used.stale,
+            used.collapsed,
+            used.miss,
+            used.bypass,
+        ];
+        for count in counts {
+            html.element("<td class=\"number\">", count, "</td>");
+        }
+        for bytes in [used.bytes, used.bytes_saved] {
+            html.element("<td class=\"number\">", size(bytes), "</td>");
+        }
+        html.raw("</tr>");
+    }
+    html.raw("</tbody></table></div>");
+}
+
+/// The order; `cache.js` makes JSON of it. What may not be purged is refused by the API.
+fn purge(html: &mut Html) {
+    html.raw("<section aria-labelledby=\"purge-title\"><h2 id=\"purge-title\">Purge</h2>");
+    html.raw("<div class=\"said\" id=\"said\" role=\"status\" aria-live=\"polite\"></div>");
+    html.raw("<form id=\"purge\" hidden><div class=\"fields\"><label class=\"reason\"><span>What</span><select name=\"kind\">");
+    for (value, shown) in KINDS {
+        html.raw("<option").attribute("value", value).element(">", shown, "</option>");
+    }
+    html.raw("</select></label><label class=\"reason\"><span>Names</span><input name=\"names\" required maxlength=\"4000\" autocomplete=\"off\" spellcheck=\"false\" placeholder=\"/courses/* /about\"></label>");
+    html.raw("<label class=\"reason\"><span>Host</span><input name=\"host\" maxlength=\"253\" autocomplete=\"off\" spellcheck=\"false\" placeholder=\"every host\"></label>");
+    html.raw("<label class=\"reason\"><span>Reason</span><input name=\"reason\" maxlength=\"500\" autocomplete=\"off\" placeholder=\"for the log\"></label></div>");
+    html.raw("<label class=\"check\"><input type=\"checkbox\" name=\"hard\"> <span>Hard: not even stale while it is fetched anew</span></label>");
+    html.raw("<div class=\"killing\"><button type=\"button\" id=\"purge-now\" class=\"danger\" aria-describedby=\"purge-hint\"><span>Purge</span></button>");
+    html.raw("<p class=\"quiet\" id=\"purge-hint\">Hold for a second, or press twice. It is in force for the next request.</p></div></form>");
+    html.raw("<noscript><p class=\"quiet\">Orders need a script here, as they are JSON. <code>banyan cache purge</code> does the same on the command line.</p></noscript></section>");
+}
+
+/// What can be named: the API's word, and people's.
+const KINDS: [(&str, &str); 6] = [
+    ("paths", "paths"),
+    ("tags", "tags"),
+    ("groups", "groups of the host"),
+    ("routes", "routes"),
+    ("squads", "squads"),
+    ("flags", "flags"),
+];
 
 fn purges(html: &mut Html, cache: &Cache) {
     if cache.recent.is_empty() {

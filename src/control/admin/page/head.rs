@@ -26,8 +26,10 @@ pub(super) fn open(html: &mut Html, shown: &Frame<'_>) {
         .raw("</title><link rel=\"stylesheet\" href=\"/assets/style.css\">");
     html.raw("<link rel=\"icon\" href=\"/assets/banyan.svg\" type=\"image/svg+xml\">");
     html.raw("<script src=\"/assets/script.js\" defer></script>");
-    if shown.here == Here::Flag {
-        html.raw("<script src=\"/assets/flag.js\" defer></script>");
+    match shown.here {
+        Here::Flag => _ = html.raw("<script src=\"/assets/flag.js\" defer></script>"),
+        Here::Cache => _ = html.raw("<script src=\"/assets/cache.js\" defer></script>"),
+        Here::Front | Here::Flags => {}
     }
     html.raw("</head><body>");
     html.raw("<a class=\"skip\" href=\"#main\">Skip to content</a><header><div class=\"bar\">");

@@ -7,11 +7,12 @@ use super::site::{get, tell, view, view_after, view_in};
 use crate::control::admin::openapi::document;
 
 /// Every path that clients may rely on, with a request that it answers.
-const PROMISED: [(&str, &str); 29] = [
+const PROMISED: [(&str, &str); 30] = [
     ("/", "/?find=x&url=/courses/rust"),
     ("/flags", "/flags"),
     ("/flags/{key}", "/flags/course-reviews?url=/courses/rust/reviews"),
     ("/assets/flag.js", "/assets/flag.js"),
+    ("/assets/cache.js", "/assets/cache.js"),
     ("/assets/style.css", "/assets/style.css"),
     ("/assets/script.js", "/assets/script.js"),
     ("/assets/banyan.svg", "/assets/banyan.svg"),

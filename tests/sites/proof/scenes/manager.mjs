@@ -9,10 +9,10 @@ import { until } from '../until.mjs';
 import { Crowd } from '../visitor.mjs';
 
 const KEY = 'course-page';
-const LOOKS = [['wide', 1280, 'light'], ['wide', 1280, 'dark'], ['phone', 390, 'light'], ['phone', 390, 'dark']];
+export const LOOKS = [['wide', 1280, 'light'], ['wide', 1280, 'dark'], ['phone', 390, 'light'], ['phone', 390, 'dark']];
 
 /** Somebody else, who changes the flag through the API. */
-class Other {
+export class Other {
   constructor(router) {
     this.address = `http://127.0.0.1:${router.ports.admin}/api/flags/${KEY}`;
     this.token = readFileSync(join(router.folder, 'state', 'cli.token'), 'utf8').trim();
@@ -32,7 +32,7 @@ class Other {
 }
 
 /** A page of the admin listener. */
-async function open(context, router, path) {
+export async function open(context, router, path) {
   const page = await context.newPage();
   const watcher = new Watcher(page);
   const answer = await page.goto(`http://127.0.0.1:${router.ports.admin}${path}`);
@@ -40,7 +40,7 @@ async function open(context, router, path) {
   return { page, watcher };
 }
 
-async function signIn(context, router, { token }) {
+export async function signIn(context, router, { token }) {
   const { page } = await open(context, router, '/login');
   await page.locator('#token').fill(token);
   await page.getByRole('button', { name: 'Sign in' }).click();
