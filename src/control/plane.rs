@@ -417,6 +417,7 @@ impl Kept {
             trust: trust.clone(),
             keys: Arc::clone(&gate.keys),
             wanted: Arc::clone(&gate.wanted),
+            first_look: gate.first_look.clone(),
             pace: jwks::Pace::default(),
         };
         let told = Arc::clone(&facts);

@@ -345,9 +345,8 @@ fn stopped(
             {
                 gate.wanted.notify_one();
             }
-            let by_session = rule.is_none_or(|rule| rule.requirement.accept.has(Source::Session));
-            let signing_in = by_session.then(|| sign_in::instead(&denied, ask, head, at, edge));
-            match signing_in.flatten() {
+            let by_session = rule.filter(|rule| rule.requirement.accept.has(Source::Session));
+            match by_session.and_then(|rule| sign_in::instead(&denied, ask, head, (rule, at), edge)) {
                 Some(redirect) => redirect,
                 None => return Err(denied.into()),
             }

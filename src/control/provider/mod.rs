@@ -161,10 +161,12 @@ async fn look(desk: Rc<Desk>) {
         match read {
             Ok(about) => {
                 provider.about.store(Some(Arc::new(about)));
+                provider.first_look.end();
                 wait = LOOK_SOON;
                 tokio::time::sleep(LOOK_AGAIN).await;
             }
             Err(why) => {
+                provider.first_look.end();
                 tracing::error!(why, "what the identity provider says of itself");
                 tokio::time::sleep(wait).await;
                 wait = (wait * 2).min(LOOK_LATEST);

@@ -6,7 +6,7 @@ use super::{super::answer::STYLE, LOGIN_PATH};
 use crate::{
     body::Body,
     fields::{Fields, Known},
-    gate::session::form,
+    gate::session::{Wish, form},
     message::Response,
     observe::record::{Outcome, Record, Side},
 };
@@ -20,13 +20,21 @@ pub(super) fn note(record: &mut Record, why: &'static str) {
     record.details = Some(why);
 }
 
-/// The page after a sign-in that didn't work; `to` is where it would have led on to.
-pub(super) fn failed(status: StatusCode, why: &'static str, to: &str) -> Response {
+/// The page after a sign-in that didn't work; `to` is where it would have led on to, as `wish` says.
+pub(super) fn failed(status: StatusCode, why: &'static str, to: &str, wish: &Wish) -> Response {
     let (title, sentence) = match why {
         "declined" => ("You are not signed in", "The sign-in was not finished."),
         "state" => (
             "This sign-in has ended",
             "It took too long, was finished before, or began in another browser.",
+        ),
+        "sign_in_too_weak" => (
+            "That sign-in is not enough here",
+            "This page needs a stronger kind of sign-in than the one that came back.",
+        ),
+        "sign_in_too_old" => (
+            "That sign-in is not enough here",
+            "This page needs a more recent sign-in than the one that came back.",
         ),
         "provider_silent" | "busy" => (
             "Sign-in doesn't work just now",
@@ -35,7 +43,7 @@ pub(super) fn failed(status: StatusCode, why: &'static str, to: &str) -> Respons
         _ => ("The sign-in didn't work", "Please try again."),
     };
     // a form's encoding has no character that means something in an attribute
-    let again = form::with_query(LOGIN_PATH, &[("to", to)]);
+    let again = login(to, wish).replace('&', "&amp;");
     let code = status.as_u16();
     let mut response = page(
         status,
@@ -52,6 +60,14 @@ pub(super) fn failed(status: StatusCode, why: &'static str, to: &str) -> Respons
         response.headers.insert(Known::RETRY_AFTER, "5");
     }
     response
+}
+
+/// Where a sign-in begins that leads on to `to`, as `wish` says.
+pub(super) fn login(to: &str, wish: &Wish) -> String {
+    let wished = wish.pairs();
+    let mut pairs = vec![("to", to)];
+    pairs.extend(wished.iter().map(|(name, value)| (*name, value.as_str())));
+    form::with_query(LOGIN_PATH, &pairs)
 }
 
 /// The page after a sign-out.
