@@ -77,6 +77,7 @@ impl Providers {
         let trust = jwks::Trust::load(None)
             .inspect_err(|error| tracing::error!(%error, "the identity provider can't be asked"));
         let (Ok(trust), Some(inbox)) = (trust, provider.inbox()) else {
+            provider.first_look.end();
             return;
         };
         let desk = Rc::new(Desk::new(Arc::clone(provider), gate.clone(), trust));

@@ -2,7 +2,10 @@
 
 use http::StatusCode;
 
-use super::{super::answer::STYLE, LOGIN_PATH};
+use super::{
+    super::answer::{SIGN_IN_SILENT, STYLE},
+    LOGIN_PATH,
+};
 use crate::{
     body::Body,
     fields::{Fields, Known},
@@ -30,16 +33,13 @@ pub(super) fn failed(status: StatusCode, why: &'static str, to: &str, wish: &Wis
         ),
         "sign_in_too_weak" => (
             "That sign-in is not enough here",
-            "This page needs a stronger kind of sign-in than the one that came back.",
+            "This page asks for a stronger kind of sign-in than yours.",
         ),
         "sign_in_too_old" => (
             "That sign-in is not enough here",
-            "This page needs a more recent sign-in than the one that came back.",
+            "This page asks for a more recent sign-in than yours.",
         ),
-        "provider_silent" | "busy" => (
-            "Sign-in doesn't work just now",
-            "Please try again in a few seconds.",
-        ),
+        "provider_silent" | "busy" => SIGN_IN_SILENT,
         _ => ("The sign-in didn't work", "Please try again."),
     };
     // a form's encoding has no character that means something in an attribute
@@ -49,8 +49,8 @@ pub(super) fn failed(status: StatusCode, why: &'static str, to: &str, wish: &Wis
         status,
         title,
         &format!(
-            "<p class=\"code\">{code}</p><h1>{title}</h1><p>{sentence}</p><p><a href=\"{again}\">Sign in</a></p>\
-             <p class=\"id\">{why}</p>"
+            "<p class=\"code\">{code}</p><h1>{title}</h1><p>{sentence}</p><p><a href=\"{again}\">Sign in</a> · \
+             <a href=\"/\">To the site</a></p><p class=\"id\">{why}</p>"
         ),
     );
     if matches!(

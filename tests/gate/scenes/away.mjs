@@ -33,6 +33,7 @@ export async function away(world) {
     await check(`while it ${how}, people get a page`, async () => {
       const answer = await alice.open('/account/home');
       assert.equal(answer.status(), 503);
+      assert.match(await alice.page.textContent('h1'), /^Sign-in doesn't work/);
       await world.picture(alice.page, `provider-${how.replace(' ', '-')}`);
       assert.equal((await alice.open('/public/x')).status(), 200);
     });
