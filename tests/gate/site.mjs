@@ -10,19 +10,24 @@ export const CHECK = 2;
 const route = (path, more) => `[[routes]]\npath = "${path}"\nbackend = "app"\n${more}\n`;
 
 export class Site extends Router {
-  saveSite(issuer, app) {
+  /** The operator's file, for whoever `issuer` is. The ports are those that it had before, if any. */
+  saveEdge() {
+    const at = (name) => `"127.0.0.1:${this.ports[name]}"`;
     this.save('banyan.toml', `hosts = ["localhost"]
 [listen]
-https   = ["127.0.0.1:0"]
-http    = ["127.0.0.1:0"]
-private = ["127.0.0.1:0"]
-admin   = "127.0.0.1:0"
+https   = [${at('https')}]
+http    = [${at('http')}]
+private = [${at('private')}]
+admin   = ${at('admin')}
 [log]
 to = "logs/access.log"
+[limits]
+drain_delay   = "50ms"
+drain_timeout = "2s"
 [squads.app]
 paths = ["/*"]
 [gate]
-issuer = "${issuer}"
+issuer = "${this.issuer}"
 client_id = "${CLIENT}"
 client_secret = "${SECRET}"
 default_auth = "none"
@@ -30,6 +35,11 @@ default_auth = "none"
 absolute = "10m"
 idle = "1m"
 check = "${CHECK}s"`);
+  }
+
+  saveSite(issuer, app) {
+    this.issuer = issuer;
+    this.saveEdge();
     const routes = [
       route('/public/*', ''),
       route('/account/*', 'auth = "required"'),

@@ -268,6 +268,23 @@ pub(super) fn note(decision: &Decision<'_>, ask: &Ask<'_, '_>, at: &Snapshot, fo
     }
 }
 
+/// The same where a request is stopped: a browser that meets nothing but refusals would be left with a refresh token that counts no more.
+pub(super) fn note_stopped(stop: &Stop, ask: &Ask<'_, '_>, at: &Snapshot, following: &mut Following) {
+    let sessions = at.gate.as_ref().and_then(|gate| gate.gate.sessions());
+    let (Some(sessions), Stop::Denied { .. } | Stop::Redirect { .. }) = (sessions, stop) else {
+        return;
+    };
+    let (Credential::Fields(memory) | Credential::Asked(memory)) = ask.credential else {
+        return;
+    };
+    let now = following.record.began_at().wall();
+    if let (_, Ok(brought)) = sessions.brought(ask.headers, now, memory)
+        && brought.set_cookie.is_some()
+    {
+        following.lease = Some(Lease::new(brought, Arc::clone(sessions)));
+    }
+}
+
 /// Where a browser goes that may not come in: to sign in, if a person looks at it and that would help. What the page asks of a sign-in
 /// goes along; it is the callback that sees whether it comes back.
 pub(super) fn instead(

@@ -46,6 +46,15 @@ export async function checks(world) {
     await until('the role to be gone', async () => await status() === 403, CHECK * 2_000);
   });
 
+  await check('a session that is due outlives a restart of the edge, and its first request waits for nothing to go wrong', async () => {
+    await due();
+    await world.site.restart();
+    const { status, took, text } = await alice.fetch('/account/x');
+    assert.equal(status, 200, `${text} ${idp.grants.failed}`);
+    assert.deepEqual(idp.grants.failed, []);
+    return `${Math.round(took)} ms`;
+  });
+
   await check('keys that the provider changed are found, and who is in stays in', async () => {
     idp.rotate();
     const bob = await (await Person.arrive(world)).signIn('bob');
