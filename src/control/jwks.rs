@@ -27,6 +27,7 @@ use tokio_rustls::TlsConnector;
 use crate::{
     clock,
     gate::{BadKeys, KEYS_BYTES_MAX, KeySet, KeySource, SkippedKey},
+    snapshot::{GateAtWork, provider::FirstLook},
     stream::{Socket, Stream},
 };
 
@@ -160,6 +161,21 @@ async fn fetch_within(
     Ok(KeySet::parse(text)?)
 }
 
+/// Puts the keys of a file into a gate that has none yet, before anybody is served by it. What is wrong with the file is told by who keeps
+/// them fresh; keys from an address are waited for by the requests that need them.
+pub(super) fn read_at_hand(gate: &GateAtWork) {
+    let KeySource::File(path) = &gate.source else {
+        return;
+    };
+    if !gate.keys.load().is_empty() {
+        return;
+    }
+    let read = read_file(path).map(|bytes| std::str::from_utf8(&bytes).map(KeySet::parse));
+    if let Ok(Ok(Ok((keys, _)))) = read {
+        gate.keys.store(Arc::new(keys));
+    }
+}
+
 fn read_file(path: &Path) -> Result<Bytes, FetchError> {
     let file = std::fs::File::open(path).map_err(FetchError::File)?;
     let mut bytes = Vec::new();
@@ -280,6 +296,8 @@ pub struct Keeper {
     pub keys: Arc<ArcSwap<KeySet>>,
     /// Asks for an attempt before its time: a token named a key that is not known, or the file changed.
     pub wanted: Arc<Notify>,
+    /// Told when the first attempt has ended.
+    pub first_look: FirstLook,
     /// When attempts are made.
     pub pace: Pace,
 }
@@ -310,6 +328,7 @@ impl Keeper {
                     }
                 }
             }
+            self.first_look.end();
             let wait = wait_after(failures, self.pace, random());
             tokio::time::sleep(self.pace.pause_min).await;
             // Whether it was the time or somebody who asked makes no difference.

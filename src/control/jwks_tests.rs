@@ -22,7 +22,10 @@ use tokio::{
 use tokio_rustls::TlsAcceptor;
 
 use super::{FetchError, Keeper, Pace, Trust, fetch, fetch_within, wait_after};
-use crate::gate::{KEYS_BYTES_MAX, KeySet, KeySource};
+use crate::{
+    gate::{KEYS_BYTES_MAX, KeySet, KeySource},
+    snapshot::provider::FirstLook,
+};
 
 fn jwks(count: usize) -> String {
     let keys: Vec<_> = (0..count)
@@ -255,6 +258,7 @@ async fn the_last_good_keys_stay_when_reading_fails() {
         trust: no_trust(),
         keys: Arc::clone(&keys),
         wanted: Arc::new(Notify::new()),
+        first_look: FirstLook::default(),
         pace: Pace {
             refresh: Duration::from_millis(2),
             pause_min: Duration::from_millis(1),
@@ -287,6 +291,7 @@ async fn the_last_good_keys_end_after_a_stated_time() {
         trust: no_trust(),
         keys: Arc::clone(&keys),
         wanted: Arc::new(Notify::new()),
+        first_look: FirstLook::default(),
         pace: Pace {
             refresh: Duration::from_millis(20),
             pause_min: Duration::from_millis(10),
@@ -326,6 +331,7 @@ async fn whoever_asks_gets_keys_before_their_time() {
         trust: no_trust(),
         keys: Arc::new(ArcSwap::from_pointee(KeySet::none())),
         wanted: Arc::clone(&wanted),
+        first_look: FirstLook::default(),
         pace: Pace {
             refresh: Duration::from_secs(3600),
             pause_min: Duration::from_millis(1),

@@ -383,7 +383,10 @@ impl Keys {
         self.kept = gate.and_then(|gate| {
             jwks::Trust::load(gate.ca.as_deref())
                 .map(|trust| Kept::start(gate.clone(), trust, Arc::clone(facts)))
-                .inspect_err(|error| tracing::error!(%error, "the gate's keys can't be fetched"))
+                .inspect_err(|error| {
+                    gate.first_look.end(); // nobody waits for what nobody fetches
+                    tracing::error!(%error, "the gate's keys can't be fetched");
+                })
                 .ok()
         });
     }
@@ -417,6 +420,7 @@ impl Kept {
             trust: trust.clone(),
             keys: Arc::clone(&gate.keys),
             wanted: Arc::clone(&gate.wanted),
+            first_look: gate.first_look.clone(),
             pace: jwks::Pace::default(),
         };
         let told = Arc::clone(&facts);

@@ -13,6 +13,7 @@ use super::{
     cache::Cache,
     edit::{self, Editor},
     history::History,
+    jwks,
     links::read_revoked,
     watch::Wanted,
 };
@@ -478,10 +479,12 @@ fn compiled(
         sessions: std::slice::from_ref(session_key),
         tls: &tls,
     };
-    compile(settings, version, &means).map_err(|problems| {
+    let snapshot = compile(settings, version, &means).map_err(|problems| {
         let texts: Vec<String> = problems.iter().map(ToString::to_string).collect();
         texts.join("; ")
-    })
+    })?;
+    snapshot.gate.iter().for_each(jwks::read_at_hand);
+    Ok(snapshot)
 }
 
 /// The operator's certificates, or self-made ones where there are none.

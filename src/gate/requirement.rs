@@ -167,11 +167,7 @@ impl Need {
     #[must_use]
     pub fn is_met(&self, identity: &Identity, now: UnixTime) -> bool {
         if let What::Age(within) = self.what {
-            return identity
-                .claims
-                .get("auth_time")
-                .and_then(claims::seconds)
-                .is_some_and(|at| is_recent(at, within, now));
+            return is_within(&identity.claims, within, now);
         }
         let mut names = self.names.iter();
         !self.names.is_empty()
@@ -198,7 +194,7 @@ impl Need {
                 .or_else(|| claims.get("scp"))
                 .is_some_and(|value| lists_words(value, name)),
             What::Claim(claim) => claims::find(claims, claim).is_some_and(|value| lists(value, name)),
-            What::Acr => claims.get("acr").and_then(Value::as_str) == Some(name),
+            What::Acr => is_of_kind(claims, name),
             What::Age(_) => false,
         }
     }
@@ -263,6 +259,17 @@ pub fn permit(requirement: &Requirement, identity: Option<&Identity>, now: UnixT
         None => Ok(()),
         Some(need) => Err(Denied::Lacking(Box::new(need.clone()))),
     }
+}
+
+/// Whether these claims are of a sign-in (`auth_time`) that is no longer ago than this.
+pub(super) fn is_within(claims: &Value, within: Duration, now: UnixTime) -> bool {
+    let at = claims.get("auth_time").and_then(claims::seconds);
+    at.is_some_and(|at| is_recent(at, within, now))
+}
+
+/// Whether they are of a sign-in of this kind (`acr`).
+pub(super) fn is_of_kind(claims: &Value, kind: &str) -> bool {
+    claims.get("acr").and_then(Value::as_str) == Some(kind)
 }
 
 fn is_recent(at: UnixTime, within: Duration, now: UnixTime) -> bool {

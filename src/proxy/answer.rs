@@ -136,6 +136,19 @@ pub(super) const STYLE: &str = ":root{color-scheme:light dark}body{margin:0;min-
     color:light-dark(#3d6b4f,#8fc7a3);font-weight:600;letter-spacing:.05em}.id{font-size:.8rem;opacity:.65;\
     font-family:ui-monospace,monospace;overflow-wrap:anywhere}";
 
+/// What people are told while the identity provider can't be asked.
+pub(super) const SIGN_IN_SILENT: (&str, &str) = (
+    "Sign-in doesn't work just now",
+    "Please try again in a few seconds.",
+);
+
+fn is_of_sign_in(refusal: &Refusal) -> bool {
+    matches!(
+        refusal.details,
+        "provider_silent" | "session_unchecked" | "keys_missing"
+    )
+}
+
 const NOT_SERVED: (&str, &str) = ("That can't be done here", "This method is not served.");
 
 /// Title and sentence for a person who can't know what a status is.
@@ -182,6 +195,7 @@ fn words(refusal: &Refusal) -> (&'static str, &'static str) {
             "Not spoken here",
             "The request uses a part of the protocol that this site doesn't speak.",
         ),
+        503 if is_of_sign_in(refusal) => SIGN_IN_SILENT,
         503 => ("Too busy just now", "Please try again in a few seconds."),
         504 => (
             "No answer in time",

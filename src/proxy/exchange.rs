@@ -154,8 +154,8 @@ pub(super) async fn pass_through(
     };
     let rule = at.rule(decision.route).ok_or_else(Refusal::no_route)?;
     note_decision(&decision, rule, at, following);
-    admit::check_in(&decision, rule, head, edge, following)?;
     sign_in::note(&decision, &ask, at, following);
+    admit::check_in(&decision, rule, head, edge, following)?;
     carried::note(&decision.carried, edge);
     withheld::note(&decision, edge, &mut following.record);
     if let Some(waiting) = rooms::pass(&decision, rule, &ask, at, following) {
@@ -340,6 +340,7 @@ fn stopped(
     at: &Snapshot,
     following: &mut Following,
 ) -> Result<Passed, Refusal> {
+    sign_in::note_stopped(&stop, ask, at, following);
     let rule = stop.route().and_then(|route| at.rule(route));
     if let Some(rule) = rule {
         note_rule(rule, &mut following.record);
@@ -360,9 +361,8 @@ fn stopped(
             {
                 gate.wanted.notify_one();
             }
-            let by_session = rule.is_none_or(|rule| rule.requirement.accept.has(Source::Session));
-            let signing_in = by_session.then(|| sign_in::instead(&denied, ask, head, at, edge));
-            match signing_in.flatten() {
+            let by_session = rule.filter(|rule| rule.requirement.accept.has(Source::Session));
+            match by_session.and_then(|rule| sign_in::instead(&denied, ask, head, (rule, at), edge)) {
                 Some(redirect) => redirect,
                 None => return Err(denied.into()),
             }

@@ -35,7 +35,7 @@ use crate::{
     },
     shield::line::Class,
     snapshot::{
-        BackendId, Snapshot,
+        BackendId, GateAtWork, Snapshot,
         decide::{Ask, Credential, Decision, Stop},
     },
     wire::NoInterim,
@@ -44,6 +44,9 @@ use crate::{
 /// Questions under way at once on a core. A request that needs one more is answered as if nobody had answered.
 pub const QUESTIONS_MAX: usize = 256;
 
+/// Requests on a core that wait for the issuer's first keys at one time; more are answered at once, with 503.
+pub const KEYS_WAITERS_MAX: usize = 1_024;
+
 /// What a core asks just now.
 #[derive(Debug, Default)]
 pub struct Lookups {
@@ -51,6 +54,8 @@ pub struct Lookups {
     under_way: RefCell<HashMap<[u8; 32], watch::Receiver<()>>>,
     legacy: Cell<Circuit>,
     introspection: Cell<Circuit>,
+    /// Requests that wait for the issuer's first keys.
+    waiting: Cell<usize>,
 }
 
 impl Lookups {
@@ -90,6 +95,16 @@ pub(super) async fn decide<'t>(
             denied: Denied::Ask(question),
             ..
         }) => Box::pin(after_asking(*question, ask, now, at, edge)).await, // boxed, so that others carry nothing of it
+        Err(Stop::Denied {
+            denied: Denied::NoKeys,
+            route,
+        }) => match at.gate.as_ref().filter(|gate| !gate.first_look.is_over()) {
+            Some(gate) => Box::pin(after_keys(gate, ask, now, at, edge)).await,
+            None => Err(Stop::Denied {
+                denied: Denied::NoKeys,
+                route,
+            }),
+        },
         decision => decision,
     }
 }
@@ -107,6 +122,48 @@ async fn after_asking<'t>(
         ..*ask
     };
     sign_in::decided(&asked, now, at, edge).await
+}
+
+/// The program has just started, and the issuer's keys are under way: a good token is not refused for having come early.
+async fn after_keys<'t>(
+    gate: &GateAtWork,
+    ask: &Ask<'_, 't>,
+    now: UnixTime,
+    at: &Snapshot,
+    edge: &Rc<Edge>,
+) -> Result<Decision<'t>, Stop> {
+    let outcome = match Waiting::begin(&edge.lookups.waiting) {
+        None => "busy",
+        Some(_waiting) => {
+            gate.first_look.wait().await;
+            match gate.keys.load().is_empty() {
+                true => "missing",
+                false => "came",
+            }
+        }
+    };
+    let labels = [Label::Word("keys"), Label::Word(outcome)];
+    edge.observe.count(Family::Lookups, &labels, 1);
+    sign_in::decided(ask, now, at, edge).await
+}
+
+/// A request's place among those that wait for the first keys.
+struct Waiting<'c>(&'c Cell<usize>);
+
+impl<'c> Waiting<'c> {
+    fn begin(count: &'c Cell<usize>) -> Option<Self> {
+        let others = count.get();
+        (others < KEYS_WAITERS_MAX).then(|| {
+            count.set(others + 1);
+            Self(count)
+        })
+    }
+}
+
+impl Drop for Waiting<'_> {
+    fn drop(&mut self) {
+        self.0.set(self.0.get().saturating_sub(1));
+    }
 }
 
 /// Waits until `question` is answered, or was asked in vain, and remembers what came.

@@ -6,11 +6,15 @@ use smallvec::SmallVec;
 
 use super::{
     GateAtWork, Rule, Snapshot,
-    decide::{Ask, Credential, Entrance, Trail, judged_host},
+    decide::{Ask, Credential, Entrance, Trail, judged_host, normalise},
 };
 use crate::{
     clock::UnixTime,
-    gate::{self, Auth, Demand, Denied, Identity, Requirement, Source, session::NoSession},
+    gate::{
+        self, Auth, Demand, Denied, Identity, Requirement, Source,
+        session::{NoSession, Wish},
+    },
+    route::target,
 };
 
 /// A request that the gate lets in.
@@ -78,6 +82,16 @@ pub(super) fn pass<'s, T: Trail<'s>>(
 /// Whether somebody else is to be asked first: it isn't said yet what a dry run could forgive.
 const fn is_open(denied: &Denied) -> bool {
     matches!(denied, Denied::Ask(_) | Denied::NoSession(NoSession::Unchecked))
+}
+
+/// What a sign-in has to be like with which this request meets all that is asked of it, by its route and by the operator. `None`: none
+/// that can be asked for would do.
+#[must_use]
+pub fn wished(ask: &Ask<'_, '_>, rule: &Rule, at: &Snapshot) -> Option<Wish> {
+    let judged = normalise(target::split_target(ask.target).0, at).ok()?;
+    let demands = demands(ask, &judged.path, at);
+    let demanded = demands.iter().flat_map(|demand| &demand.requirement.needs);
+    Wish::of(rule.requirement.needs.iter().chain(demanded))
 }
 
 /// What is asked of requests for this path at the least.

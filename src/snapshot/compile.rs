@@ -10,7 +10,10 @@ use std::{
 use arc_swap::ArcSwap;
 
 use super::{
-    BackendId, GateAtWork, Rule, Snapshot, Target, provider::Provider, rooms, serving::Serving,
+    BackendId, GateAtWork, Rule, Snapshot, Target,
+    provider::{FirstLook, Provider},
+    rooms,
+    serving::Serving,
     shields::Carried,
 };
 use crate::{
@@ -342,9 +345,17 @@ fn fingerprint(route: &RouteSettings) -> u64 {
 fn gate_at_work(settings: &GateSettings, machines: &[MachineSettings], means: &Means<'_>) -> GateAtWork {
     let known = means.previous.and_then(|previous| previous.gate.as_ref());
     let machines = Machines::new(machines, known.map(|known| &**known.gate.machines()));
-    let (keys, wanted) = match known.filter(|known| known.source == settings.keys) {
-        Some(known) => (Arc::clone(&known.keys), Arc::clone(&known.wanted)),
-        None => (Arc::new(ArcSwap::from_pointee(KeySet::none())), Arc::default()),
+    let (keys, wanted, first_look) = match known.filter(|known| known.source == settings.keys) {
+        Some(known) => (
+            Arc::clone(&known.keys),
+            Arc::clone(&known.wanted),
+            known.first_look.clone(),
+        ),
+        None => (
+            Arc::new(ArcSwap::from_pointee(KeySet::none())),
+            Arc::default(),
+            FirstLook::default(),
+        ),
     };
     let sessions = settings.session.as_ref().map(|session| {
         let before = known.and_then(|known| known.gate.sessions());
@@ -367,5 +378,6 @@ fn gate_at_work(settings: &GateSettings, machines: &[MachineSettings], means: &M
         source: settings.keys.clone(),
         ca: settings.ca.clone(),
         wanted,
+        first_look,
     }
 }

@@ -342,7 +342,7 @@ pub(super) struct Judged<'a> {
 }
 
 /// Encoded slashes and backslashes are the one ambiguity that a route may opt into, so the path is read leniently if any route does.
-fn normalise<'a>(path: &'a str, at: &Snapshot) -> Result<Judged<'a>, Stop> {
+pub(super) fn normalise<'a>(path: &'a str, at: &Snapshot) -> Result<Judged<'a>, Stop> {
     match target::canonical(path, EncodedSlash::Refuse) {
         Ok(path) => Ok(Judged {
             path,

@@ -34,6 +34,8 @@ pub mod visit;
 
 use std::{collections::HashSet, path::PathBuf, sync::Arc};
 
+pub use self::admit::wished;
+
 use arc_swap::ArcSwap;
 use http::Method;
 use ipnet::IpNet;
@@ -110,6 +112,8 @@ pub struct GateAtWork {
     pub provider: Option<Arc<provider::Provider>>,
     /// Told when a token names a key that is not there: the control plane looks for newer ones.
     pub wanted: Arc<Notify>,
+    /// The first attempt to read them from that place.
+    pub first_look: provider::FirstLook,
 }
 
 /// A backend's place in [`Snapshot::backends`].

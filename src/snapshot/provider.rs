@@ -1,9 +1,12 @@
 //! Where cores ask the identity provider: questions go to the control plane, which alone speaks to it. Lives beside the snapshot.
 
-use std::sync::{Arc, Mutex, PoisonError};
+use std::{
+    sync::{Arc, Mutex, PoisonError},
+    time::Duration,
+};
 
 use arc_swap::ArcSwapOption;
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::{mpsc, oneshot, watch};
 
 use crate::{
     clock::UnixTime,
@@ -16,6 +19,38 @@ use crate::{
 /// Questions that wait for the control plane at one time. One more is answered as if the provider were silent.
 pub const QUESTIONS_MAX: usize = 512;
 
+/// How long a request waits, while the program has just started, for the first attempt to read what it needs of the provider.
+pub const FIRST_LOOK_WAIT: Duration = Duration::from_secs(2);
+
+/// The first attempt to read something of the provider's, which may be under way when the first requests come.
+#[derive(Debug, Clone)]
+pub struct FirstLook(Arc<watch::Sender<bool>>);
+
+impl Default for FirstLook {
+    fn default() -> Self {
+        Self(Arc::new(watch::Sender::new(false)))
+    }
+}
+
+impl FirstLook {
+    /// Whether it has ended.
+    #[must_use]
+    pub fn is_over(&self) -> bool {
+        *self.0.borrow()
+    }
+
+    /// It has ended, well or not.
+    pub fn end(&self) {
+        self.0.send_replace(true);
+    }
+
+    /// Waits until it has ended, at most [`FIRST_LOOK_WAIT`].
+    pub async fn wait(&self) {
+        let mut seen = self.0.subscribe();
+        let _ = tokio::time::timeout(FIRST_LOOK_WAIT, seen.wait_for(|over| *over)).await; // what is there then is what counts
+    }
+}
+
 /// A provider.
 #[derive(Debug)]
 pub struct Provider {
@@ -23,6 +58,8 @@ pub struct Provider {
     pub settings: GateSettings,
     /// What it says of itself; nothing until that was read once.
     pub about: ArcSwapOption<About>,
+    /// The first attempt to read that.
+    pub first_look: FirstLook,
     desk: mpsc::Sender<Question>,
     inbox: Mutex<Option<mpsc::Receiver<Question>>>,
 }
@@ -110,6 +147,7 @@ impl Provider {
         Self {
             settings,
             about: ArcSwapOption::empty(),
+            first_look: FirstLook::default(),
             desk,
             inbox: Mutex::new(Some(inbox)),
         }
@@ -118,6 +156,15 @@ impl Provider {
     /// The questions, for the one who answers them. `None`: somebody does already.
     pub fn inbox(&self) -> Option<mpsc::Receiver<Question>> {
         self.inbox.lock().unwrap_or_else(PoisonError::into_inner).take()
+    }
+
+    /// What it says of itself, once that was read or the first attempt at it has ended.
+    pub async fn about(&self) -> Option<Arc<About>> {
+        if let Some(about) = self.about.load_full() {
+            return Some(about);
+        }
+        self.first_look.wait().await;
+        self.about.load_full()
     }
 
     /// Asks who signed in.

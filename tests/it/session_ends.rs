@@ -93,6 +93,23 @@ async fn what_changed_at_the_provider_holds_after_a_check() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_refusal_brings_the_new_cookie_too() {
+    let provider = Provider::start();
+    let world = world(&provider, SHORT).await;
+    let mut browser = signed_in(&world, &provider).await;
+    let old = browser.jar.clone();
+    pause().await;
+    let refused = browser.fetch("/staff").await;
+    assert_eq!(refused.status, 403);
+    assert_eq!(refused.header("cache-control"), "private, no-store");
+    assert_ne!(
+        browser.jar, old,
+        "or the next edge would use a refresh token twice"
+    );
+    assert_eq!(provider.asked("refresh_token"), 1);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_check_that_is_not_right_ends_the_session() {
     let provider = Provider::start();
     let world = world(&provider, SHORT).await;

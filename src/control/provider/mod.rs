@@ -77,6 +77,7 @@ impl Providers {
         let trust = jwks::Trust::load(None)
             .inspect_err(|error| tracing::error!(%error, "the identity provider can't be asked"));
         let (Ok(trust), Some(inbox)) = (trust, provider.inbox()) else {
+            provider.first_look.end();
             return;
         };
         let desk = Rc::new(Desk::new(Arc::clone(provider), gate.clone(), trust));
@@ -161,10 +162,12 @@ async fn look(desk: Rc<Desk>) {
         match read {
             Ok(about) => {
                 provider.about.store(Some(Arc::new(about)));
+                provider.first_look.end();
                 wait = LOOK_SOON;
                 tokio::time::sleep(LOOK_AGAIN).await;
             }
             Err(why) => {
+                provider.first_look.end();
                 tracing::error!(why, "what the identity provider says of itself");
                 tokio::time::sleep(wait).await;
                 wait = (wait * 2).min(LOOK_LATEST);

@@ -114,7 +114,7 @@ impl Desk {
     }
 
     async fn post(&self, mut pairs: Vec<(&str, &str)>) -> Result<Answer, Unvouched> {
-        let about = self.provider.about.load_full().ok_or(Unvouched::Silent)?;
+        let about = self.provider.about().await.ok_or(Unvouched::Silent)?;
         let session = self.session().ok_or(Unvouched::Silent)?;
         let authorization = authorize(session, &about, &mut pairs);
         let form = form::write(&pairs);

@@ -153,7 +153,7 @@ impl Sessions {
             c: checked.millis,
             p: session.provider_session.clone(),
             r: refresh.or_else(|| session.refresh.clone()),
-            a: about_the_person(claims.unwrap_or(&session.identity.claims)),
+            a: renewed(&session.identity.claims, claims),
         };
         self.seal_session(host, written, nonce)
     }
@@ -244,6 +244,23 @@ impl Sessions {
     pub fn forget_cookie() -> HeaderValue {
         set_cookie(SESSION_COOKIE, "", 0)
     }
+}
+
+/// What is said of a person after a check. A check is no sign-in (OpenID Connect Core section 12.2): when they signed in is what it was,
+/// and how they did stays too where nothing new is said of it.
+fn renewed(before: &Value, claims: Option<&Value>) -> Map<String, Value> {
+    let Some(claims) = claims else {
+        return about_the_person(before);
+    };
+    let mut now = about_the_person(claims);
+    for name in ["acr", "amr", "auth_time"] {
+        if let Some(value) = before.get(name)
+            && (name == "auth_time" || !now.contains_key(name))
+        {
+            now.insert(name.to_owned(), value.clone());
+        }
+    }
+    now
 }
 
 fn about_the_person(claims: &Value) -> Map<String, Value> {

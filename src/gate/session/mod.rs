@@ -1,7 +1,7 @@
 //! Sessions of people who signed in at the identity provider (OpenID Connect). Pure: keys, time, randomness and answers come in.
 //!
 //! `sign_in` begins a sign-in and judges where it comes back, `tokens` judges what the provider signs about it, `cookie` is the session
-//! as the browser carries it, sealed by `seal`, `revoked` what was ended before its time, `about` what the provider says of itself,
+//! as the browser carries it, sealed by `seal`, `wish` what a page asks of a sign-in, `revoked` what was ended before its time, `about` what the provider says of itself,
 //! `form` how all of that is written into addresses. [`Sessions::find`] is what a request asks.
 
 mod about;
@@ -14,6 +14,7 @@ mod sign_in;
 #[cfg(test)]
 mod tests;
 mod tokens;
+mod wish;
 
 use std::{borrow::Cow, fmt, sync::Arc, time::Duration};
 
@@ -28,6 +29,7 @@ pub use self::{
         return_target, under_way,
     },
     tokens::{BadLogout, LogoutToken, judge_logout, judge_renewed, judge_signed_in},
+    wish::{KINDS_BYTES_MAX, SIGN_IN_AGE_MIN, Wish},
 };
 use super::{GateSettings, TokenMemory};
 use crate::{

@@ -10,10 +10,11 @@ use serde::{Deserialize, Serialize};
 
 use super::{
     super::keys::sha256,
-    About, NoSession, Purpose, SEAL_NONCE_BYTES, Sessions,
+    About, NoSession, Purpose, SEAL_NONCE_BYTES, Sessions, Wish,
     cookie::set_cookie,
     form::{is_repeated, pairs, single, with_query},
     later,
+    wish::KINDS_BYTES_MAX,
 };
 use crate::{
     clock::UnixTime,
@@ -34,8 +35,8 @@ pub const SIGN_IN_ENTROPY: usize = 96;
 
 /// The longest address that a sign-in leads on to. Longer ones lead to `/`.
 const TO_BYTES_MAX: usize = 400;
-/// Most bytes of such a cookie.
-const COOKIE_BYTES_MAX: usize = 1_000;
+/// Most bytes of such a cookie: 1,000, and room for what is asked of the sign-in.
+const COOKIE_BYTES_MAX: usize = 1_000 + KINDS_BYTES_MAX * 4 / 3 + 60;
 
 /// A sign-in under way, as its cookie has it.
 #[derive(Clone, Serialize, Deserialize)]
@@ -51,6 +52,12 @@ pub struct SignIn {
     t: String,
     /// When it began, in milliseconds.
     b: u64,
+    /// What is asked of it.
+    #[serde(default, skip_serializing_if = "Wish::is_nothing")]
+    w: Wish,
+    /// The provider came back without that once.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    a: bool,
 }
 
 /// Never what is inside.
@@ -67,6 +74,8 @@ pub enum Answered {
     Code(String),
     /// The provider, or the person, says no.
     Declined,
+    /// The provider can't have anybody sign in as is asked.
+    Unmet,
 }
 
 impl std::fmt::Debug for Answered {
@@ -74,6 +83,7 @@ impl std::fmt::Debug for Answered {
         f.write_str(match self {
             Self::Code(_) => "Code",
             Self::Declined => "Declined",
+            Self::Unmet => "Unmet",
         })
     }
 }
@@ -102,9 +112,9 @@ impl BadReturn {
 }
 
 impl SignIn {
-    /// Begins one that leads on to `to`.
+    /// Begins one that leads on to `to`, and is to be as wished.
     #[must_use]
-    pub fn begin(to: &str, now: UnixTime, entropy: &[u8; SIGN_IN_ENTROPY]) -> Self {
+    pub fn begin(to: &str, wish: Wish, now: UnixTime, entropy: &[u8; SIGN_IN_ENTROPY]) -> Self {
         let mut parts = entropy
             .chunks(SIGN_IN_ENTROPY / 3)
             .map(|part| URL_SAFE_NO_PAD.encode(part));
@@ -115,7 +125,26 @@ impl SignIn {
             v: next(),
             t: return_target(to).to_owned(),
             b: now.millis,
+            w: wish,
+            a: false,
         }
+    }
+
+    /// The same once more, after the provider came back without what is wished: now it is to ask whoever sits there, whatever it knows of
+    /// them. `None`: that was done.
+    #[must_use]
+    pub fn again(&self, now: UnixTime, entropy: &[u8; SIGN_IN_ENTROPY]) -> Option<Self> {
+        let next = || Self {
+            a: true,
+            ..Self::begin(&self.t, self.w.clone(), now, entropy)
+        };
+        (!self.a).then(next)
+    }
+
+    /// What is asked of it.
+    #[must_use]
+    pub const fn wish(&self) -> &Wish {
+        &self.w
     }
 
     /// Where it leads on to: looked at once more, where it counts.
@@ -159,6 +188,8 @@ impl SignIn {
         }
         match (single(&pairs, "code"), single(&pairs, "error")) {
             (Some(code), None) if !code.is_empty() => Ok(Answered::Code(code.to_owned())),
+            // OpenID Connect Core Unmet Authentication Requirements 1.0
+            (None, Some("unmet_authentication_requirements")) => Ok(Answered::Unmet),
             (None, Some(_)) => Ok(Answered::Declined),
             _ => Err(BadReturn::Malformed),
         }
@@ -275,9 +306,14 @@ pub fn address(about: &About, sessions: &Sessions, sign_in: &SignIn, redirect_ur
         ("code_challenge", &challenge),
         ("code_challenge_method", "S256"),
     ];
-    if settings.scopes.iter().any(|scope| scope == "offline_access") {
-        pairs.push(("prompt", "consent")); // OpenID Connect Core section 11 wants it
+    let offline = settings.scopes.iter().any(|scope| scope == "offline_access");
+    match (sign_in.a, offline) {
+        (false, false) => {}
+        (true, false) => pairs.push(("prompt", "login")),
+        (again, true) => pairs.push(("prompt", if again { "login consent" } else { "consent" })), // OpenID Connect Core section 11 wants it
     }
+    let wished = sign_in.w.pairs();
+    pairs.extend(wished.iter().map(|(name, value)| (*name, value.as_str())));
     with_query(&about.authorization, &pairs)
 }
 

@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 
 use super::{
     Brought, COOKIE_BYTES_MAX, Mark, NoSession, Purpose, Revocations, Ring, SESSION_COOKIE, SIGN_IN_COOKIES,
-    SIGN_IN_LASTS, SessionSettings, Sessions, SignIn, free_place, under_way,
+    SIGN_IN_LASTS, SessionSettings, Sessions, SignIn, Wish, free_place, under_way,
 };
 use crate::{
     clock::UnixTime,
@@ -255,7 +255,7 @@ fn sign_ins_under_way_are_few_and_end() {
         let now = after(u64::from(number));
         let pairs: Vec<(&str, &str)> = jar.iter().map(|(name, value)| (*name, value.as_str())).collect();
         let place = free_place(&sessions, &request(HOST, &pairs), HOST, now);
-        let sign_in = SignIn::begin("/to", now, &[number; 96]);
+        let sign_in = SignIn::begin("/to", Wish::default(), now, &[number; 96]);
         let cookie = sessions.set_sign_in(&sign_in, place, HOST, [number; 12]).unwrap();
         let (name, rest) = cookie.to_str().unwrap().split_once('=').unwrap();
         let name = SIGN_IN_COOKIES.into_iter().find(|known| *known == name).unwrap();
@@ -265,7 +265,7 @@ fn sign_ins_under_way_are_few_and_end() {
     let pairs: Vec<(&str, &str)> = jar.iter().map(|(name, value)| (*name, value.as_str())).collect();
     let fields = request(HOST, &pairs);
     let state = |number: u8| {
-        let text = serde_json::to_value(SignIn::begin("/", NOW, &[number; 96])).unwrap();
+        let text = serde_json::to_value(SignIn::begin("/", Wish::default(), NOW, &[number; 96])).unwrap();
         format!("code=c&state={}", text["s"].as_str().unwrap())
     };
     for number in 0..5 {

@@ -102,7 +102,7 @@ families! {
     GateChecks Counter "banyan_gate_checks_total" ["outcome"]
         "Requests by what the gate said.";
     Lookups Counter "banyan_lookups_total" ["whom", "outcome"]
-        "Questions that the gate needed answered by others (legacy, introspection), by what came of each; joined: another request had asked it just then.";
+        "Questions that the gate needed answered by others (legacy, introspection), by what came of each; joined: another request had asked it just then. keys: requests that waited for the issuer's first keys after a start.";
     LookupsInFlight Gauge "banyan_lookups_in_flight" []
         "Questions under way; at most 256 on each core, beyond it they count as busy.";
     LookupAnswers Gauge "banyan_lookup_answers" ["kind"]
@@ -110,7 +110,7 @@ families! {
     GateDecisions Counter "banyan_gate_decisions_total" ["http_route", "reason", "mode"]
         "Requests of routes that ask who it is, by why they passed or not; mode `report` counts what a dry run let pass.";
     SignIns Counter "banyan_sign_ins_total" ["outcome"]
-        "Sign-ins at the identity provider: begun, done, declined, or why they failed.";
+        "Sign-ins at the identity provider: pages that sent somebody (sent; stepped_up: somebody known, for another sign-in), begun, again (it came back without what was asked), done, declined, or why they failed.";
     SessionChecks Counter "banyan_session_checks_total" ["outcome"]
         "Sessions that were checked at the identity provider: renewed, or why they were not.";
     SignOuts Counter "banyan_sign_outs_total" ["outcome"]

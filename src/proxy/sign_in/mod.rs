@@ -24,7 +24,7 @@ use crate::{
     fields::{Fields, Known, Value},
     gate::{
         Denied,
-        session::{NoSession, SEAL_NONCE_BYTES, Sessions, form, host_of, return_target},
+        session::{NoSession, SEAL_NONCE_BYTES, Sessions, host_of, return_target},
     },
     message::{Head, Response},
     observe::{
@@ -32,9 +32,10 @@ use crate::{
         record::Outcome,
     },
     snapshot::{
-        GateAtWork, Snapshot,
+        GateAtWork, Rule, Snapshot,
         decide::{Ask, Credential, Decision, Entrance, Stop, decide},
         provider::{Provider, Unvouched},
+        wished,
     },
 };
 
@@ -130,7 +131,7 @@ pub(super) async fn pass(
     };
     let reads = matches!(head.method, Method::GET | Method::HEAD);
     let answered = match page {
-        Page::Login if reads => asked.begin(),
+        Page::Login if reads => asked.begin().await,
         Page::Callback if reads => Ok(asked.come_back(following).await),
         Page::Me if reads => asked.me().await,
         Page::Logout if head.method == Method::POST => asked.leave(),
@@ -267,28 +268,49 @@ pub(super) fn note(decision: &Decision<'_>, ask: &Ask<'_, '_>, at: &Snapshot, fo
     }
 }
 
-/// Where a browser goes that may not come in: to sign in, if a person looks at it and that would help.
+/// The same where a request is stopped: a browser that meets nothing but refusals would be left with a refresh token that counts no more.
+pub(super) fn note_stopped(stop: &Stop, ask: &Ask<'_, '_>, at: &Snapshot, following: &mut Following) {
+    let sessions = at.gate.as_ref().and_then(|gate| gate.gate.sessions());
+    let (Some(sessions), Stop::Denied { .. } | Stop::Redirect { .. }) = (sessions, stop) else {
+        return;
+    };
+    let (Credential::Fields(memory) | Credential::Asked(memory)) = ask.credential else {
+        return;
+    };
+    let now = following.record.began_at().wall();
+    if let (_, Ok(brought)) = sessions.brought(ask.headers, now, memory)
+        && brought.set_cookie.is_some()
+    {
+        following.lease = Some(Lease::new(brought, Arc::clone(sessions)));
+    }
+}
+
+/// Where a browser goes that may not come in: to sign in, if a person looks at it and that would help. What the page asks of a sign-in
+/// goes along; it is the callback that sees whether it comes back.
 pub(super) fn instead(
     denied: &Denied,
     ask: &Ask<'_, '_>,
     head: &Head,
-    at: &Snapshot,
+    (rule, at): (&Rule, &Snapshot),
     edge: &Edge,
 ) -> Option<Response> {
-    match denied {
-        Denied::NoSession(NoSession::Silent | NoSession::Unchecked) => return None,
-        Denied::Missing | Denied::NoSession(_) => {}
-        _ => return None,
-    }
     if ask.entrance != Entrance::Public || !navigates(head) {
         return None;
     }
     at_work(at)?;
-    let to = return_target(ask.target);
-    let address = form::with_query(LOGIN_PATH, &[("to", to)]);
+    let (wish, outcome) = match denied {
+        Denied::NoSession(NoSession::Silent | NoSession::Unchecked) => return None,
+        Denied::Missing | Denied::NoSession(_) => (wished(ask, rule, at).unwrap_or_default(), "sent"),
+        // a token of its own is not what signing in would change
+        Denied::Lacking(need) if need.is_of_sign_in() && !head.headers.contains_key(Known::AUTHORIZATION) => {
+            (wished(ask, rule, at)?, "stepped_up")
+        }
+        _ => return None,
+    };
+    let address = page::login(return_target(ask.target), &wish);
     let mut response = redirect::to(StatusCode::FOUND, &address);
     response.headers.insert(Known::CACHE_CONTROL, "no-store");
-    edge.observe.count(Family::SignIns, &[Label::Word("sent")], 1);
+    edge.observe.count(Family::SignIns, &[Label::Word(outcome)], 1);
     Some(response)
 }
 

@@ -2,11 +2,14 @@
 
 use http::StatusCode;
 
-use super::{super::answer::STYLE, LOGIN_PATH};
+use super::{
+    super::answer::{SIGN_IN_SILENT, STYLE},
+    LOGIN_PATH,
+};
 use crate::{
     body::Body,
     fields::{Fields, Known},
-    gate::session::form,
+    gate::session::{Wish, form},
     message::Response,
     observe::record::{Outcome, Record, Side},
 };
@@ -20,29 +23,34 @@ pub(super) fn note(record: &mut Record, why: &'static str) {
     record.details = Some(why);
 }
 
-/// The page after a sign-in that didn't work; `to` is where it would have led on to.
-pub(super) fn failed(status: StatusCode, why: &'static str, to: &str) -> Response {
+/// The page after a sign-in that didn't work; `to` is where it would have led on to, as `wish` says.
+pub(super) fn failed(status: StatusCode, why: &'static str, to: &str, wish: &Wish) -> Response {
     let (title, sentence) = match why {
         "declined" => ("You are not signed in", "The sign-in was not finished."),
         "state" => (
             "This sign-in has ended",
             "It took too long, was finished before, or began in another browser.",
         ),
-        "provider_silent" | "busy" => (
-            "Sign-in doesn't work just now",
-            "Please try again in a few seconds.",
+        "sign_in_too_weak" => (
+            "That sign-in is not enough here",
+            "This page asks for a stronger kind of sign-in than yours.",
         ),
+        "sign_in_too_old" => (
+            "That sign-in is not enough here",
+            "This page asks for a more recent sign-in than yours.",
+        ),
+        "provider_silent" | "busy" => SIGN_IN_SILENT,
         _ => ("The sign-in didn't work", "Please try again."),
     };
     // a form's encoding has no character that means something in an attribute
-    let again = form::with_query(LOGIN_PATH, &[("to", to)]);
+    let again = login(to, wish).replace('&', "&amp;");
     let code = status.as_u16();
     let mut response = page(
         status,
         title,
         &format!(
-            "<p class=\"code\">{code}</p><h1>{title}</h1><p>{sentence}</p><p><a href=\"{again}\">Sign in</a></p>\
-             <p class=\"id\">{why}</p>"
+            "<p class=\"code\">{code}</p><h1>{title}</h1><p>{sentence}</p><p><a href=\"{again}\">Sign in</a> · \
+             <a href=\"/\">To the site</a></p><p class=\"id\">{why}</p>"
         ),
     );
     if matches!(
@@ -52,6 +60,14 @@ pub(super) fn failed(status: StatusCode, why: &'static str, to: &str) -> Respons
         response.headers.insert(Known::RETRY_AFTER, "5");
     }
     response
+}
+
+/// Where a sign-in begins that leads on to `to`, as `wish` says.
+pub(super) fn login(to: &str, wish: &Wish) -> String {
+    let wished = wish.pairs();
+    let mut pairs = vec![("to", to)];
+    pairs.extend(wished.iter().map(|(name, value)| (*name, value.as_str())));
+    form::with_query(LOGIN_PATH, &pairs)
 }
 
 /// The page after a sign-out.
