@@ -18,7 +18,7 @@ use tokio::sync::watch;
 use super::{
     edge::Edge,
     forward::{self, Outgoing},
-    sign_in,
+    sign_in, turns,
 };
 use crate::{
     body::Body,
@@ -90,6 +90,12 @@ pub(super) async fn decide<'t>(
             denied: Denied::Ask(question),
             ..
         }) => Box::pin(after_asking(*question, ask, now, at, edge)).await, // boxed, so that others carry nothing of it
+        Err(
+            denied @ Stop::Denied {
+                denied: Denied::Unverified,
+                ..
+            },
+        ) => Box::pin(turns::decided(ask, now, at, edge, denied)).await,
         decision => decision,
     }
 }

@@ -39,4 +39,5 @@ mod rooms;
 pub mod seats;
 pub mod sign_in;
 mod tries;
+pub mod turns;
 mod withheld;
