@@ -36,7 +36,9 @@ fn main() {
     for what in cases {
         let (nanos, allocations, bytes) = measured(what);
         let what = format!("{what:?}");
-        println!("  {what:<24} {nanos:>8.0} ns {allocations:>7.2} allocations of {bytes:>7.0} bytes together");
+        println!(
+            "  {what:<24} {nanos:>8.0} ns {allocations:>7.2} allocations of {bytes:>7.0} bytes together"
+        );
     }
     println!("\nthe same request for a route that asks who it is, and for one that asks nobody:");
     for by in [By::Token, By::Session] {

@@ -170,7 +170,13 @@ pub(super) fn session(site: &Snapshot, now: UnixTime) -> String {
         "acr": "1", "auth_time": now.secs(), "picture": "https://id.example.com/pictures/f3a1c8e2-6a55-4a0e-9c3f-0d1b2e3f4a5b.png",
     });
     let refresh = Some("x".repeat(120));
-    let begun = sessions.begin("www.example.com", &claims, refresh, (now, now), ([1; 16], [2; 12]));
+    let begun = sessions.begin(
+        "www.example.com",
+        &claims,
+        refresh,
+        (now, now),
+        ([1; 16], [2; 12]),
+    );
     let cookie = begun.expect("it fits").set_cookie.expect("a cookie");
     let text = cookie.to_str().expect("a text");
     assert!(text.starts_with(SESSION_COOKIE));

@@ -146,7 +146,8 @@ impl<'s> Asking<'s> {
                 headers.insert(header::AUTHORIZATION, field.expect("a field"));
             }
             Way::InSession => {
-                let field = HeaderValue::try_from(format!("theme=dark; {}; basket=3", site::session(site, NOW)));
+                let field =
+                    HeaderValue::try_from(format!("theme=dark; {}; basket=3", site::session(site, NOW)));
                 headers.insert(header::COOKIE, field.expect("a field"));
             }
             _ => {}

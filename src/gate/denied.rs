@@ -149,7 +149,9 @@ impl Denied {
                 StatusCode::UNAUTHORIZED
             }
             Self::SeveralCredentials => StatusCode::BAD_REQUEST,
-            Self::NoKeys | Self::Unverified | Self::Ask(_) | Self::Unanswered(_) => StatusCode::SERVICE_UNAVAILABLE,
+            Self::NoKeys | Self::Unverified | Self::Ask(_) | Self::Unanswered(_) => {
+                StatusCode::SERVICE_UNAVAILABLE
+            }
             Self::Lacking(need) if need.is_of_sign_in() => StatusCode::UNAUTHORIZED, // RFC 9470 section 3
             Self::Lacking(_) | Self::CrossSite | Self::OtherSquad => StatusCode::FORBIDDEN,
         }

@@ -210,11 +210,21 @@ fn in_turns_only_what_was_not_seen_waits() {
     assert!(memory.in_turn(|| check(&good)).is_ok());
     assert!(check(&good).is_ok(), "it was seen");
     let bad = good[..good.len() - 8].to_owned() + "AAAAAAAA";
-    assert_eq!(check(&bad), Err(Denied::Unverified), "a turn ends with what it was for");
-    let panicked = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| memory.in_turn(|| panic!("in a turn"))));
+    assert_eq!(
+        check(&bad),
+        Err(Denied::Unverified),
+        "a turn ends with what it was for"
+    );
+    let panicked = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| {
+        memory.in_turn(|| panic!("in a turn"))
+    }));
     assert!(panicked.is_err());
     assert_eq!(check(&bad), Err(Denied::Unverified), "even if that panics");
-    assert!(memory.in_turn(|| check(&bad)).is_err_and(|denied| denied != Denied::Unverified));
+    assert!(
+        memory
+            .in_turn(|| check(&bad))
+            .is_err_and(|denied| denied != Denied::Unverified)
+    );
     assert_eq!(
         gate.check(&requirement, &Fields::new(), &keys, NOW, &memory),
         Err(Denied::Missing),

@@ -64,7 +64,10 @@ impl Turns {
 /// Does `work`, which verifies a signature for `client`, when its turn has come. `None`: too many wait, or it took too long.
 pub(super) async fn take<T>(client: Option<IpAddr>, edge: &Edge, work: impl FnOnce() -> T) -> Option<T> {
     let turns = &edge.turns;
-    let count = |outcome| edge.observe.count(Family::Verifications, &[Label::Word(outcome)], 1);
+    let count = |outcome| {
+        edge.observe
+            .count(Family::Verifications, &[Label::Word(outcome)], 1)
+    };
     let client = client.unwrap_or(IpAddr::V4(Ipv4Addr::UNSPECIFIED));
     let Ok(_seat) = turns.seats.take(client, WAITING_MAX, WAITING_EACH_MAX) else {
         count("too_many");

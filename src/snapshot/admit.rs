@@ -11,7 +11,8 @@ use super::{
 use crate::{
     clock::UnixTime,
     gate::{
-        self, Accept, Auth, Demand, Denied, Identity, Requirement, Source, lookup::Question, session::NoSession,
+        self, Accept, Auth, Demand, Denied, Identity, Requirement, Source, lookup::Question,
+        session::NoSession,
     },
 };
 

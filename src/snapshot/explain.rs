@@ -229,12 +229,7 @@ pub fn explain(ask: &Ask<'_, '_>, now: UnixTime, at: &Snapshot) -> Explanation {
 }
 
 /// What is asked on live traffic where the request says nothing else: who it is pretended to be is known without.
-fn asked(
-    ask: &Ask<'_, '_>,
-    (rule, path): (&Rule, &str),
-    now: UnixTime,
-    at: &Snapshot,
-) -> Option<String> {
+fn asked(ask: &Ask<'_, '_>, (rule, path): (&Rule, &str), now: UnixTime, at: &Snapshot) -> Option<String> {
     let nobody = matches!(ask.credential, Credential::Pretend(None));
     let question = admit::question(ask, now, (rule, path), at).filter(|_| nobody)?;
     Some(question.to_string())

@@ -3,7 +3,6 @@
 
 use std::{fmt::Write as _, fs, path::Path, sync::Arc};
 
-use aws_lc_rs::hmac;
 use banyan::{
     config::Sources,
     fields::Fields,
@@ -13,7 +12,6 @@ use banyan::{
         decide::{Ask, Credential, Entrance, decide},
     },
 };
-use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
 use http::{HeaderName, HeaderValue, Method, Request, Uri};
 use proptest::prelude::*;
 use serde::Deserialize;
@@ -22,7 +20,8 @@ use serde_json::{Value, json};
 use crate::{
     backend::{Body, empty, mirror},
     client::{Answer, Client, Http, Seen, field, status, until},
-    issuer::{GOOD, Issuer, OTHER, gate},
+    forged::token,
+    issuer::{GOOD, gate},
     offline::{NOW, compiled},
     world::World,
 };
@@ -123,85 +122,6 @@ path = "/vault/*"
     gate("keys.json") + own
 }
 
-fn token(kind: &str) -> String {
-    let header = |more: Value| {
-        let mut header = json!({ "alg": "EdDSA", "typ": "at+jwt", "kid": "good-EdDSA" });
-        for (name, value) in more.as_object().unwrap() {
-            header[name] = value.clone();
-        }
-        header
-    };
-    let now = banyan::clock::wall().secs();
-    let claims = json!({
-        "iss": "https://id.example.test", "aud": "edge", "sub": "alice", "iat": now - 10, "exp": now + 600,
-        "client_id": "app", "jti": "n1", "roles": ["admin"],
-    });
-    let with = |claims: Value| GOOD.token_with("EdDSA", &claims);
-    let signed = |more: Value| GOOD.signed("EdDSA", &header(more), &claims);
-    match kind {
-        "member" => GOOD.token("EdDSA", "alice", &["member"]),
-        "admin" => GOOD.token("ES256", "root", &["admin"]),
-        "none" => with(json!({ "sub": "carol" })),
-        "odd" => with(json!({ "sub": "a,b é", "roles": ["x,admin", "한"] })),
-        "line-subject" => with(json!({ "sub": "a\r\nBanyan-Roles: admin" })),
-        "nul-subject" => with(json!({ "sub": "a\0b" })),
-        "line-role" => with(json!({ "roles": ["member\nBanyan-Roles: admin"] })),
-        "garbage" => "x.y".to_owned(),
-        "email" => with(json!({ "sub": null, "email": "alice@example.test" })),
-        "emails" => with(json!({ "sub": null, "email": "alice@evil.test@example.test", "email_verified": true })),
-        "elsewhere" => with(json!({ "aud": "app" })),
-        "lookalike-issuer" => with(json!({ "iss": "https://evilid.example.test" })),
-        "longer-audience" => with(json!({ "aud": "edge.evil.test" })),
-        "two-issuers" => with(json!({ "iss": ["https://id.example.test", "https://evil.test"] })),
-        "assertion" => signed(json!({ "typ": "banyan+jwt" })),
-        "id-token" => signed(json!({ "typ": "JWT" })),
-        "logout-token" => signed(json!({ "typ": "logout+jwt" })),
-        "text-exp" => with(json!({ "exp": "99999999999" })),
-        "text-nbf" => with(json!({ "nbf": "0" })),
-        "milliseconds" => with(json!({ "exp": (now + 600) * 1000 })),
-        "just-over" => with(json!({ "exp": now - 59 })),
-        "from-tomorrow" => with(json!({ "iat": now + 86_400 })),
-        "HS256" => GOOD.confused("HS256"),
-        "HS256-jwk" => shared(&jwk(&GOOD, 2).to_string(), &claims),
-        "HS256-text" => shared(jwk(&GOOD, 2)["x"].as_str().unwrap(), &claims),
-        "HS256-rsa" => shared(jwk(&GOOD, 0)["n"].as_str().unwrap(), &claims),
-        "HS256-jwks" => shared(&GOOD.jwks(), &claims),
-        "HS256-empty" => shared("", &claims),
-        "none-alg" => GOOD.confused("none"),
-        "other-alg" => signed(json!({ "alg": "XS256" })),
-        "small-alg" => signed(json!({ "alg": "eddsa" })),
-        "list-alg" => signed(json!({ "alg": ["EdDSA"] })),
-        "five-parts" => format!("{}.a.b", GOOD.token("EdDSA", "alice", &["admin"])),
-        "no-signature" => {
-            let token = GOOD.token("EdDSA", "alice", &["admin"]);
-            token[..=token.rfind('.').unwrap()].to_owned()
-        }
-        "embedded-jwk" => OTHER.signed("EdDSA", &header(json!({ "jwk": jwk(&OTHER, 2) })), &claims),
-        "named-keys" => OTHER.signed("EdDSA", &header(json!({ "jku": "https://evil.test/jwks", "x5u": "https://evil.test/x" })), &claims),
-        "path-kid" => OTHER.signed("EdDSA", &header(json!({ "kid": "../../../../dev/null" })), &claims),
-        "crit" => signed(json!({ "crit": ["exp"] })),
-        "bound" => with(json!({ "cnf": { "jkt": "0ZcOCORZNYy-DWpqq30jZyJGHTN0d2HglBV3uiguA4I" } })),
-        other => panic!("no token {other}"),
-    }
-}
-
-fn jwk(issuer: &Issuer, at: usize) -> Value {
-    let keys: Value = serde_json::from_str(&issuer.jwks()).unwrap();
-    keys["keys"][at].clone()
-}
-
-/// A token made with some writing of a public key as a shared secret.
-fn shared(secret: &str, claims: &Value) -> String {
-    let header = json!({ "alg": "HS256", "typ": "at+jwt", "kid": "good-EdDSA" });
-    let message = format!(
-        "{}.{}",
-        URL_SAFE_NO_PAD.encode(header.to_string()),
-        URL_SAFE_NO_PAD.encode(claims.to_string())
-    );
-    let tag = hmac::sign(&hmac::Key::new(hmac::HMAC_SHA256, secret.as_bytes()), message.as_bytes());
-    format!("{message}.{}", URL_SAFE_NO_PAD.encode(tag))
-}
-
 fn request(case: &Case) -> String {
     let target = case.target.replace("{member}", &token("member"));
     let mut text = format!("{} {target} HTTP/1.1\r\nHost: {}\r\n", case.method, case.host);
@@ -216,18 +136,26 @@ fn request(case: &Case) -> String {
 
 /// The same request for HTTP/2, where one can be made of it: its heads hold no fragment, no way of the connection's own, one host.
 fn over_http2(case: &Case, client: &Client) -> Option<Request<Body>> {
-    let plain = case.target.starts_with('/') && !case.target.contains('#') && !case.fields.iter().any(|line| line.starts_with("Connection"));
+    let plain = case.target.starts_with('/')
+        && !case.target.contains('#')
+        && !case.fields.iter().any(|line| line.starts_with("Connection"));
     let target = case.target.replace("{member}", &token("member"));
     let uri = format!("https://{}{target}", case.host).parse().ok();
-    let uri: Uri = uri.filter(|uri: &Uri| plain && uri.authority().is_some_and(|host| host.as_str() == case.host))?;
+    let uri: Uri =
+        uri.filter(|uri: &Uri| plain && uri.authority().is_some_and(|host| host.as_str() == case.host))?;
     let mut request = client.request(&Method::GET, "/", empty());
     *request.method_mut() = case.method.parse().unwrap();
     *request.uri_mut() = uri;
-    let bearer = case.token.as_ref().map(|kind| format!("Authorization: Bearer {}", token(kind)));
+    let bearer = case
+        .token
+        .as_ref()
+        .map(|kind| format!("Authorization: Bearer {}", token(kind)));
     for line in case.fields.iter().chain(&bearer) {
         let (name, value) = line.split_once(':')?;
         let name = HeaderName::from_bytes(name.as_bytes()).ok()?;
-        request.headers_mut().append(name, HeaderValue::from_str(value.trim()).ok()?);
+        request
+            .headers_mut()
+            .append(name, HeaderValue::from_str(value.trim()).ok()?);
     }
     Some(request)
 }
@@ -236,7 +164,11 @@ fn over_http2(case: &Case, client: &Client) -> Option<Request<Body>> {
 fn as_text(answer: &Answer) -> String {
     let fields = answer.headers.iter();
     let fields = fields.map(|(name, value)| format!("{name}: {}\r\n", value.to_str().unwrap()));
-    format!("HTTP/2 {}\r\n{}", answer.status.as_u16(), fields.collect::<String>())
+    format!(
+        "HTTP/2 {}\r\n{}",
+        answer.status.as_u16(),
+        fields.collect::<String>()
+    )
 }
 
 /// What is wrong with an answer.
@@ -322,10 +254,7 @@ fn site() -> Snapshot {
     let sources = Sources::empty("/site")
         .with(
             "banyan.toml",
-            &format!(
-                "hosts = {HOSTS}\nlisten.https = \"127.0.0.1:0\"\n{}",
-                operator()
-            ),
+            &format!("hosts = {HOSTS}\nlisten.https = \"127.0.0.1:0\"\n{}", operator()),
         )
         .with("routes/world.toml", &format!("{backends}{ROUTES}"));
     compiled(&sources)
@@ -377,7 +306,14 @@ fn tokens() -> [Option<String>; 3] {
 /// What is decided of a request, and what its backend gets: route, path as judged, target as sent, roles.
 type Sent = (usize, String, String, Option<Vec<String>>);
 
-fn sent(target: &str, host: &str, method: &Method, headers: &Fields, at: &Snapshot, memory: &TokenMemory) -> Option<Sent> {
+fn sent(
+    target: &str,
+    host: &str,
+    method: &Method,
+    headers: &Fields,
+    at: &Snapshot,
+    memory: &TokenMemory,
+) -> Option<Sent> {
     let ask = Ask {
         entrance: Entrance::Public,
         method,
@@ -393,10 +329,18 @@ fn sent(target: &str, host: &str, method: &Method, headers: &Fields, at: &Snapsh
     let roles = decision.identity.as_ref().map(|identity| identity.roles.clone());
     let rewritten = decision.forwarded.is_some();
     let settled = decision.settle();
-    let sent = settled.target.map_or_else(|| target.to_owned(), |target| target.to_string());
-    let (path, query) = sent.split_once('?').map_or((&*sent, None), |(path, query)| (path, Some(query)));
+    let sent = settled
+        .target
+        .map_or_else(|| target.to_owned(), |target| target.to_string());
+    let (path, query) = sent
+        .split_once('?')
+        .map_or((&*sent, None), |(path, query)| (path, Some(query)));
     assert!(rewritten || path == judged, "what was judged is what is sent");
-    assert_eq!(query, target.split_once('?').map(|(_, query)| query), "queries are nobody's business");
+    assert_eq!(
+        query,
+        target.split_once('?').map(|(_, query)| query),
+        "queries are nobody's business"
+    );
     Some((route.0 as usize, judged, sent, roles))
 }
 

@@ -47,7 +47,10 @@ async fn world() -> World {
     fs::write(builder.folder().join("keys.json"), GOOD.jwks()).unwrap();
     let world = builder.start().await;
     let mut client = world.client(Http::Two).await;
-    let bearer = format!("Bearer {}", GOOD.token_with("EdDSA", &json!({ "groups": ["staff"] })));
+    let bearer = format!(
+        "Bearer {}",
+        GOOD.token_with("EdDSA", &json!({ "groups": ["staff"] }))
+    );
     until("the issuer's keys", async || {
         let answer = client.get_with("/staff", &[("authorization", &bearer)]).await;
         answer.status == 200
@@ -88,11 +91,16 @@ async fn a_running_router_says_what_it_would_do() {
 
     // what is no part of any file
     let admin = world.addresses.admin.unwrap().to_string();
-    let drill = ["drill", "start", "/*", "--what", "delay=1s", "--reason", "x", "--admin", &admin];
+    let drill = [
+        "drill", "start", "/*", "--what", "delay=1s", "--reason", "x", "--admin", &admin,
+    ];
     let started = run(world.folder(), &drill);
     assert_eq!(started.code, Some(0), "{started:?}");
     let told = live(&world, &["https://localhost/x?y=1", "-m", "post", "-H", "X-A: 1"]);
-    assert!(told.out.contains("DRILL") && told.out.contains("delay"), "{told:?}");
+    assert!(
+        told.out.contains("DRILL") && told.out.contains("delay"),
+        "{told:?}"
+    );
     let offline = run(world.folder(), &["explain", "/x"]);
     assert!(!offline.out.contains("delay"), "{offline:?}");
     let json = live(&world, &["/x", "--json"]);
@@ -119,14 +127,19 @@ async fn the_admin_api_takes_claims() {
     let verdict = async |query: &str| {
         let answer = world.admin(&format!("/api/explain?url=/staff&{query}")).await;
         let told: Value = serde_json::from_str(answer.text()).unwrap();
-        (answer.status.as_u16(), told["gate"]["verdict"].as_str().unwrap_or_default().to_owned())
+        (
+            answer.status.as_u16(),
+            told["gate"]["verdict"].as_str().unwrap_or_default().to_owned(),
+        )
     };
     assert_eq!(
         verdict("user=u&claim=groups%3Dstaff").await,
         (200, "passes".to_owned())
     );
     assert_eq!(
-        verdict("user=u&claim=groups%3Dguests&claim=groups%3Dstaff").await.1,
+        verdict("user=u&claim=groups%3Dguests&claim=groups%3Dstaff")
+            .await
+            .1,
         "passes"
     );
     assert_eq!(

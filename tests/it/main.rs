@@ -11,6 +11,7 @@
 
 mod backend;
 mod client;
+mod forged;
 mod issuer;
 mod mmdb;
 mod offline;

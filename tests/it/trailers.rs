@@ -75,7 +75,11 @@ async fn trailers_say_nothing_that_heads_may_not() {
             .headers_mut()
             .insert("trailer", HeaderValue::from_static("x-checksum"));
         let answer = client.ask(request).await;
-        assert_eq!((answer.status.as_u16(), answer.text()), (200, KEPT), "h2 to {speaks:?}");
+        assert_eq!(
+            (answer.status.as_u16(), answer.text()),
+            (200, KEPT),
+            "h2 to {speaks:?}"
+        );
 
         let taken: Vec<&str> = SENT.into_iter().filter(|name| !REFUSED.contains(name)).collect();
         let (head, body) = chunked(&world, &taken).await;

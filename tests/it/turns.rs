@@ -64,12 +64,18 @@ async fn a_flood_of_unseen_tokens_waits_and_others_do_not() {
 
     let mut turned_away = None;
     for round in 0..20 {
-        let tokens: Vec<String> = (0..AT_ONCE).map(|number| forged(round * AT_ONCE + number)).collect();
+        let tokens: Vec<String> = (0..AT_ONCE)
+            .map(|number| forged(round * AT_ONCE + number))
+            .collect();
         let flood = tokens.iter().map(|token| asked(&client, "/account", token));
         let flood = futures_util::future::join_all(flood);
         let others = async {
             for _ in 0..10 {
-                assert_eq!(asked(&client, "/account", &known).await.status, 200, "a known token");
+                assert_eq!(
+                    asked(&client, "/account", &known).await.status,
+                    200,
+                    "a known token"
+                );
                 assert_eq!(client.another().get("/open").await.status, 200, "a public route");
             }
         };
@@ -98,12 +104,18 @@ async fn a_flood_of_unseen_tokens_waits_and_others_do_not() {
     // when it is over, who was turned away is let in, and a dry run forgave nothing that it shouldn't
     let fresh = GOOD.token("RS256", "bob", &[]);
     assert_eq!(
-        asked(&client, "/account", &fresh).await.seen().header("banyan-user"),
+        asked(&client, "/account", &fresh)
+            .await
+            .seen()
+            .header("banyan-user"),
         "bob"
     );
     let other = GOOD.token("RS256", "carol", &[]);
     assert_eq!(
-        asked(&client, "/trial", &other).await.seen().header("banyan-user"),
+        asked(&client, "/trial", &other)
+            .await
+            .seen()
+            .header("banyan-user"),
         "carol"
     );
     assert_eq!(world.metric("banyan_gate_verifications_waiting").await, 0.0);

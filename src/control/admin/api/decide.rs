@@ -156,7 +156,11 @@ fn as_query(question: Question) -> Asked {
     add("user", question.user);
     add("client", question.client);
     add("private", question.private.map(|private| private.to_string()));
-    let lists = [("role", question.roles), ("claim", question.claims), ("cookie", question.cookies)];
+    let lists = [
+        ("role", question.roles),
+        ("claim", question.claims),
+        ("cookie", question.cookies),
+    ];
     for (name, values) in lists {
         for value in values.unwrap_or_default() {
             add(name, Some(value));

@@ -62,7 +62,9 @@ pub(super) fn with_ask<T>(
     let user = user(asked)?;
     let identity = user.as_ref().map(prove::identity).map(Arc::new);
     if token.is_some() && user.is_some() {
-        return Err(Refusal::Parameter("a token says who it is: leave `user` out".to_owned()));
+        return Err(Refusal::Parameter(
+            "a token says who it is: leave `user` out".to_owned(),
+        ));
     }
     let mut headers = fields(asked, now, at)?;
     let memory = TokenMemory::new();
@@ -106,7 +108,8 @@ fn user(asked: &Asked) -> Result<Option<TestUser>, Refusal> {
         .map(str::trim)
         .filter(|role| !role.is_empty());
     let roles: Vec<String> = roles.map(ToOwned::to_owned).collect();
-    let claims = prove::claims(asked.all("claim").filter(|claim| !claim.is_empty())).map_err(Refusal::Parameter)?;
+    let claims =
+        prove::claims(asked.all("claim").filter(|claim| !claim.is_empty())).map_err(Refusal::Parameter)?;
     match asked.one("user") {
         Some(id) => Ok(Some(TestUser {
             id: id.to_owned(),
