@@ -13,6 +13,7 @@ use aws_lc_rs::{rand::SystemRandom, signature::Ed25519KeyPair};
 use banyan::{
     backend::connect::Connected,
     body::Body,
+    clock,
     fields::Fields,
     gate::assertion::Signer,
     http1, http2,
@@ -57,6 +58,19 @@ pub(super) enum What {
     Router(Line, Line),
     /// The whole router, answering from its cache.
     Hit(Line),
+    /// The whole router, asked over HTTP/1.1 by somebody whom it has seen before, for a route that asks who it is.
+    Guarded(By),
+    /// The very same request for a route that asks nobody.
+    Open(By),
+}
+
+/// How somebody is known.
+#[derive(Debug, Clone, Copy)]
+pub(super) enum By {
+    /// An access token.
+    Token,
+    /// The cookie of a session.
+    Session,
 }
 
 /// It, at work.
@@ -87,7 +101,8 @@ impl Bench {
                 What::Server(line) => {
                     let (near, far) = tokio::io::duplex(PIPE_BYTES);
                     serve(line, far, Hello, drain);
-                    Asking::Raw(raw::Client::begin(near, line, "/").await.expect("a server"))
+                    let client = raw::Client::begin(near, line, "/", None).await;
+                    Asking::Raw(client.expect("a server"))
                 }
                 What::Client(line) => client(line).await,
                 What::Router(front, _) | What::Hit(front) => {
@@ -99,7 +114,21 @@ impl Bench {
                     observer = Some(watching);
                     let (near, far) = tokio::io::duplex(PIPE_BYTES);
                     serve(front, far, exchanges, drain);
-                    Asking::Raw(raw::Client::begin(near, front, &path).await.expect("a router"))
+                    Asking::Raw(raw::Client::begin(near, front, &path, None).await.expect("a router"))
+                }
+                What::Guarded(by) | What::Open(by) => {
+                    let (exchanges, watching) = router(Line::Http1, drain.clone()).await;
+                    observer = Some(watching);
+                    let field = credential(by, &exchanges.edge.view.load());
+                    let (near, far) = tokio::io::duplex(PIPE_BYTES);
+                    serve(Line::Http1, far, exchanges, drain);
+                    let path = match what {
+                        What::Open(_) => "/public/orders",
+                        _ => "/account/orders",
+                    };
+                    let field = Some((field.0, &*field.1));
+                    let client = raw::Client::begin(near, Line::Http1, path, field).await;
+                    Asking::Raw(client.expect("a router"))
                 }
             }
         });
@@ -151,6 +180,15 @@ impl Asking {
             length += frame.expect("a piece").data_ref().map_or(0, Bytes::len);
         }
         assert_eq!(length, BODY.len());
+    }
+}
+
+/// The field by which somebody is known.
+fn credential(by: By, at: &Snapshot) -> (&'static str, String) {
+    let now = clock::wall();
+    match by {
+        By::Token => ("authorization", format!("Bearer {}", site::token(at, now))),
+        By::Session => ("cookie", site::session(at, now)),
     }
 }
 

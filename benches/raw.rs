@@ -145,13 +145,19 @@ pub(super) struct Client {
 }
 
 impl Client {
-    /// A client of `stream` that asks for `path` again and again.
-    pub(super) async fn begin(stream: DuplexStream, line: Line, path: &str) -> io::Result<Self> {
+    /// A client of `stream` that asks for `path` again and again, with one more field if it has `more`.
+    pub(super) async fn begin(
+        stream: DuplexStream,
+        line: Line,
+        path: &str,
+        more: Option<(&str, &str)>,
+    ) -> io::Result<Self> {
         let mut wire = Wire::new(stream);
+        let fields: Vec<_> = FIELDS.into_iter().chain(more).collect();
         let request = match line {
             Line::Http1 => text(
                 format!("GET {path} HTTP/1.1\r\nhost: www.example.com\r\n"),
-                &FIELDS,
+                &fields,
             ),
             Line::Http2 => {
                 wire.out.extend_from_slice(PREFACE);
@@ -159,7 +165,7 @@ impl Client {
                 wire.out.extend_from_slice(WINDOW_UPDATE);
                 wire.send().await?;
                 let pseudo = [(1, "www.example.com"), (4, path)];
-                block(&[0x82, 0x87], &pseudo, &FIELDS) // GET and https in the static table (RFC 7541 appendix A)
+                block(&[0x82, 0x87], &pseudo, &fields) // GET and https in the static table (RFC 7541 appendix A)
             }
         };
         Ok(Self {
@@ -254,8 +260,18 @@ fn block(indexed: &[u8], known: &[(u8, &str)], fields: &[(&str, &str)]) -> Vec<u
     block
 }
 
-/// All texts here are shorter than 127 bytes, so that one byte says their length.
+/// Its length as RFC 7541 section 5.1 writes it, in seven bits and what follows them, then the text.
 fn push_text(block: &mut Vec<u8>, text: &str) {
-    block.push(u8::try_from(text.len()).unwrap_or_default());
+    match text.len().checked_sub(127) {
+        None => block.push(u8::try_from(text.len()).unwrap_or_default()),
+        Some(mut rest) => {
+            block.push(127);
+            while rest >= 128 {
+                block.push(u8::try_from(rest % 128).unwrap_or_default() | 128);
+                rest /= 128;
+            }
+            block.push(u8::try_from(rest).unwrap_or_default());
+        }
+    }
     block.extend_from_slice(text.as_bytes());
 }

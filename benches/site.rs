@@ -1,15 +1,20 @@
 //! Sites of any size, made up in memory.
 
-use std::{fmt::Write, time::Duration};
+use std::{fmt::Write, sync::Arc, time::Duration};
 
+use aws_lc_rs::signature::{Ed25519KeyPair, KeyPair as _};
 use banyan::{
+    clock::UnixTime,
     config::{self, Sources, settings::Settings},
+    gate::{KeySet, session::SESSION_COOKIE},
     snapshot::{
         Snapshot,
         compile::{self, Means},
     },
     visitor::{SigningKey, VisitorSettings},
 };
+use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
+use serde_json::json;
 
 const OPERATOR: &str = r#"
 hosts = ["www.example.com"]
@@ -19,6 +24,7 @@ https = ["127.0.0.1:0"]
 issuer = "https://id.example.com/"
 audience = "edge"
 jwks = "keys.json"
+client_id = "banyan"
 default_auth = "none"
 [squads.all]
 paths = ["/*"]
@@ -68,7 +74,11 @@ ttl = { default = "1h" }
 [[routes]]
 path = "/account/*"
 auth = "required"
-backend = "legacy"
+accept = ["session", "bearer"]
+backend = "new"
+[[routes]]
+path = "/public/*"
+backend = "new"
 "#;
 
 /// The files of a site with `count` templates beside the few routes that every site has: a third exact, a third with a
@@ -131,8 +141,49 @@ pub(super) fn snapshot(settings: &Settings) -> Snapshot {
     let means = Means {
         previous: None,
         visitors: &visitors,
-        sessions: &[],
+        sessions: &visitors.keys,
         tls: &|_| Err("no TLS here".to_owned()),
     };
     compile::compile(settings, 1, &means).expect("the site compiles")
+}
+
+/// Gives the gate a key, and makes a token that it signed, good at `now`.
+pub(super) fn token(site: &Snapshot, now: UnixTime) -> String {
+    let key = Ed25519KeyPair::from_seed_unchecked(&[7; 32]).expect("any 32 bytes are a seed");
+    let x = URL_SAFE_NO_PAD.encode(key.public_key());
+    let jwks = format!(r#"{{"keys":[{{"kty":"OKP","crv":"Ed25519","kid":"ed","x":"{x}"}}]}}"#);
+    let (keys, _) = KeySet::parse(&jwks).expect("it is a key set");
+    let gate = site.gate.as_ref().expect("every site has a gate");
+    gate.keys.store(Arc::new(keys));
+    let claims = json!({
+        "iss": "https://id.example.com/", "aud": "edge", "sub": "alice", "client_id": "app", "jti": "1",
+        "iat": now.secs() - 10, "exp": now.secs() + 3_600, "roles": ["member", "staff"], "scope": "orders:read orders:write",
+    });
+    let head = URL_SAFE_NO_PAD.encode(r#"{"alg":"EdDSA","kid":"ed","typ":"at+jwt"}"#);
+    let message = format!("{head}.{}", URL_SAFE_NO_PAD.encode(claims.to_string()));
+    let signature = URL_SAFE_NO_PAD.encode(key.sign(message.as_bytes()));
+    format!("{message}.{signature}")
+}
+
+/// The session cookie of somebody who signed in at `now`, of about 1 kB, as `name=value`.
+pub(super) fn session(site: &Snapshot, now: UnixTime) -> String {
+    let gate = site.gate.as_ref().expect("every site has a gate");
+    let sessions = gate.gate.sessions().expect("people can sign in");
+    let claims = json!({
+        "sub": "f3a1c8e2-6a55-4a0e-9c3f-0d1b2e3f4a5b", "sid": "0f9e8d7c-6b5a", "name": "Alice Example", "email": "alice@example.com",
+        "roles": ["member", "staff", "editor"], "groups": ["/company/sales", "/company/sales/north", "/company/everybody"],
+        "acr": "1", "auth_time": now.secs(), "picture": "https://id.example.com/pictures/f3a1c8e2-6a55-4a0e-9c3f-0d1b2e3f4a5b.png",
+    });
+    let refresh = Some("x".repeat(120));
+    let begun = sessions.begin(
+        "www.example.com",
+        &claims,
+        refresh,
+        (now, now),
+        ([1; 16], [2; 12]),
+    );
+    let cookie = begun.expect("it fits").set_cookie.expect("a cookie");
+    let text = cookie.to_str().expect("a text");
+    assert!(text.starts_with(SESSION_COOKIE));
+    text.split(';').next().unwrap_or_default().to_owned()
 }

@@ -1,19 +1,17 @@
 //! Requests that meet a site in every way that a decision can go.
 
-use std::{hint::black_box, sync::Arc};
+use std::hint::black_box;
 
-use aws_lc_rs::signature::{Ed25519KeyPair, KeyPair as _};
 use banyan::{
     clock::UnixTime,
     config::Sources,
     fields::Fields,
-    gate::{KeySet, TokenMemory},
+    gate::TokenMemory,
     snapshot::{
         Snapshot,
         decide::{Ask, Credential, Decision, Entrance, decide},
     },
 };
-use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
 use http::{HeaderMap, HeaderName, HeaderValue, Method, header};
 
 use super::site::{self, template};
@@ -40,11 +38,13 @@ pub(super) enum Way {
     Twenty,
     /// A route for people who are signed in, asked with a token that was seen before.
     SignedIn,
+    /// That route, asked with the cookie of a session that was seen before.
+    InSession,
 }
 
 impl Way {
     /// Every way.
-    pub(super) const ALL: [Self; 8] = [
+    pub(super) const ALL: [Self; 9] = [
         Self::Exact,
         Self::Slug,
         Self::Rest,
@@ -53,6 +53,7 @@ impl Way {
         Self::Flagged,
         Self::Twenty,
         Self::SignedIn,
+        Self::InSession,
     ];
 
     /// In a word, for tables.
@@ -66,6 +67,7 @@ impl Way {
             Self::Flagged => "flagged",
             Self::Twenty => "twenty",
             Self::SignedIn => "signed-in",
+            Self::InSession => "session",
         }
     }
 
@@ -108,7 +110,7 @@ impl Way {
             }
             Self::Flagged => ("/moving/learn-rust".to_owned(), "/moving/{slug}".to_owned()),
             Self::Twenty => ("/twenty/learn-rust".to_owned(), "/twenty/*".to_owned()),
-            Self::SignedIn => ("/account/orders".to_owned(), "/account/*".to_owned()),
+            Self::SignedIn | Self::InSession => ("/account/orders".to_owned(), "/account/*".to_owned()),
         }
     }
 }
@@ -140,7 +142,13 @@ impl<'s> Asking<'s> {
                 headers.insert(header::COOKIE, HeaderValue::try_from(pair).expect("a field"));
             }
             Way::SignedIn => {
-                headers.insert(header::AUTHORIZATION, sign_in(site));
+                let field = HeaderValue::try_from(format!("Bearer {}", site::token(site, NOW)));
+                headers.insert(header::AUTHORIZATION, field.expect("a field"));
+            }
+            Way::InSession => {
+                let field =
+                    HeaderValue::try_from(format!("theme=dark; {}; basket=3", site::session(site, NOW)));
+                headers.insert(header::COOKIE, field.expect("a field"));
             }
             _ => {}
         }
@@ -155,7 +163,8 @@ impl<'s> Asking<'s> {
         assert_eq!(&*rule.name, route, "{path} went elsewhere");
         let is_flagged = matches!(way, Way::Flagged | Way::Twenty);
         assert_eq!(decision.visitor.is_some(), is_flagged);
-        assert_eq!(decision.identity.is_some(), way == Way::SignedIn);
+        let is_known = matches!(way, Way::SignedIn | Way::InSession);
+        assert_eq!(decision.identity.is_some(), is_known);
         drop(decision);
         asking
     }
@@ -202,23 +211,4 @@ fn browser() -> HeaderMap {
     ];
     let field = |(name, value)| (HeaderName::from_static(name), HeaderValue::from_static(value));
     fields.into_iter().map(field).collect()
-}
-
-/// Gives the gate a key, and makes a token that it signed.
-fn sign_in(site: &Snapshot) -> HeaderValue {
-    let key = Ed25519KeyPair::from_seed_unchecked(&[7; 32]).expect("any 32 bytes are a seed");
-    let x = URL_SAFE_NO_PAD.encode(key.public_key());
-    let jwks = format!(r#"{{"keys":[{{"kty":"OKP","crv":"Ed25519","kid":"ed","x":"{x}"}}]}}"#);
-    let (keys, _) = KeySet::parse(&jwks).expect("it is a key set");
-    let gate = site.gate.as_ref().expect("every site has a gate");
-    gate.keys.store(Arc::new(keys));
-    let claims = format!(
-        r#"{{"iss":"https://id.example.com/","aud":"edge","sub":"alice","client_id":"app","jti":"1","iat":{},"exp":{},"roles":["member"]}}"#,
-        NOW.secs() - 10,
-        NOW.secs() + 300
-    );
-    let head = URL_SAFE_NO_PAD.encode(r#"{"alg":"EdDSA","kid":"ed","typ":"at+jwt"}"#);
-    let message = format!("{head}.{}", URL_SAFE_NO_PAD.encode(claims));
-    let signature = URL_SAFE_NO_PAD.encode(key.sign(message.as_bytes()));
-    HeaderValue::try_from(format!("Bearer {message}.{signature}")).expect("a token is a field's value")
 }

@@ -1,10 +1,10 @@
-//! `banyan explain URL`: what would happen to a request, and why, from files alone.
+//! `banyan explain URL`: what would happen to a request, and why, from files alone, or as a running router decides.
 
 use std::sync::Arc;
 
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Uri, Version, header};
 
-use super::{Exit, Site, site};
+use super::{Exit, Site, live, site};
 use crate::{
     clock,
     config::settings::TestUser,
@@ -22,44 +22,50 @@ use crate::{
 #[derive(Debug, clap::Args)]
 pub(super) struct Options {
     #[command(flatten)]
-    site: Site,
+    pub(super) site: Site,
     /// The address, as a browser has it, or only path and query.
     #[arg(value_name = "URL")]
-    url: String,
+    pub(super) url: String,
     /// The method.
     #[arg(short, long, default_value = "GET")]
-    method: String,
+    pub(super) method: String,
     /// A header field, `Name: value`; several times for several.
     #[arg(short = 'H', long = "header", value_name = "FIELD")]
-    headers: Vec<String>,
+    pub(super) headers: Vec<String>,
     /// A cookie, `name=value`; several times for several.
     #[arg(long = "cookie", value_name = "COOKIE")]
-    cookies: Vec<String>,
+    pub(super) cookies: Vec<String>,
     /// As if this user were signed in.
     #[arg(long, value_name = "ID")]
-    user: Option<String>,
+    pub(super) user: Option<String>,
     /// With this role; several times for several.
     #[arg(long = "role", value_name = "ROLE", requires = "user")]
-    roles: Vec<String>,
+    pub(super) roles: Vec<String>,
     /// With this claim, `name=value`: `scope=orders:read`, `groups=staff`, `acr=mfa`, `auth_time=1767225600`; several times for several.
     #[arg(long = "claim", value_name = "CLAIM", requires = "user")]
-    claims: Vec<String>,
+    pub(super) claims: Vec<String>,
     /// The access token that a request bears (`Authorization: Bearer …`), judged with the keys of `[gate]`: `jwks` must be a file, or
     /// `--keys` names one.
     #[arg(long, value_name = "TOKEN", conflicts_with = "user")]
-    token: Option<String>,
+    pub(super) token: Option<String>,
     /// A file with the issuer's keys (JWKS), for `--token`.
     #[arg(long, value_name = "FILE", requires = "token")]
     keys: Option<std::path::PathBuf>,
     /// As if the visitor had this id (22 characters, as the cookie has it).
     #[arg(long, value_name = "ID")]
-    visitor: Option<String>,
+    pub(super) visitor: Option<String>,
     /// As if it came from this address: for routes that look at countries or addresses.
     #[arg(long, value_name = "ADDRESS")]
-    client: Option<std::net::IpAddr>,
+    pub(super) client: Option<std::net::IpAddr>,
     /// As on the private listener.
     #[arg(long)]
-    private: bool,
+    pub(super) private: bool,
+    /// Ask the router that runs, by its admin listener: the same decision with its files, its keys, and its servers as they are now.
+    #[arg(long, conflicts_with = "keys")]
+    live: bool,
+    /// The admin listener of the router, for `--live`; by itself the one that banyan.toml names.
+    #[arg(long, value_name = "ADDRESS", env = "BANYAN_ADMIN")]
+    pub(super) admin: Option<std::net::SocketAddr>,
     /// Print JSON.
     #[arg(long)]
     json: bool,
@@ -74,6 +80,15 @@ pub(super) fn explain(options: &Options) -> Exit {
             return Exit::Usage;
         }
     };
+    if options.live {
+        return match live::explained(&request, options) {
+            Ok(told) => tell(&told, &request, options),
+            Err(failed) => {
+                eprintln!("banyan: {}", failed.why);
+                failed.exit
+            }
+        };
+    }
     let loaded = match site::load(&options.site.config) {
         Ok(loaded) => loaded,
         Err(error) => {
@@ -92,9 +107,12 @@ pub(super) fn explain(options: &Options) -> Exit {
         eprintln!("banyan: {error}");
         return Exit::Usage;
     }
-    let explanation = request.explain(&snapshot, options);
+    tell(&request.explain(&snapshot, options), &request, options)
+}
+
+fn tell(explanation: &Explanation, request: &Asked, options: &Options) -> Exit {
     if options.json {
-        match serde_json::to_string_pretty(&explanation) {
+        match serde_json::to_string_pretty(explanation) {
             Ok(text) => println!("{text}"),
             Err(error) => {
                 eprintln!("banyan: {error}");
@@ -103,19 +121,20 @@ pub(super) fn explain(options: &Options) -> Exit {
         }
     } else {
         print!("{explanation}");
-        request.add_notes(&explanation, options);
+        request.add_notes(explanation, options);
     }
     Exit::Ok
 }
 
-struct Asked {
+/// The request, read.
+pub(super) struct Asked {
     /// What `--claim` says.
     claims: serde_json::Map<String, serde_json::Value>,
     method: Method,
-    host: Option<String>,
+    pub(super) host: Option<String>,
     /// The address begins with `http://`.
-    plain: bool,
-    target: String,
+    pub(super) plain: bool,
+    pub(super) target: String,
     headers: Fields,
     entropy: Option<[u8; 16]>,
 }
@@ -165,7 +184,7 @@ impl Asked {
             );
         }
         Ok(Self {
-            claims: parse_claims(&options.claims)?,
+            claims: prove::claims(options.claims.iter().map(String::as_str))?,
             method,
             host: host.or_else(|| uri.host().map(str::to_ascii_lowercase)),
             plain: uri.scheme_str() == Some("http"),
@@ -249,28 +268,6 @@ fn read_keys(options: &Options, at: &Snapshot) -> Result<(), String> {
     let (keys, _) = KeySet::parse(&text).map_err(|error| format!("{}: {error}", file.display()))?;
     gate.keys.store(Arc::new(keys));
     Ok(())
-}
-
-/// Claims as the command line has them: whole numbers are numbers, and a name that comes twice is a list.
-fn parse_claims(written: &[String]) -> Result<serde_json::Map<String, serde_json::Value>, String> {
-    let mut claims = serde_json::Map::new();
-    for claim in written {
-        let (name, text) = claim
-            .split_once('=')
-            .filter(|(name, _)| !name.is_empty())
-            .ok_or_else(|| format!("{claim:?} is no claim; write `name=value`"))?;
-        let value = text
-            .parse::<u64>()
-            .map_or_else(|_| serde_json::Value::from(text), serde_json::Value::from);
-        match claims.get_mut(name) {
-            None => {
-                claims.insert(name.to_owned(), value);
-            }
-            Some(serde_json::Value::Array(list)) => list.push(value),
-            Some(one) => *one = serde_json::Value::Array(vec![one.take(), value]),
-        }
-    }
-    Ok(claims)
 }
 
 fn parse_field(field: &str) -> Result<(HeaderName, HeaderValue), String> {

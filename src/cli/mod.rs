@@ -8,6 +8,7 @@ mod explain;
 mod flag;
 mod import;
 mod key;
+mod live;
 mod run;
 mod schema;
 mod site;

@@ -184,12 +184,26 @@ impl Signer {
         now: UnixTime,
         memory: &AssertionMemory,
     ) {
-        headers.insert(USER, identity.user_field());
-        match identity.roles_field() {
-            Some(roles) => headers.insert(ROLES, roles),
-            None => headers.remove(ROLES),
+        let key = (Arc::as_ptr(identity).addr(), backend.clone());
+        let mut recent = memory.told.borrow_mut();
+        if let Some(told) = recent.recall(&key)
+            && Arc::ptr_eq(&told.identity, identity)
+            && is_fresh(told.from, now)
+        {
+            return told.write(headers);
+        }
+        let token = self.sign(identity, backend, now);
+        let told = Told {
+            identity: Arc::clone(identity),
+            user: identity.user_field(),
+            roles: identity.roles_field(),
+            // A token is base64url and dots, so it is always a field value.
+            statement: HeaderValue::try_from(token).unwrap_or_else(|_| HeaderValue::from_static("")),
+            from: now,
         };
-        headers.insert(IDENTITY, memory.assertion(self, identity, backend, now));
+        told.write(headers);
+        let bytes = told.bytes();
+        recent.keep(key, told, bytes);
     }
 }
 
@@ -209,13 +223,20 @@ fn number() -> String {
     URL_SAFE_NO_PAD.encode(bits)
 }
 
-/// Assertions that this core signed lately. It belongs to one [`Signer`].
-pub struct AssertionMemory(RefCell<Recent<(usize, BackendName), Signed>>);
+/// What this core told of people lately. It belongs to one [`Signer`].
+pub struct AssertionMemory {
+    told: RefCell<Recent<(usize, BackendName), Told>>,
+    names: RefCell<Recent<usize, (Arc<Identity>, Arc<str>)>>,
+}
 
-struct Signed {
+/// What a backend is told of somebody.
+struct Told {
     /// Kept so that no other identity can come to lie at the same address, which is the key.
     identity: Arc<Identity>,
-    value: HeaderValue,
+    user: HeaderValue,
+    roles: Option<HeaderValue>,
+    statement: HeaderValue,
+    /// When that was signed.
     from: UnixTime,
 }
 
@@ -223,38 +244,40 @@ impl AssertionMemory {
     /// An empty memory.
     #[must_use]
     pub fn new() -> Self {
-        Self(RefCell::new(Recent::new(ASSERTIONS_MAX, ASSERTIONS_BYTES_MAX)))
+        let empty = || RefCell::new(Recent::new(ASSERTIONS_MAX, ASSERTIONS_BYTES_MAX));
+        Self {
+            told: empty(),
+            names: RefCell::new(Recent::new(ASSERTIONS_MAX, ASSERTIONS_BYTES_MAX)),
+        }
     }
 
-    fn assertion(
-        &self,
-        signer: &Signer,
-        identity: &Arc<Identity>,
-        backend: &BackendName,
-        now: UnixTime,
-    ) -> HeaderValue {
-        let key = (Arc::as_ptr(identity).addr(), backend.clone());
-        let mut recent = self.0.borrow_mut();
-        if let Some(signed) = recent.recall(&key)
-            && Arc::ptr_eq(&signed.identity, identity)
-            && is_fresh(signed.from, now)
+    /// [`Signer::pseudonym`], worked out once.
+    pub fn pseudonym(&self, signer: &Signer, identity: &Arc<Identity>) -> Arc<str> {
+        let (mut names, key) = (self.names.borrow_mut(), Arc::as_ptr(identity).addr());
+        if let Some((known, name)) = names.recall(&key)
+            && Arc::ptr_eq(known, identity)
         {
-            return signed.value.clone();
+            return Arc::clone(name);
         }
-        let token = signer.sign(identity, backend, now);
-        let bytes = token.len();
-        // A token is base64url and dots, so it is always a field value.
-        let value = HeaderValue::try_from(token).unwrap_or_else(|_| HeaderValue::from_static(""));
-        recent.keep(
-            key,
-            Signed {
-                identity: Arc::clone(identity),
-                value: value.clone(),
-                from: now,
-            },
-            bytes,
-        );
-        value
+        let name = signer.pseudonym(identity);
+        let bytes = name.len() + identity.subject.len();
+        names.keep(key, (Arc::clone(identity), Arc::clone(&name)), bytes);
+        name
+    }
+}
+
+impl Told {
+    fn write(&self, headers: &mut Fields) {
+        headers.insert(USER, &self.user);
+        match &self.roles {
+            Some(roles) => headers.insert(ROLES, roles),
+            None => headers.remove(ROLES),
+        };
+        headers.insert(IDENTITY, &self.statement);
+    }
+
+    fn bytes(&self) -> usize {
+        self.user.len() + self.roles.as_ref().map_or(0, HeaderValue::len) + self.statement.len()
     }
 }
 
@@ -274,7 +297,7 @@ impl Default for AssertionMemory {
 impl fmt::Debug for AssertionMemory {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("AssertionMemory")
-            .field("len", &self.0.borrow().len())
+            .field("len", &self.told.borrow().len())
             .finish()
     }
 }

@@ -115,6 +115,9 @@ mod tests {
             ("http://www.example.com", false),
             ("https://www.example.com:8443", false),
             ("https://www.example.com.evil.test", false),
+            ("https://evilwww.example.com", false),
+            ("https://evil.test/www.example.com", false),
+            ("https://www.example.com@evil.test", false),
             ("https://example.com", false),
             ("https://", false),
             ("null", false),
@@ -130,7 +133,14 @@ mod tests {
         let named = ("origin", "https://partner.example.net");
         assert!(judged("POST", &[named]));
         assert!(judged("POST", &[named, ("sec-fetch-site", "cross-site")]));
-        assert!(!judged("POST", &[("origin", "https://other.example.net")]));
+        for other in [
+            "https://other.example.net",
+            "https://evilpartner.example.net",
+            "https://partner.example.net.evil.test",
+            "https://a.partner.example.net",
+        ] {
+            assert!(!judged("POST", &[("origin", other)]), "{other}");
+        }
     }
 
     #[test]

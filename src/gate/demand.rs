@@ -73,6 +73,16 @@ pub(super) fn about<'d>(
 /// How often a path is decoded before it is compared. Backends behind backends decode twice; nobody is known to decode four times.
 const DECODED_MAX: usize = 4;
 
+/// Dots and slashes in more bytes than UTF-8 allows (RFC 3629 section 3), which decoders have taken for what they stand for (CVE-2008-2938).
+const OVERLONG: [(&str, &str); 6] = [
+    ("%c0%ae", "."),
+    ("%c0%af", "/"),
+    ("%c1%9c", "\\"),
+    ("%e0%80%ae", "."),
+    ("%e0%80%af", "/"),
+    ("%e0%81%9c", "\\"),
+];
+
 /// A path as the most forgiving backend reads it: capitals are small letters, what is encoded is decoded, `\` is `/`, parameters of
 /// segments (`;x=1`) are left out, several slashes are one. Some climb at `..` that appears so, some don't: it is read both ways.
 struct Folded<'p> {
@@ -96,7 +106,13 @@ impl<'p> Folded<'p> {
                 None => break,
             }
         }
-        let text = text.to_ascii_lowercase().replace('\\', "/");
+        let mut text = text.to_ascii_lowercase();
+        if text.contains("%c") || text.contains("%e") {
+            for (code, plain) in OVERLONG {
+                text = text.replace(code, plain);
+            }
+        }
+        let text = text.replace('\\', "/");
         let (mut literal, mut climbed) = (Vec::new(), Vec::new());
         for segment in text.split('/') {
             let name = segment.split(';').next().unwrap_or_default();
@@ -214,6 +230,10 @@ mod tests {
             "/admin/%2e%2e/x",
             "/%61dmin",
             "/x/..;/admin",
+            "/x/%C0%AE%C0%AE/admin",
+            "/x/..%c0%afadmin/y",
+            "/x/..%C1%9Cadmin",
+            "/x/%E0%80%AE%25e0%2580%25ae%E0%80%AFadmin",
         ] {
             assert!(is_about("/admin/*", path), "{path}");
         }

@@ -24,6 +24,8 @@ pub enum Denied {
     BadToken(BadToken),
     /// No key of the issuer has been read yet, so no token can be judged.
     NoKeys,
+    /// The token's signature is to be verified first, when its turn comes: this core has not seen the token before.
+    Unverified,
     /// Somebody else has to be asked first who this is.
     Ask(Box<Question>),
     /// They were asked, and nobody knows: no answer in time, or none that says anything.
@@ -147,7 +149,9 @@ impl Denied {
                 StatusCode::UNAUTHORIZED
             }
             Self::SeveralCredentials => StatusCode::BAD_REQUEST,
-            Self::NoKeys | Self::Ask(_) | Self::Unanswered(_) => StatusCode::SERVICE_UNAVAILABLE,
+            Self::NoKeys | Self::Unverified | Self::Ask(_) | Self::Unanswered(_) => {
+                StatusCode::SERVICE_UNAVAILABLE
+            }
             Self::Lacking(need) if need.is_of_sign_in() => StatusCode::UNAUTHORIZED, // RFC 9470 section 3
             Self::Lacking(_) | Self::CrossSite | Self::OtherSquad => StatusCode::FORBIDDEN,
         }
@@ -161,6 +165,7 @@ impl Denied {
             Self::Missing
             | Self::NoSession(_)
             | Self::NoKeys
+            | Self::Unverified
             | Self::CrossSite
             | Self::Ask(_)
             | Self::Unanswered(_) => return HeaderValue::from_static("Bearer realm=\"banyan\""),
@@ -199,6 +204,7 @@ impl Denied {
             Self::BadToken(why) => why.as_str(),
             Self::NoSession(why) => why.as_str(),
             Self::NoKeys => "keys_missing",
+            Self::Unverified => "token_unverified",
             Self::Ask(_) => "not_asked",
             Self::Unanswered(Whom::Legacy) => "legacy_unanswered",
             Self::Unanswered(Whom::Introspection) => "introspection_unanswered",
@@ -224,6 +230,9 @@ impl fmt::Display for Denied {
             Self::BadToken(why) => f.write_str(why.describe()),
             Self::NoSession(why) => f.write_str(why.describe()),
             Self::NoKeys => f.write_str("no key of the issuer has been read yet"),
+            Self::Unverified => {
+                f.write_str("the token's signature is to be verified first, and too many others are")
+            }
             Self::Ask(question) => write!(f, "it would be asked first: {question}"),
             Self::Unanswered(Whom::Legacy) => {
                 f.write_str("the legacy application does not say who the cookie belongs to")

@@ -1,6 +1,13 @@
 //! What one core remembers, within bounds: tokens that were found good, so that each is checked once.
 
-use std::{borrow::Borrow, cell::RefCell, collections::HashMap, fmt, hash::Hash, sync::Arc};
+use std::{
+    borrow::Borrow,
+    cell::{Cell, RefCell},
+    collections::HashMap,
+    fmt,
+    hash::Hash,
+    sync::Arc,
+};
 
 use super::{identity::Identity, lookup::Answers, session::SessionMemory};
 use crate::clock::UnixTime;
@@ -17,17 +24,45 @@ pub struct TokenMemory {
     /// Sessions that were opened on this core.
     pub(super) sessions: SessionMemory,
     answers: Answers,
+    /// Whether signatures may be verified just now.
+    may_verify: Cell<bool>,
 }
 
 impl TokenMemory {
-    /// An empty memory.
+    /// An empty memory, by which a signature is verified whenever one has to be.
     #[must_use]
     pub fn new() -> Self {
         Self {
+            may_verify: Cell::new(true),
             tokens: RefCell::new(Recent::new(TOKENS_MAX, TOKENS_BYTES_MAX)),
             sessions: SessionMemory::new(),
             answers: Answers::new(),
         }
+    }
+
+    /// An empty memory, by which signatures are verified in turns: within [`TokenMemory::in_turn`] and never otherwise.
+    #[must_use]
+    pub fn in_turns() -> Self {
+        let memory = Self::new();
+        memory.may_verify.set(false);
+        memory
+    }
+
+    /// Does what may have to verify a signature, when its turn has come.
+    pub fn in_turn<T>(&self, work: impl FnOnce() -> T) -> T {
+        struct Turn<'m>(&'m Cell<bool>, bool);
+        impl Drop for Turn<'_> {
+            fn drop(&mut self) {
+                self.0.set(self.1); // after a panic too
+            }
+        }
+        let _turn = Turn(&self.may_verify, self.may_verify.replace(true));
+        work()
+    }
+
+    /// Whether a signature may be verified just now.
+    pub(super) const fn may_verify(&self) -> bool {
+        self.may_verify.get()
     }
 
     /// How many tokens are remembered.

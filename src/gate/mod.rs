@@ -341,6 +341,9 @@ impl Gate {
         if let Some(identity) = memory.recall(&key, now) {
             return Ok(identity);
         }
+        if !memory.may_verify() {
+            return Err(Denied::Unverified);
+        }
         let claims = token::open(token, keys, self.settings.profile).map_err(Denied::BadToken)?;
         let identity = claims::judge(&self.settings, claims, now).map_err(Denied::BadToken)?;
         let identity = Arc::new(identity);

@@ -40,6 +40,12 @@ fn every_denial_has_its_answer() {
         "no key of the issuer has been read yet",
     );
     check_answer(
+        &Denied::Unverified,
+        StatusCode::SERVICE_UNAVAILABLE,
+        r#"Bearer realm="banyan""#,
+        "the token's signature is to be verified first, and too many others are",
+    );
+    check_answer(
         &Denied::SeveralCredentials,
         StatusCode::BAD_REQUEST,
         r#"Bearer realm="banyan", error="invalid_request", error_description="more than one Authorization field""#,
@@ -193,6 +199,37 @@ fn failures_are_not_remembered() {
             .is_err()
     );
     assert!(memory.is_empty());
+}
+
+#[test]
+fn in_turns_only_what_was_not_seen_waits() {
+    let (memory, good) = (TokenMemory::in_turns(), issuer().good_token("ed", &json!({})));
+    let (gate, requirement, keys) = (gate(), required(&[]), issuer().keys());
+    let check = |token: &str| gate.check(&requirement, &bearer(token), &keys, NOW, &memory);
+    assert_eq!(check(&good), Err(Denied::Unverified));
+    assert!(memory.in_turn(|| check(&good)).is_ok());
+    assert!(check(&good).is_ok(), "it was seen");
+    let bad = good[..good.len() - 8].to_owned() + "AAAAAAAA";
+    assert_eq!(
+        check(&bad),
+        Err(Denied::Unverified),
+        "a turn ends with what it was for"
+    );
+    let panicked = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| {
+        memory.in_turn(|| panic!("in a turn"))
+    }));
+    assert!(panicked.is_err());
+    assert_eq!(check(&bad), Err(Denied::Unverified), "even if that panics");
+    assert!(
+        memory
+            .in_turn(|| check(&bad))
+            .is_err_and(|denied| denied != Denied::Unverified)
+    );
+    assert_eq!(
+        gate.check(&requirement, &Fields::new(), &keys, NOW, &memory),
+        Err(Denied::Missing),
+        "who brings none does not wait"
+    );
 }
 
 #[test]

@@ -17,6 +17,7 @@ use super::{
     recall::Recalls,
     replay::Kept,
     sign_in::Desks,
+    turns::{self, Turns},
 };
 use crate::{
     backend::{Backend, crew::Crews, pool::Pools},
@@ -69,6 +70,8 @@ pub struct Edge {
     pub desk: Desk,
     /// What others are asked just now.
     pub lookups: Lookups,
+    /// Whose token is verified when.
+    pub turns: Turns,
     /// Who signs in or out just now.
     pub desks: Desks,
     /// Bytes of requests' bodies that are kept to be sent again.
@@ -125,7 +128,7 @@ impl Edge {
             view: parts.view,
             pools: Pools::default(),
             crews: Crews::default(),
-            tokens: TokenMemory::default(),
+            tokens: TokenMemory::in_turns(),
             observe: parts.observe,
             signer: parts.signer,
             signed: assertion::AssertionMemory::new(),
@@ -139,6 +142,7 @@ impl Edge {
             recalls: Recalls::default(),
             desk: Desk::default(),
             lookups: Lookups::default(),
+            turns: Turns::default(),
             desks: Desks::default(),
             kept: Kept::default(),
             tidied: Cell::default(),
@@ -175,6 +179,7 @@ impl Edge {
         let kept = i64::try_from(self.kept.get()).unwrap_or(i64::MAX);
         self.observe.set(Family::KeptBytes, &[], kept);
         lookup::measure(self);
+        turns::measure(self);
         self.cache.sweep();
         self.shortcuts.sweep();
         for backend in &snapshot.backends {

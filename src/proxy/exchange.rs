@@ -178,7 +178,7 @@ pub(super) async fn pass_through(
     access::finish(head, &rule.policy.access, peer, &following.record, at);
     let outgoing = Outgoing {
         head,
-        body: following.count_in(body, &rule.policy),
+        body: following.count_in(body, &rule.policy, at.gate.as_ref().map(|gate| &gate.gate)),
         backend: decision.backend,
         identity: decision.identity.as_ref(),
         ready: decided,

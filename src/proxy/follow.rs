@@ -25,13 +25,14 @@ use crate::{
     backend::under_way::UnderWay,
     body::{Body, BodyError},
     clock,
+    gate::Gate,
     message::Response,
     observe::{
         metrics::{Family, Label},
         record::{Record, Side},
         trace::Trace,
     },
-    policy::{Policy, compress::Asked, forward::Forward},
+    policy::{Policy, compress::Asked},
     route::RouteId,
     tunnel::{Call, Recall as _, Tunnel, TunnelEnd, TunnelReport},
 };
@@ -127,9 +128,10 @@ impl Following {
         }))
     }
 
-    /// Counts the bytes of the request's body on their way. Its trailers are judged by what its route's `policy` forwards.
+    /// Counts the bytes of the request's body on their way. Its trailers are judged by what its route's `policy` forwards
+    /// and `gate` lets clients send.
     #[must_use]
-    pub fn count_in(&mut self, body: Body, policy: &Arc<Policy>) -> Body {
+    pub fn count_in(&mut self, body: Body, policy: &Arc<Policy>, gate: Option<&Arc<Gate>>) -> Body {
         if matches!(body, Body::Empty) {
             return body;
         }
@@ -137,6 +139,7 @@ impl Following {
             inner: body,
             bytes: Rc::clone(self.bytes_in.get_or_insert_default()),
             policy: policy.forward.is_some().then(|| Arc::clone(policy)),
+            gate: gate.filter(|gate| gate.strips_any()).cloned(),
         }))
     }
 
@@ -263,6 +266,8 @@ struct Counted {
     bytes: Rc<Cell<u64>>,
     /// What its route says, if that judges trailers.
     policy: Option<Arc<Policy>>,
+    /// What lets clients send fields, if it strips any.
+    gate: Option<Arc<Gate>>,
 }
 
 impl http_body::Body for Counted {
@@ -277,8 +282,7 @@ impl http_body::Body for Counted {
         Pin::new(&mut this.inner).poll_frame(cx).map_ok(|frame| {
             let data = frame.data_ref().map_or(0, Bytes::len);
             this.bytes.set(this.bytes.get() + data as u64);
-            let policy = this.policy.as_deref();
-            without_forged(frame, policy.and_then(|policy| policy.forward.as_deref()))
+            without_forged(frame, this.policy.as_deref(), this.gate.as_deref())
         })
     }
 
@@ -291,12 +295,16 @@ impl http_body::Body for Counted {
     }
 }
 
-/// Trailers are fields too: what only Banyan may say, and what the route does not forward, is taken out of them as it is out of heads.
-fn without_forged(frame: Frame<Bytes>, forward: Option<&Forward>) -> Frame<Bytes> {
+/// Trailers are fields too: what only Banyan may say, what the operator lets no client send, and what the route does not forward, is
+/// taken out of them as it is out of heads.
+fn without_forged(frame: Frame<Bytes>, policy: Option<&Policy>, gate: Option<&Gate>) -> Frame<Bytes> {
     match frame.into_trailers() {
         Ok(mut trailers) => {
             headers::strip_from_trailers(&mut trailers);
-            if let Some(forward) = forward {
+            if let Some(gate) = gate {
+                headers::remove_all(&mut trailers, |name| gate.strips(name));
+            }
+            if let Some(forward) = policy.and_then(|policy| policy.forward.as_deref()) {
                 passing::strip_trailers(&mut trailers, forward);
             }
             Frame::trailers(trailers)
@@ -380,14 +388,14 @@ mod tests {
         for name in forged.into_iter().chain(framing).chain(["x-checksum"]) {
             trailers.insert(name, HeaderValue::from_static("forged"));
         }
-        let kept = without_forged(Frame::trailers(trailers), None)
+        let kept = without_forged(Frame::trailers(trailers), None, None)
             .into_trailers()
             .unwrap();
         assert_eq!(
             kept.keys().map(http::HeaderName::as_str).collect::<Vec<_>>(),
             ["x-checksum"]
         );
-        let data = without_forged(Frame::data(Bytes::from_static(b"banyan-user")), None);
+        let data = without_forged(Frame::data(Bytes::from_static(b"banyan-user")), None, None);
         assert_eq!(data.into_data().unwrap(), "banyan-user");
     }
 }

@@ -229,7 +229,7 @@ pub fn strip_from_trailers(trailers: &mut HeaderMap) {
 }
 
 /// Removing nothing allocates nothing.
-fn remove_all(headers: &mut HeaderMap, unwanted: impl Fn(&str) -> bool) {
+pub(super) fn remove_all(headers: &mut HeaderMap, unwanted: impl Fn(&str) -> bool) {
     let found: Vec<HeaderName> = headers
         .keys()
         .filter(|name| unwanted(name.as_str()))

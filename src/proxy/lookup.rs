@@ -18,7 +18,7 @@ use tokio::sync::watch;
 use super::{
     edge::Edge,
     forward::{self, Outgoing},
-    sign_in,
+    sign_in, turns,
 };
 use crate::{
     body::Body,
@@ -105,6 +105,12 @@ pub(super) async fn decide<'t>(
                 route,
             }),
         },
+        Err(
+            denied @ Stop::Denied {
+                denied: Denied::Unverified,
+                ..
+            },
+        ) => Box::pin(turns::decided(ask, now, at, edge, denied)).await,
         decision => decision,
     }
 }
@@ -144,7 +150,15 @@ async fn after_keys<'t>(
     };
     let labels = [Label::Word("keys"), Label::Word(outcome)];
     edge.observe.count(Family::Lookups, &labels, 1);
-    sign_in::decided(ask, now, at, edge).await
+    match sign_in::decided(ask, now, at, edge).await {
+        Err(
+            denied @ Stop::Denied {
+                denied: Denied::Unverified,
+                ..
+            },
+        ) => turns::decided(ask, now, at, edge, denied).await, // now that there is a key to verify it with
+        decision => decision,
+    }
 }
 
 /// A request's place among those that wait for the first keys.

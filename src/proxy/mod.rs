@@ -1,7 +1,7 @@
 //! The data plane, in the order a request meets it.
 //!
 //! [`listen`] accepts, [`exchange`] tells the story of one request, [`headers`] rewrites what passes, [`passing`] what else
-//! `[routes.forward]` judges, `admit` lets in what has room, `failover` asks a backend and perhaps a second one (`replay` keeps the body), [`forward`] asks a server (`tries` says whether another, `hashed` whose turn it is by its key), `deadline` bounds how long all
+//! `[routes.forward]` judges, [`turns`] has signatures verified one after the other, `admit` lets in what has room, `failover` asks a backend and perhaps a second one (`replay` keeps the body), [`forward`] asks a server (`tries` says whether another, `hashed` whose turn it is by its key), `deadline` bounds how long all
 //! of that may take, [`respond`] writes what the route says of its answers, [`compress`] may encode them, [`follow`] watches the answer's
 //! body to its end, [`recall`] ends it when its side is switched off, [`refusal`] and [`answer`] are what happens instead, [`error_page`]
 //! is what browsers see of that, [`redirect`] sends clients elsewhere, `carried` is what browsers carry beside the visitor cookie,
@@ -39,4 +39,5 @@ mod rooms;
 pub mod seats;
 pub mod sign_in;
 mod tries;
+pub mod turns;
 mod withheld;

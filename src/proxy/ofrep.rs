@@ -18,7 +18,7 @@ use super::{
     lookup,
     refusal::Refusal,
     seats::{Full, Seat, Seats},
-    sign_in,
+    sign_in, turns,
 };
 use crate::{
     body::{Body, BodyError},
@@ -282,6 +282,10 @@ impl Asking<'_> {
                 Err(Denied::Ask(question)) => question.unanswered(&optional),
                 checked => checked,
             };
+        }
+        if checked == Err(Denied::Unverified) {
+            let turn = turns::take(Some(following.record.client), edge, check).await;
+            checked = turn.unwrap_or(checked);
         }
         checked.map_err(|denied| {
             if let Denied::NoKeys | Denied::BadToken(BadToken::UnknownKey) = denied {

@@ -32,7 +32,7 @@ pub(super) fn note(decision: &Decision<'_>, edge: &Edge, record: &mut Record) {
         None => "open",
     });
     if let Some(identity) = &decision.identity {
-        record.user = Some(edge.signer.pseudonym(identity));
+        record.user = Some(edge.signed.pseudonym(&edge.signer, identity));
     }
     if let Some(denied) = &decision.would_deny {
         record.would_deny = Some(denied.as_str());

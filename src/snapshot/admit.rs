@@ -11,7 +11,8 @@ use super::{
 use crate::{
     clock::UnixTime,
     gate::{
-        self, Auth, Demand, Denied, Identity, Requirement, Source,
+        self, Accept, Auth, Demand, Denied, Identity, Requirement, Source,
+        lookup::Question,
         session::{NoSession, Wish},
     },
     route::target,
@@ -79,9 +80,12 @@ pub(super) fn pass<'s, T: Trail<'s>>(
     })
 }
 
-/// Whether somebody else is to be asked first: it isn't said yet what a dry run could forgive.
+/// Whether somebody else is to be asked first, or a signature to be verified: it isn't said yet what a dry run could forgive.
 const fn is_open(denied: &Denied) -> bool {
-    matches!(denied, Denied::Ask(_) | Denied::NoSession(NoSession::Unchecked))
+    matches!(
+        denied,
+        Denied::Ask(_) | Denied::Unverified | Denied::NoSession(NoSession::Unchecked)
+    )
 }
 
 /// What a sign-in has to be like with which this request meets all that is asked of it, by its route and by the operator. `None`: none
@@ -111,6 +115,28 @@ fn strongest(own: Auth, demands: &[&Demand]) -> Auth {
     demanded.fold(own, Auth::max)
 }
 
+/// Who somebody has to be at the least, by the route's word and the operator's, and how that may be shown.
+fn together(own: &Requirement, demands: &[&Demand]) -> Requirement {
+    let accepts = demands.iter().map(|demand| demand.requirement.accept);
+    Requirement {
+        accept: accepts.fold(own.accept, Accept::and),
+        origins: own.origins.clone(),
+        ..Requirement::of(strongest(own.auth, demands))
+    }
+}
+
+/// What others would be asked before a request that `rule` took for this (canonical) path could be decided, were nothing known yet.
+pub(super) fn question(
+    ask: &Ask<'_, '_>,
+    now: UnixTime,
+    (rule, path): (&Rule, &str),
+    at: &Snapshot,
+) -> Option<Box<Question>> {
+    let gate = at.gate.as_ref()?;
+    let asked = together(&rule.requirement, &demands(ask, path, at));
+    gate.gate.question(&asked, ask.headers, now)
+}
+
 fn judge(
     ask: &Ask<'_, '_>,
     now: UnixTime,
@@ -121,15 +147,7 @@ fn judge(
     if demands.is_empty() {
         return one(ask, now, (own, squad), gate);
     }
-    let accept = demands
-        .iter()
-        .fold(own.accept, |accept, demand| accept.and(demand.requirement.accept));
-    let asked = Requirement {
-        accept,
-        origins: own.origins.clone(),
-        ..Requirement::of(strongest(own.auth, demands))
-    };
-    let identity = one(ask, now, (&asked, squad), gate)?;
+    let identity = one(ask, now, (&together(own, demands), squad), gate)?;
     gate::permit(own, identity.as_deref(), now)?;
     for demand in demands {
         gate::permit(&demand.requirement, identity.as_deref(), now)?;

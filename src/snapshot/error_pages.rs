@@ -2,7 +2,7 @@
 
 use http::{Method, StatusCode};
 use schemars::JsonSchema;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use super::{
     Rule, Snapshot,
@@ -17,7 +17,7 @@ use crate::{
 };
 
 /// A page that a browser is shown instead of errors.
-#[derive(Debug, Clone, Serialize, JsonSchema, PartialEq, Eq)]
+#[derive(Debug, Clone, Serialize, Deserialize, JsonSchema, PartialEq, Eq)]
 pub struct Shown {
     /// Statuses of the errors.
     pub status: Vec<u16>,

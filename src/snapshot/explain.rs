@@ -1,10 +1,10 @@
 //! Writes down why a request goes where it goes: the trail of one [`decide`], for people and for JSON.
 
 use schemars::JsonSchema;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use super::{
-    Rule, Snapshot, Target, access, cached,
+    Rule, Snapshot, Target, access, admit, cached,
     decide::{Ask, Credential, Decision, Entrance, Stop, decide},
     error_pages::{self, Shown},
     gate,
@@ -25,7 +25,7 @@ use crate::{
 };
 
 /// Everything about one decision.
-#[derive(Debug, Default, Clone, Serialize, JsonSchema, PartialEq, Eq)]
+#[derive(Debug, Default, Clone, Serialize, Deserialize, JsonSchema, PartialEq, Eq)]
 pub struct Explanation {
     /// Snapshot that decided.
     pub version: u64,
@@ -88,7 +88,7 @@ pub struct Explanation {
 }
 
 /// A route that was passed over.
-#[derive(Debug, Clone, Serialize, JsonSchema, PartialEq, Eq)]
+#[derive(Debug, Clone, Serialize, Deserialize, JsonSchema, PartialEq, Eq)]
 pub struct Passed {
     /// Its path or pattern.
     pub route: String,
@@ -99,7 +99,7 @@ pub struct Passed {
 }
 
 /// The route that won.
-#[derive(Debug, Clone, Serialize, JsonSchema, PartialEq, Eq)]
+#[derive(Debug, Clone, Serialize, Deserialize, JsonSchema, PartialEq, Eq)]
 pub struct Won {
     /// Its path or pattern.
     pub route: String,
@@ -112,7 +112,7 @@ pub struct Won {
 }
 
 /// What the visitor cookie is.
-#[derive(Debug, Clone, Serialize, JsonSchema, PartialEq, Eq)]
+#[derive(Debug, Clone, Serialize, Deserialize, JsonSchema, PartialEq, Eq)]
 pub struct Cookie {
     /// How it was.
     pub state: String,
@@ -123,7 +123,7 @@ pub struct Cookie {
 }
 
 /// What a flag says.
-#[derive(Debug, Clone, Serialize, JsonSchema, PartialEq, Eq)]
+#[derive(Debug, Clone, Serialize, Deserialize, JsonSchema, PartialEq, Eq)]
 pub struct Said {
     /// Its key.
     pub flag: String,
@@ -150,7 +150,7 @@ pub struct Said {
 }
 
 /// Where the client is sent instead.
-#[derive(Debug, Clone, Serialize, JsonSchema, PartialEq, Eq)]
+#[derive(Debug, Clone, Serialize, Deserialize, JsonSchema, PartialEq, Eq)]
 pub struct Redirected {
     /// Status.
     pub status: u16,
@@ -161,7 +161,7 @@ pub struct Redirected {
 }
 
 /// What the client gets instead.
-#[derive(Debug, Clone, Serialize, JsonSchema, PartialEq, Eq)]
+#[derive(Debug, Clone, Serialize, Deserialize, JsonSchema, PartialEq, Eq)]
 pub struct Refused {
     /// Status.
     pub status: u16,
@@ -200,7 +200,8 @@ pub fn explain(ask: &Ask<'_, '_>, now: UnixTime, at: &Snapshot) -> Explanation {
     let rule = notes.route.and_then(|route| at.rule(route));
     explanation.error_pages = error_pages::shown(rule, ask.host, now, at);
     explanation.gate = rule.map(|rule| gate::asked(rule, &notes.demands, notes.user));
-    explanation.asks = rule.and_then(|rule| asked(ask, rule, now, at));
+    let path = explanation.path.as_deref().unwrap_or_default();
+    explanation.asks = rule.and_then(|rule| asked(ask, (rule, path), now, at));
     let rules = rule.and_then(|rule| rule.policy.response.as_ref());
     explanation.answers = rules.map_or_else(Vec::new, |rules| rules.lines(ask.method, ask.headers));
     match decided {
@@ -228,12 +229,9 @@ pub fn explain(ask: &Ask<'_, '_>, now: UnixTime, at: &Snapshot) -> Explanation {
 }
 
 /// What is asked on live traffic where the request says nothing else: who it is pretended to be is known without.
-fn asked(ask: &Ask<'_, '_>, rule: &Rule, now: UnixTime, at: &Snapshot) -> Option<String> {
-    let gate = at
-        .gate
-        .as_ref()
-        .filter(|_| matches!(ask.credential, Credential::Pretend(None)))?;
-    let question = gate.gate.question(&rule.requirement, ask.headers, now)?;
+fn asked(ask: &Ask<'_, '_>, (rule, path): (&Rule, &str), now: UnixTime, at: &Snapshot) -> Option<String> {
+    let nobody = matches!(ask.credential, Credential::Pretend(None));
+    let question = admit::question(ask, now, (rule, path), at).filter(|_| nobody)?;
     Some(question.to_string())
 }
 

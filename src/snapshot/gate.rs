@@ -1,13 +1,13 @@
 //! What the gate says, for people and for JSON: what is asked, by whom, and the line that decides.
 
 use schemars::JsonSchema;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use super::Rule;
 use crate::gate::{Auth, Demand, Denied};
 
 /// What the gate says.
-#[derive(Debug, Clone, Serialize, JsonSchema, PartialEq, Eq)]
+#[derive(Debug, Clone, Serialize, Deserialize, JsonSchema, PartialEq, Eq)]
 pub struct Gate {
     /// `none`, `optional` or `required`: the route's word, or the operator's where that asks for more.
     pub auth: String,

@@ -3,13 +3,13 @@
 use std::fmt;
 
 use schemars::JsonSchema;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use super::{BackendId, Rule, Snapshot};
 use crate::backend::wording::HostNamed;
 
 /// Where a request goes.
-#[derive(Debug, Clone, Serialize, JsonSchema, PartialEq, Eq)]
+#[derive(Debug, Clone, Serialize, Deserialize, JsonSchema, PartialEq, Eq)]
 pub struct Goes {
     /// The backend.
     pub backend: String,
@@ -26,7 +26,7 @@ pub struct Goes {
 }
 
 /// Who is asked when the first backend fails.
-#[derive(Debug, Clone, Serialize, JsonSchema, PartialEq, Eq)]
+#[derive(Debug, Clone, Serialize, Deserialize, JsonSchema, PartialEq, Eq)]
 pub struct Standby {
     /// The second backend.
     pub goes: Goes,

@@ -81,6 +81,33 @@ pub fn identity(user: &TestUser) -> Identity {
     identity
 }
 
+/// Claims as people write them, `name=value`: whole numbers are numbers, and a name that comes twice is a list.
+///
+/// # Errors
+/// A sentence about the first that is none.
+pub fn claims<'w>(
+    written: impl IntoIterator<Item = &'w str>,
+) -> Result<serde_json::Map<String, serde_json::Value>, String> {
+    let mut claims = serde_json::Map::new();
+    for claim in written {
+        let (name, text) = claim
+            .split_once('=')
+            .filter(|(name, _)| !name.is_empty())
+            .ok_or_else(|| format!("{claim:?} is no claim; write `name=value`"))?;
+        let value = text
+            .parse::<u64>()
+            .map_or_else(|_| serde_json::Value::from(text), serde_json::Value::from);
+        match claims.get_mut(name) {
+            None => {
+                claims.insert(name.to_owned(), value);
+            }
+            Some(serde_json::Value::Array(list)) => list.push(value),
+            Some(one) => *one = serde_json::Value::Array(vec![one.take(), value]),
+        }
+    }
+    Ok(claims)
+}
+
 fn differences(expect: &Expectation, got: &Explanation) -> Vec<String> {
     let served = got.refused.is_none();
     let route = got.route.as_ref().filter(|_| served).map(|won| won.route.clone());

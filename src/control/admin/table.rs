@@ -114,6 +114,11 @@ pub(super) const EXPLAIN: &[Parameter] = &[
         needed: Needed::AnyNumber,
     },
     Parameter {
+        name: "claim",
+        summary: "With this claim, `name=value`; a name that comes twice is a list.",
+        needed: Needed::AnyNumber,
+    },
+    Parameter {
         name: "visitor",
         summary: "As if the visitor had this id (22 characters).",
         needed: Needed::Maybe,

@@ -1,17 +1,21 @@
 //! Sessions that one core has opened: a browser sends the same cookie with every request.
 
-use std::{cell::RefCell, fmt};
+use std::{cell::RefCell, fmt, sync::Arc};
 
 use aws_lc_rs::constant_time;
 
 use super::{Brought, NoSession};
 use crate::{
     clock::UnixTime,
-    gate::{Recent, TOKENS_BYTES_MAX, TOKENS_MAX},
+    gate::{Identity, Recent, TOKENS_BYTES_MAX, TOKENS_MAX},
 };
 
 /// A core's opened sessions, at most [`TOKENS_MAX`] that weigh at most [`TOKENS_BYTES_MAX`].
-pub struct SessionMemory(RefCell<Recent<[u8; 16], Known>>);
+pub struct SessionMemory {
+    opened: RefCell<Recent<[u8; 16], Known>>,
+    /// The one that let the last request in.
+    last: RefCell<Option<Brought>>,
+}
 
 struct Known {
     /// Which keys opened it.
@@ -25,7 +29,22 @@ struct Known {
 
 impl SessionMemory {
     pub(in crate::gate) fn new() -> Self {
-        Self(RefCell::new(Recent::new(TOKENS_MAX, TOKENS_BYTES_MAX)))
+        Self {
+            opened: RefCell::new(Recent::new(TOKENS_MAX, TOKENS_BYTES_MAX)),
+            last: RefCell::default(),
+        }
+    }
+
+    /// Notes which session lets a request in.
+    pub(super) fn lets_in(&self, brought: Brought) {
+        self.last.replace(Some(brought));
+    }
+
+    /// The session that `identity` comes from, if that let the last request in.
+    pub(super) fn of_last(&self, identity: &Arc<Identity>) -> Option<Brought> {
+        let last = self.last.borrow();
+        let brought = last.as_ref()?;
+        Arc::ptr_eq(&brought.session.identity, identity).then(|| brought.clone())
     }
 
     /// What is known of this very cookie.
@@ -36,7 +55,7 @@ impl SessionMemory {
         cookie: &str,
         now: UnixTime,
     ) -> Option<Result<Brought, NoSession>> {
-        let mut recent = self.0.borrow_mut();
+        let mut recent = self.opened.borrow_mut();
         let known = recent.recall(&place(cookie))?;
         // as careful as with the seal itself: how long it takes must not tell how much was right
         let same = known.ring == ring
@@ -70,7 +89,7 @@ impl SessionMemory {
             until,
         };
         // what is kept of a session takes about twice its cookie's size
-        self.0
+        self.opened
             .borrow_mut()
             .keep(place(cookie), known, 2 * cookie.len() + host.len());
     }
@@ -79,7 +98,7 @@ impl SessionMemory {
 impl fmt::Debug for SessionMemory {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("SessionMemory")
-            .field("len", &self.0.borrow().len())
+            .field("len", &self.opened.borrow().len())
             .finish()
     }
 }

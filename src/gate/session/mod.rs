@@ -31,7 +31,7 @@ pub use self::{
     tokens::{BadLogout, LogoutToken, judge_logout, judge_renewed, judge_signed_in},
     wish::{KINDS_BYTES_MAX, SIGN_IN_AGE_MIN, Wish},
 };
-use super::{GateSettings, TokenMemory};
+use super::{GateSettings, Identity, TokenMemory};
 use crate::{
     clock::UnixTime,
     fields::{Fields, Known},
@@ -184,9 +184,26 @@ impl Sessions {
         now: UnixTime,
         memory: &TokenMemory,
     ) -> Result<Arc<Session>, NoSession> {
-        self.brought(headers, now, memory)
-            .1
-            .map(|brought| brought.session)
+        let brought = self.brought(headers, now, memory).1?;
+        let session = Arc::clone(&brought.session);
+        memory.sessions.lets_in(brought);
+        Ok(session)
+    }
+
+    /// The session that let a request in as `identity`, and what is to be told to its browser: [`Sessions::find`] has just found it.
+    #[must_use]
+    pub fn that_let_in(
+        &self,
+        identity: &Arc<Identity>,
+        headers: &Fields,
+        now: UnixTime,
+        memory: &TokenMemory,
+    ) -> Option<Brought> {
+        let anew = || {
+            let brought = self.brought(headers, now, memory).1.ok()?;
+            Arc::ptr_eq(&brought.session.identity, identity).then_some(brought)
+        };
+        memory.sessions.of_last(identity).or_else(anew)
     }
 
     /// The session of a request and what is to be told to its browser, or why there is none, beside the cookie that was looked at.

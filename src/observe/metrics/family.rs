@@ -107,6 +107,10 @@ families! {
         "Questions under way; at most 256 on each core, beyond it they count as busy.";
     LookupAnswers Gauge "banyan_lookup_answers" ["kind"]
         "Answers remembered, of somebody and of nobody; at most 4,096 of each on each core.";
+    Verifications Counter "banyan_gate_verifications_total" ["outcome"]
+        "Tokens that a core had not seen, by whether their signature was verified at_once, or waited for its turn, or was not: too_many waited, or it was too_late.";
+    VerificationsWaiting Gauge "banyan_gate_verifications_waiting" []
+        "Requests whose token waits for its turn to be verified; at most 256 on each core, beyond it they get 503.";
     GateDecisions Counter "banyan_gate_decisions_total" ["http_route", "reason", "mode"]
         "Requests of routes that ask who it is, by why they passed or not; mode `report` counts what a dry run let pass.";
     SignIns Counter "banyan_sign_ins_total" ["outcome"]

@@ -1,13 +1,13 @@
 //! Signing out: by the person, here and at the provider (OpenID Connect RP-Initiated Logout 1.0), and by the provider alone (OpenID
 //! Connect Back-Channel Logout 1.0).
 
-use std::time::Duration;
+use std::{net::IpAddr, time::Duration};
 
 use bytes::{Bytes, BytesMut};
 use http::StatusCode;
 
 use super::{
-    super::{follow::Following, redirect, refusal::Refusal, seats::Full},
+    super::{follow::Following, redirect, refusal::Refusal, seats::Full, turns},
     ASK_TIME_MAX, Asked, DESKS_EACH_MAX, DESKS_MAX, LOGOUT_PATH, is_own_page, page,
 };
 use crate::{
@@ -26,6 +26,8 @@ use crate::{
 const LOGOUT_BYTES_MAX: usize = 24 * 1024;
 /// Time for such a form.
 const LOGOUT_TIME_MAX: Duration = Duration::from_secs(5);
+/// Too much is under way.
+const BUSY: &str = "busy";
 
 impl Asked<'_> {
     /// `POST /.banyan/logout`: ends the session here, and leads on to where it ends at the provider.
@@ -90,8 +92,8 @@ impl Asked<'_> {
         let seats = &self.edge.desks.0;
         let seat = seats.take(following.record.client, DESKS_MAX, DESKS_EACH_MAX);
         let _seat = seat.map_err(|full| match full {
-            Full::All => Refusal::client(StatusCode::SERVICE_UNAVAILABLE, "busy"),
-            Full::Address => Refusal::client(StatusCode::TOO_MANY_REQUESTS, "busy"),
+            Full::All => Refusal::client(StatusCode::SERVICE_UNAVAILABLE, BUSY),
+            Full::Address => Refusal::client(StatusCode::TOO_MANY_REQUESTS, BUSY),
         })?;
         let read = tokio::time::timeout(LOGOUT_TIME_MAX, read(body)).await;
         let bytes = read
@@ -105,11 +107,12 @@ impl Asked<'_> {
         if self.gate.keys.load().is_empty() {
             return Err(Denied::NoKeys.into()); // it may be right: it is to be sent again
         }
-        match self.judge_logout(&bytes).await {
+        match self.judge_logout(&bytes, following.record.client).await {
             Ok(()) => {
                 self.count(Family::SignOuts, "back_channel");
                 Ok(Response::new(StatusCode::OK, Body::Empty))
             }
+            Err(BUSY) => Err(Refusal::client(StatusCode::SERVICE_UNAVAILABLE, BUSY)), // it is to be sent again, too
             Err(why) => {
                 self.count(Family::SignOuts, why);
                 page::note(&mut following.record, why);
@@ -121,14 +124,15 @@ impl Asked<'_> {
         }
     }
 
-    async fn judge_logout(&self, form: &[u8]) -> Result<(), &'static str> {
+    async fn judge_logout(&self, form: &[u8], client: IpAddr) -> Result<(), &'static str> {
         let pairs = str::from_utf8(form).ok().and_then(form::pairs);
         let pairs = pairs.ok_or("logout_malformed")?;
         let token = form::single(&pairs, "logout_token").ok_or("logout_malformed")?;
-        let judged = match self.judge(token) {
+        let judge = || turns::take(Some(client), self.edge, || self.judge(token));
+        let judged = match judge().await.ok_or(BUSY)? {
             Err(BadLogout::Token(BadToken::UnknownKey)) => {
                 self.look_for_keys().await;
-                self.judge(token)
+                judge().await.ok_or(BUSY)?
             }
             judged => judged,
         };

@@ -23,7 +23,7 @@ use crate::{
     clock::{self, UnixTime},
     fields::{Fields, Known, Value},
     gate::{
-        Denied,
+        Denied, Source,
         session::{NoSession, SEAL_NONCE_BYTES, Sessions, host_of, return_target},
     },
     message::{Head, Response},
@@ -256,14 +256,14 @@ pub(super) fn note(decision: &Decision<'_>, ask: &Ask<'_, '_>, at: &Snapshot, fo
     let (Some(sessions), Some(identity)) = (sessions, &decision.identity) else {
         return;
     };
+    if identity.source != Source::Session {
+        return;
+    }
     let (Credential::Fields(memory) | Credential::Asked(memory)) = ask.credential else {
         return;
     };
     let now = following.record.began_at().wall();
-    let (_, Ok(brought)) = sessions.brought(ask.headers, now, memory) else {
-        return;
-    };
-    if Arc::ptr_eq(&brought.session.identity, identity) {
+    if let Some(brought) = sessions.that_let_in(identity, ask.headers, now, memory) {
         following.lease = Some(Lease::new(brought, Arc::clone(sessions)));
     }
 }

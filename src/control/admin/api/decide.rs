@@ -24,8 +24,8 @@ use crate::{
     },
 };
 
-/// Who asks, and what.
-#[derive(Debug, Default, Deserialize, JsonSchema)]
+/// Who asks, and what. It may hold a token, so it is never printed.
+#[derive(Default, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 struct Question {
     /// A flag's key: what does it say?
@@ -46,9 +46,24 @@ struct Question {
     /// With these roles.
     #[serde(skip_serializing_if = "Option::is_none")]
     roles: Option<Vec<String>>,
+    /// With these claims, `name=value` each.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    claims: Option<Vec<String>>,
+    /// The access token that the request bears, instead of a user; judged by the keys in force, and kept nowhere.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    token: Option<String>,
     /// Header fields.
     #[serde(skip_serializing_if = "Option::is_none")]
     headers: Option<BTreeMap<String, String>>,
+    /// Cookies, `name=value` each.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    cookies: Option<Vec<String>>,
+    /// As if it came from this IP address.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    client: Option<String>,
+    /// As on the private listener.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    private: Option<bool>,
     /// As if it were then (RFC 3339); now unless said otherwise.
     #[serde(skip_serializing_if = "Option::is_none")]
     at: Option<String>,
@@ -91,14 +106,15 @@ fn decided(view: &View, question: Question) -> Result<Answer, Refusal> {
         return Err(Refusal::Parameter("say which `flag` or `url`".to_owned()));
     }
     let (flag, url) = (question.flag.clone(), question.url.is_some());
-    let asked = as_query(question);
+    let token = question.token.clone();
+    let (asked, token) = (as_query(question), token.as_deref());
     let request = if url {
-        Some(explain::explained(&asked, now, &at)?)
+        Some(explain::explained(&asked, token, now, &at)?)
     } else {
         None
     };
     let flag = flag
-        .map(|key| said(&key, &asked, request.as_ref(), now, &at))
+        .map(|key| said(&key, (&asked, token), request.as_ref(), now, &at))
         .transpose()?;
     let decided = Decided {
         version: at.version,
@@ -111,7 +127,7 @@ fn decided(view: &View, question: Question) -> Result<Answer, Refusal> {
 /// What the route of the request heard from the flag; where none asks it, what it says by itself.
 fn said(
     key: &str,
-    asked: &Asked,
+    (asked, token): (&Asked, Option<&str>),
     request: Option<&Explanation>,
     now: UnixTime,
     at: &Snapshot,
@@ -124,7 +140,7 @@ fn said(
         .flags
         .by_key(key)
         .ok_or_else(|| Refusal::Unknown("flag", key.to_owned()))?;
-    let said = explain::with_ask(asked, now, at, |ask| explain_flag(id, ask, now, at))?;
+    let said = explain::with_ask(asked, token, now, at, |ask| explain_flag(id, ask, now, at))?;
     said.ok_or_else(|| Refusal::Internal("the flag said nothing".to_owned()))
 }
 
@@ -138,8 +154,17 @@ fn as_query(question: Question) -> Asked {
     add("method", question.method);
     add("visitor", question.visitor);
     add("user", question.user);
-    for role in question.roles.unwrap_or_default() {
-        add("role", Some(role));
+    add("client", question.client);
+    add("private", question.private.map(|private| private.to_string()));
+    let lists = [
+        ("role", question.roles),
+        ("claim", question.claims),
+        ("cookie", question.cookies),
+    ];
+    for (name, values) in lists {
+        for value in values.unwrap_or_default() {
+            add(name, Some(value));
+        }
     }
     for (name, value) in question.headers.unwrap_or_default() {
         add("header", Some(format!("{name}: {value}")));

@@ -10,7 +10,8 @@ use crate::{
     clock::{self, UnixTime},
     config::settings::TestUser,
     control::plane::View,
-    fields::Fields,
+    fields::{Fields, Known},
+    gate::TokenMemory,
     snapshot::{
         Snapshot,
         decide::{Ask, Credential, Entrance},
@@ -22,22 +23,24 @@ use crate::{
 /// `GET /api/explain`.
 pub(in super::super) fn answer(view: &View, asked: &Asked) -> Result<Answer, Refusal> {
     let at = view.live.current();
-    let explained = explained(asked, clock::wall(), &at)?;
+    let explained = explained(asked, None, clock::wall(), &at)?;
     Answer::json(at.version, &explained)
 }
 
-/// Explains what the parameters ask for.
+/// Explains what the parameters ask for, with the access token that the request bears. It is judged by the keys in force.
 pub(in super::super) fn explained(
     asked: &Asked,
+    token: Option<&str>,
     now: UnixTime,
     at: &Snapshot,
 ) -> Result<Explanation, Refusal> {
-    with_ask(asked, now, at, |ask| explain(ask, now, at))
+    with_ask(asked, token, now, at, |ask| explain(ask, now, at))
 }
 
 /// Makes a request of what the parameters ask for.
 pub(super) fn with_ask<T>(
     asked: &Asked,
+    token: Option<&str>,
     now: UnixTime,
     at: &Snapshot,
     answer: impl FnOnce(&Ask<'_, '_>) -> T,
@@ -58,6 +61,22 @@ pub(super) fn with_ask<T>(
         .map_err(|_| Refusal::Parameter(format!("{method:?} is no method")))?;
     let user = user(asked)?;
     let identity = user.as_ref().map(prove::identity).map(Arc::new);
+    if token.is_some() && user.is_some() {
+        return Err(Refusal::Parameter(
+            "a token says who it is: leave `user` out".to_owned(),
+        ));
+    }
+    let mut headers = fields(asked, now, at)?;
+    let memory = TokenMemory::new();
+    let credential = match token {
+        None => Credential::Pretend(identity.as_ref()),
+        Some(token) => {
+            let wrong = |_| Refusal::Parameter("the token has characters that none may have".to_owned());
+            let field = HeaderValue::try_from(format!("Bearer {}", token.trim())).map_err(wrong)?;
+            headers.insert(Known::AUTHORIZATION, field);
+            Credential::Fields(&memory)
+        }
+    };
     let ask = Ask {
         entrance: match (asked.one("private"), uri.scheme_str()) {
             (Some("true"), _) => Entrance::Private,
@@ -67,9 +86,9 @@ pub(super) fn with_ask<T>(
         method: &method,
         host: &host,
         target,
-        headers: &fields(asked, now, at)?,
+        headers: &headers,
         client: client(asked)?,
-        credential: Credential::Pretend(identity.as_ref()),
+        credential,
         entropy: [0; 16],
     };
     Ok(answer(&ask))
@@ -89,15 +108,17 @@ fn user(asked: &Asked) -> Result<Option<TestUser>, Refusal> {
         .map(str::trim)
         .filter(|role| !role.is_empty());
     let roles: Vec<String> = roles.map(ToOwned::to_owned).collect();
+    let claims =
+        prove::claims(asked.all("claim").filter(|claim| !claim.is_empty())).map_err(Refusal::Parameter)?;
     match asked.one("user") {
         Some(id) => Ok(Some(TestUser {
             id: id.to_owned(),
             roles,
-            ..TestUser::default()
+            claims,
         })),
-        None if roles.is_empty() => Ok(None),
+        None if roles.is_empty() && claims.is_empty() => Ok(None),
         None => Err(Refusal::Parameter(
-            "roles are somebody's: say which `user` has them".to_owned(),
+            "roles and claims are somebody's: say which `user` has them".to_owned(),
         )),
     }
 }

@@ -7,9 +7,10 @@ use crate::{
 };
 
 /// Fields of the form beside the address: name, label, example.
-const FIELDS: [(&str, &str, &str); 6] = [
+const FIELDS: [(&str, &str, &str); 7] = [
     ("user", "User", "signed in as"),
     ("role", "Roles", "staff, admin"),
+    ("claim", "A claim", "acr=mfa"),
     ("visitor", "Visitor", "22 characters of the cookie"),
     ("header", "Header", "Name: value"),
     ("cookie", "Cookie", "name=value"),

@@ -153,7 +153,7 @@ fn framed(
 fn explained(asked: &Asked, at: &Snapshot) -> Option<Result<Explanation, Refusal>> {
     asked
         .one("url")
-        .map(|_| api::explain::explained(asked, clock::wall(), at))
+        .map(|_| api::explain::explained(asked, None, clock::wall(), at))
 }
 
 /// Draws the front page.
