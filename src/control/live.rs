@@ -11,6 +11,7 @@ use tokio::sync::{Semaphore, watch};
 
 use crate::{
     clock::{self, UnixTime},
+    name::unversioned,
     observe::{
         Metrics,
         metrics::{Family, Histogram, Series, Totals},
@@ -67,6 +68,14 @@ pub struct Tallied {
     pub left_out: bool,
 }
 
+/// The backend that a label stands for: whoever looks at flags looks at all versions of one together.
+fn whole(label: &Arc<str>) -> Arc<str> {
+    match unversioned(label) {
+        (_, None) => Arc::clone(label),
+        (backend, Some(_)) => Arc::from(backend),
+    }
+}
+
 impl Tallied {
     /// What came between two readings.
     #[must_use]
@@ -87,7 +96,7 @@ impl Tallied {
                     failed: if failed { more } else { 0 },
                     times: Histogram::default(),
                 };
-                tallied.answered(backend, &health);
+                tallied.answered(&whole(backend), &health);
             }
         }
         for (series, times) in later.times_of(Family::BackendRequestDuration) {
@@ -97,7 +106,7 @@ impl Tallied {
                     times,
                     ..Health::default()
                 };
-                tallied.answered(backend, &health);
+                tallied.answered(&whole(backend), &health);
             }
         }
         tallied

@@ -79,6 +79,8 @@ pub(super) fn told(ask: &Ask<'_, '_>, decision: &Decision<'_>, rule: &Rule, at: 
     )];
     let variants = variants(&decision.choices, at);
     key.extend(variants.iter().map(|(flag, variant)| format!("{flag}={variant}")));
+    let version = decision.version.and_then(|on| at.member(on));
+    key.extend(version.map(|version| format!("version {}", version.name)));
     let headers = caching.headers.iter();
     key.extend(headers.map(|name| format!("header {name}")));
     if caching.cookies != crate::policy::forward::Which::Nothing {

@@ -32,6 +32,7 @@ mod chaos;
 mod check;
 mod cloudfront_log;
 mod compress;
+mod deploys;
 mod door;
 mod draining;
 mod drills;
