@@ -104,6 +104,10 @@ name!(
     BackendName, Capitals::Refused
 );
 name!(
+    /// A version of a backend, `[[backends.<name>.versions]]`: a tag, or the id that a build gave itself.
+    VersionName, Capitals::Allowed
+);
+name!(
     /// A flag: its file is `flags/<key>.toml`.
     FlagKey, Capitals::Allowed
 );
@@ -115,6 +119,26 @@ name!(
     /// A waiting room, `[rooms.<name>]`.
     RoomName, Capitals::Refused
 );
+
+/// What stands between a backend's name and that of one of its versions; no name that somebody writes has it.
+const VERSION_MARK: char = '@';
+
+impl BackendName {
+    /// The name of one version's servers: `learn-web@v2`.
+    #[must_use]
+    pub fn at_version(&self, version: &VersionName) -> Self {
+        Self(Arc::from(format!("{self}{VERSION_MARK}{version}")))
+    }
+}
+
+/// A backend's name as its file has it, and the version that `name` adds to it: `learn-web`, and `v2` of `learn-web@v2`.
+#[must_use]
+pub fn unversioned(name: &str) -> (&str, Option<&str>) {
+    match name.split_once(VERSION_MARK) {
+        Some((backend, version)) => (backend, Some(version)),
+        None => (name, None),
+    }
+}
 
 /// A variant of a flag. Any text up to [`NAME_BYTES_MAX`] bytes of visible ASCII, since flagd's sets bring their own.
 #[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]

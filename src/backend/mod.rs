@@ -3,6 +3,7 @@
 //! In reading order: [`pick`] and [`ring`] choose a server of a [`table`], [`breaker`], [`eject`] and [`health`] say which ones may
 //! be chosen (all pure). [`group`] is the backend, [`roster`] its servers just now, [`server`] one of them with its [`vitals`] and
 //! the addresses of its name ([`names`]): what outlives a snapshot. [`crew`] is a core's view of a backend, [`gauge`] of a server.
+//! [`version`] says who gets which version of a backend that has several.
 //! [`wording`] says how requests are put, [`connect`] and [`pool`] (with `shared`, [`under_way`]) do the I/O on a core. On the control plane
 //! [`probe`] asks servers how they are (`grpc` by their own protocol), [`judge`] takes out who stands apart, [`resolve`] asks for names (`lasting`: how
 //! long the last answer's addresses are good).
@@ -28,6 +29,7 @@ pub mod server;
 mod shared;
 pub mod table;
 pub mod under_way;
+pub mod version;
 pub mod vitals;
 pub mod wording;
 
@@ -40,6 +42,7 @@ pub use self::{
     health::{Asks, HealthSettings},
     pick::Pick,
     server::Server,
+    version::Versions,
     wording::Wording,
 };
 use crate::{
@@ -56,8 +59,10 @@ pub struct BackendSettings {
     pub squad: SquadName,
     /// Where it is written.
     pub place: Place,
-    /// At least one.
+    /// At least one; none where it has [`BackendSettings::versions`].
     pub servers: Vec<ServerSettings>,
+    /// Its servers by version, each a backend of its own, named [`BackendName::at_version`].
+    pub versions: Option<Arc<Versions>>,
     /// How one is chosen.
     pub pick: Pick,
     /// How long a server takes to get its whole part after it has entered or come back; `None`: no time.
@@ -93,6 +98,20 @@ pub struct BackendSettings {
     pub idle_timeout: Duration,
     /// Extra certificate authorities for https servers, absolute by now; `None`: the system's.
     pub ca: Option<PathBuf>,
+}
+
+impl BackendSettings {
+    /// The backend that one version is: as the whole, with servers of its own. What state the version is in is not part of it, so that
+    /// a change of that leaves its connections alone.
+    #[must_use]
+    pub fn at_version(&self, version: &version::Version) -> Self {
+        Self {
+            name: self.name.at_version(&version.name),
+            servers: version.servers.clone(),
+            versions: None,
+            ..self.clone()
+        }
+    }
 }
 
 /// Servers that one exchange tries where its backend does not say how many: two may be in the middle of a restart.

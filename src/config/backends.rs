@@ -4,6 +4,7 @@ use std::{
     collections::BTreeMap,
     num::{NonZeroU32, NonZeroUsize},
     path::Path,
+    sync::Arc,
     time::Duration,
 };
 
@@ -18,6 +19,7 @@ use super::{
     report::Report,
     servers::{self, PickFile, ServerFile},
     values::{DurationText, SecretText, Share, Spot},
+    versions::{self, StickyFile, VersionFile},
     wording,
 };
 use crate::{
@@ -29,10 +31,13 @@ use crate::{
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub(super) struct BackendFile {
-    /// At least one: `http://10.0.1.10:3000`, `https://api.internal`, `h2c://10.0.1.12:50051`, or a table with more about it:
+    /// At least one, unless there are `versions`: `http://10.0.1.10:3000`, `https://api.internal`, `h2c://10.0.1.12:50051`, or a table with more about it:
     /// `{ url = "http://10.0.1.10:3000", weight = 3, zone = "a" }`, `{ url = "http://web.internal:3000", resolve = "each" }`.
-    #[schemars(required, extend("x-required" = true))]
     servers: Option<Spot<Vec<Spot<ServerFile>>>>,
+    /// In place of `servers`: the servers by version, 1 to 8, while a deploy goes on. A visitor keeps to one of them.
+    versions: Option<Spot<Vec<Spot<VersionFile>>>>,
+    /// How requests tell their version. Only with `versions`.
+    sticky: Option<Spot<StickyFile>>,
     /// How one of them is chosen: `least-loaded` of two by latency and requests under way, `round-robin`, or the same one for the
     /// same key: `{ hash = "cookie:cart" }`, `header:<name>`, `identity`, `address`. Without it: `least-loaded`.
     pick: Option<Spot<PickFile>>,
@@ -88,6 +93,8 @@ impl Default for BackendFile {
     fn default() -> Self {
         Self {
             servers: None,
+            versions: None,
+            sticky: None,
             pick: None,
             slow_start: None,
             panic_below: Share(0), // three servers bear the load of five better than two sick ones do
@@ -133,30 +140,32 @@ pub(super) fn backend(
         );
     }
     let written = &file.value;
-    let servers = servers::servers(written.servers.as_ref(), &file.span, report);
+    let versions = versions::versions(
+        written.versions.as_ref(),
+        written.sticky.as_ref(),
+        written.servers.as_ref().map(|servers| &servers.span),
+        report,
+    );
+    let servers = match versions {
+        Some(_) => Vec::new(),
+        None => servers::servers(written.servers.as_ref(), &file.span, report),
+    };
+    let versions = versions.map(Arc::new);
+    let own = versions.iter().flat_map(|versions| &versions.all);
+    let mut everyone = own.flat_map(|version| &version.servers).chain(&servers);
     let health = written
         .health
         .as_ref()
         .and_then(|health| health.value.settle(&health.span, report));
-    if let (Some(ca), false) = (
-        &written.ca,
-        servers
-            .iter()
-            .any(|server| server.address.scheme == Scheme::Https),
-    ) {
-        report
-            .warning(
-                "unused-key",
-                ca.span.clone(),
-                "`ca` has no meaning here: no server of this backend is https",
-            )
-            .hint("take it out, or write `https://` in front of the servers");
+    if !everyone.any(|server| server.address.scheme == Scheme::Https) {
+        written.no_ca(report);
     }
     Some(BackendSettings {
         name: backend_name.ok()?,
         squad: squad.clone(),
         place: report.place(&name.span),
         servers,
+        versions,
         pick: PickFile::settle(written.pick.as_ref(), report),
         slow_start: written.slow_start.map(|slow_start| slow_start.0),
         panic_below: percent(written.panic_below),
@@ -186,6 +195,17 @@ pub(super) fn backend(
 }
 
 impl BackendFile {
+    fn no_ca(&self, report: &mut Report) {
+        let Some(ca) = &self.ca else { return };
+        report
+            .warning(
+                "unused-key",
+                ca.span.clone(),
+                "`ca` has no meaning here: no server of this backend is https",
+            )
+            .hint("take it out, or write `https://` in front of the servers");
+    }
+
     fn attempts(&self, report: &mut Report) -> u32 {
         let attempts = &self.attempts;
         if !(1..=ATTEMPTS_MAX).contains(&attempts.value) {

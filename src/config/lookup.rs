@@ -270,6 +270,7 @@ impl IntrospectionFile {
             squad: SquadName::new("gate").ok()?,
             place: report.place(&url.span),
             servers: vec![server.into()],
+            versions: None,
             pick: Pick::default(),
             slow_start: None,
             panic_below: 0.0,

@@ -28,6 +28,7 @@ use super::{
     sources::Sources,
     target::{self, Target},
     values::{Spot, ValueTestFile},
+    versions::{self, AssetsFile},
     who::{self, CsrfFile, GateState, RequireFile},
 };
 use crate::{
@@ -144,6 +145,8 @@ pub(super) struct RouteFile {
     compress: Option<Spot<CompressFile>>,
     /// Whether answers are kept for others: `"off"` (so it is unless said otherwise), `"standard"`, or a table that says how.
     cache: Option<Spot<CacheFile>>,
+    /// Requests for hashed assets, which are looked for on other versions and the flag's other sides where they are missing: `hashed` (by their names; so it is where a backend has `versions`), `all`, or `off`.
+    assets: Option<AssetsFile>,
 }
 
 /// What a squad's file says, with the places that later judgements point at.
@@ -345,6 +348,7 @@ impl RouteFile {
             compress: compress::compression(self.compress.as_ref(), report),
             cache: caching::caching(self.cache.as_ref(), report),
             protection: protection::protection(self, report),
+            assets: versions::assets(self.assets),
             ..Policy::default() // the rest is judged with the target
         }
     }

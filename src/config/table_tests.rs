@@ -233,6 +233,14 @@ fn backends(settings: &Settings) -> String {
             backend.idle_timeout,
             backend.ca
         );
+        if let Some(versions) = &backend.versions {
+            for version in &versions.all {
+                let servers: Vec<String> = version.servers.iter().map(server).collect();
+                let (name, state, weight) = (&version.name, version.state, version.weight);
+                _ = writeln!(out, "  version {name} {state:?} {weight}: {}", servers.join(" "));
+            }
+            _ = writeln!(out, "  {:?}", versions.sticky);
+        }
         if let Some(wording) = &backend.wording {
             _ = writeln!(out, "  {wording:?}");
         }
@@ -281,6 +289,9 @@ fn routes(settings: &Settings) -> String {
         }
         if route.policy.request != crate::policy::RequestPolicy::default() {
             _ = writeln!(out, "  {:?}", route.policy.request);
+        }
+        if let Some(assets) = &route.policy.assets {
+            _ = writeln!(out, "  assets {assets:?}");
         }
         if let Some(failover) = &route.policy.failover {
             _ = writeln!(out, "  {failover:?}");

@@ -12,6 +12,7 @@ use tokio::sync::{Semaphore, watch};
 use super::used::{self, Used};
 use crate::{
     clock::{self, UnixTime},
+    name::unversioned,
     observe::{
         Metrics,
         metrics::{Family, Histogram, Series, Totals},
@@ -68,6 +69,14 @@ pub struct Tallied {
     pub left_out: bool,
 }
 
+/// The backend that a label stands for: whoever looks at flags looks at all versions of one together.
+fn whole(label: &Arc<str>) -> Arc<str> {
+    match unversioned(label) {
+        (_, None) => Arc::clone(label),
+        (backend, Some(_)) => Arc::from(backend),
+    }
+}
+
 impl Tallied {
     /// What came between two readings.
     #[must_use]
@@ -88,7 +97,7 @@ impl Tallied {
                     failed: if failed { more } else { 0 },
                     times: Histogram::default(),
                 };
-                tallied.answered(backend, &health);
+                tallied.answered(&whole(backend), &health);
             }
         }
         for (series, times) in later.times_of(Family::BackendRequestDuration) {
@@ -98,7 +107,7 @@ impl Tallied {
                     times,
                     ..Health::default()
                 };
-                tallied.answered(backend, &health);
+                tallied.answered(&whole(backend), &health);
             }
         }
         tallied

@@ -192,6 +192,24 @@ pub struct CacheFacts {
     pub detail: Option<&'static str>,
 }
 
+/// The version of its backend that an exchange is on.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct OfVersion {
+    /// Its name.
+    pub version: Arc<str>,
+    /// Why this one, a fixed word (`header`, `query`, `path`, `cookie`, `new`, `moved`).
+    pub by: &'static str,
+}
+
+/// A hashed asset that the backend that was asked first does not have.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Lacking {
+    /// That backend; [`Record::backend`] had it.
+    At(Arc<str>),
+    /// Nobody has it.
+    Everywhere,
+}
+
 /// Where the time went. Each is measured from the end of the stage before; absent when the stage was not reached.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Timings {
@@ -253,6 +271,10 @@ pub struct Record {
     pub user: Option<Arc<str>>,
     /// The backend chosen; after a fail-over, the second one.
     pub backend: Option<Arc<str>>,
+    /// Its version, where it has several.
+    pub of_version: Option<Box<OfVersion>>,
+    /// The asset that was asked for is missing.
+    pub lacking: Option<Lacking>,
     /// The first backend's failure, where a second one was asked.
     pub failover: Option<Box<Failover>>,
     /// The server of it that answered, or was tried last.
@@ -316,6 +338,8 @@ impl Record {
             would_deny: None,
             user: None,
             backend: None,
+            of_version: None,
+            lacking: None,
             failover: None,
             server: None,
             attempts: 0,

@@ -3,11 +3,13 @@
 //! - [`request`]: what is said of requests before all else: https, methods, the path that is forwarded. [`redirect`] is a target of its
 //!   own: an answer instead of a backend.
 //! - [`access`]: who is let in by signature ([`signed`]) and country ([`geo`]), and what the backend is told of the [`viewer`].
+//! - [`assets`]: which requests are for hashed files, that any version may have.
 //! - [`caching`]: what is kept of answers, and by what requests are told apart.
 //! - [`errors`]: pages that browsers see instead of errors.
 //! - [`forward`]: what of a request passes. [`failover`]: who is asked when a backend fails. [`protection`]: how long and how much. [`response`]: fields of answers; [`cors`]: who else may read them.
 
 pub mod access;
+pub mod assets;
 pub mod caching;
 pub mod cors;
 pub mod device;
@@ -50,4 +52,6 @@ pub struct Policy {
     pub compress: Option<compress::Compression>,
     /// Answers are kept, and how.
     pub cache: Option<Box<caching::Caching>>,
+    /// Which requests are for hashed assets, looked for elsewhere where they are missing. `None`: nothing is said.
+    pub assets: Option<assets::Assets>,
 }

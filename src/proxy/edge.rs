@@ -11,6 +11,7 @@ use std::{
 use super::{
     caching::{flights::Flights, shortcut::Shortcuts},
     compress::Places,
+    elsewhere::Looking,
     error_page::Asking,
     lookup::{self, Lookups},
     ofrep::Desk,
@@ -64,6 +65,8 @@ pub struct Edge {
     pub https_port: Option<u16>,
     /// Error pages that are asked for just now.
     pub asking: Asking,
+    /// Assets that are looked for elsewhere just now.
+    pub looking: Looking,
     /// Open exchanges that flags led somewhere.
     pub recalls: Recalls,
     /// Who asks for flags just now.
@@ -139,6 +142,7 @@ impl Edge {
             drain: parts.drain,
             https_port: parts.https_port,
             asking: Asking::default(),
+            looking: Looking::default(),
             recalls: Recalls::default(),
             desk: Desk::default(),
             lookups: Lookups::default(),

@@ -17,7 +17,7 @@ use super::{
     error_page::{self, Plea},
     follow::Following,
     forward::Outgoing,
-    headers, lookup, ofrep, override_page, passing,
+    headers, lookup, ofrep, override_page, passing, pinned,
     recall::Side,
     redirect,
     refusal::Refusal,
@@ -91,6 +91,7 @@ pub async fn handle(request: Request, peer: &Peer, edge: &Rc<Edge>, interim: &mu
     };
     if error_page::is_error(response.status)
         && let Some(plea) = following.plea
+        && following.record.lacking.is_none() // no page stands in for a script
     {
         let (passed, following) = ((response, under_way), &mut following);
         let showing = error_page::instead(plea, passed, &head, peer, edge, &snapshot, following);
@@ -158,6 +159,7 @@ pub(super) async fn pass_through(
     admit::check_in(&decision, rule, head, edge, following)?;
     carried::note(&decision.carried, edge);
     withheld::note(&decision, edge, &mut following.record);
+    pinned::note(&decision, at, edge, &mut following.record);
     if let Some(waiting) = rooms::pass(&decision, rule, &ask, at, following) {
         return Ok((waiting, None));
     }
@@ -210,6 +212,7 @@ fn leave(
         headers::strip_secure_cookies(fields);
     }
     carried::set_cookies(fields, decision, at);
+    pinned::tell(fields, decision, at);
     rooms::keep_slip(following, fields);
     response
 }

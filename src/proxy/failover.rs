@@ -10,7 +10,7 @@ use super::{
     replay::Replay,
 };
 use crate::{
-    backend::under_way::UnderWay,
+    backend::{under_way::UnderWay, version::seed_of},
     clock,
     fields::Known,
     message::Response,
@@ -38,7 +38,9 @@ pub(super) async fn send(
     record: &mut Record,
     interim: &mut dyn Interim,
 ) -> Answered {
-    match standby(&outgoing) {
+    let seed = || seed_of(record.client.to_string().as_bytes(), 0);
+    let found = standby(&outgoing).filter(|(second, _)| !at.is_part(outgoing.backend, *second));
+    match found.map(|(second, terms)| (at.one_of(second, seed()), terms)) {
         // boxed, so that requests of other routes carry nothing of it
         Some((second, terms)) => Box::pin(pair(outgoing, second, terms, edge, at, record, interim)).await,
         None => forward::send(outgoing, edge, at, record, interim).await,

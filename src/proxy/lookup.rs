@@ -332,7 +332,7 @@ fn backend(question: &Question, at: &Snapshot) -> Option<BackendId> {
     let name = question.backend();
     let mut backends = (0..).zip(&at.backends);
     let found = backends.find(|(_, backend)| backend.settings.name == *name);
-    found.map(|(at, _)| BackendId(at))
+    found.map(|(id, _)| at.one_of(BackendId(id), 0))
 }
 
 fn host(named: Option<String>, at: &Snapshot) -> String {

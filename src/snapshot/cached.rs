@@ -110,6 +110,8 @@ fn key(ask: &Ask<'_, '_>, decision: &Decision<'_>, caching: &Caching, at: &Snaps
     let mut key = vec![format!("{}{address}", ask.host)];
     let variants = variants(&decision.choices, at);
     key.extend(variants.iter().map(|(flag, variant)| format!("{flag}={variant}")));
+    let version = decision.version.and_then(|on| at.member(on));
+    key.extend(version.map(|version| format!("version {}", version.name)));
     let headers = caching.headers.iter();
     key.extend(headers.map(|name| format!("header {name}")));
     if caching.cookies != Which::Nothing {

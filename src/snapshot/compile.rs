@@ -1,7 +1,7 @@
 //! Settings to snapshot. What a request needs is looked up here once, so that no request has to.
 
 use std::{
-    collections::HashMap,
+    collections::{HashMap, HashSet},
     hash::{Hash as _, Hasher as _},
     path::Path,
     sync::Arc,
@@ -15,6 +15,7 @@ use super::{
     rooms,
     serving::Serving,
     shields::Carried,
+    versions::Fleets,
 };
 use crate::{
     backend::{Backend, BackendSettings, Scheme, server::TlsClient},
@@ -27,6 +28,7 @@ use crate::{
         session::Sessions,
     },
     name::{BackendName, FlagKey, Place, VariantName},
+    policy::assets::Assets,
     route::{Claim, Table},
     visitor::{self, SigningKey, VisitorSettings},
 };
@@ -77,6 +79,7 @@ pub fn compile(
     let names = Names {
         flags: &flags,
         backends: &by_name(&backends),
+        versioned: &versioned(&backends),
         carried: &Carried::new(means.previous, settings),
     };
     let mut rules: Vec<Rule> = settings
@@ -107,6 +110,7 @@ pub fn compile(
         table,
         rules,
         flags,
+        fleets: Fleets::of(&backends),
         backends,
         rooms,
         drills: means
@@ -183,8 +187,13 @@ fn flags(settings: &Settings, previous: Option<&Snapshot>, problems: &mut Vec<Co
 
 fn backends(settings: &Settings, means: &Means<'_>, problems: &mut Vec<CompileProblem>) -> Vec<Arc<Backend>> {
     let mut compiled = Vec::with_capacity(settings.backends.len());
-    for backend in &settings.backends {
-        match compile_backend(backend, settings.edge.zone.as_ref(), means) {
+    let versions = |backend: &'_ BackendSettings| -> Vec<BackendSettings> {
+        let all = backend.versions.iter().flat_map(|versions| &versions.all);
+        all.map(|version| backend.at_version(version)).collect()
+    };
+    let whole = settings.backends.iter();
+    for backend in whole.flat_map(|backend| std::iter::once(backend.clone()).chain(versions(backend))) {
+        match compile_backend(&backend, settings.edge.zone.as_ref(), means) {
             Ok(backend) => compiled.push(backend),
             Err(what) => problems.push(CompileProblem {
                 place: backend.place.clone(),
@@ -234,9 +243,17 @@ fn by_name(backends: &[Arc<Backend>]) -> HashMap<BackendName, BackendId> {
         .collect()
 }
 
+fn versioned(backends: &[Arc<Backend>]) -> HashSet<BackendName> {
+    let settings = backends.iter().map(|backend| &backend.settings);
+    let listed = settings.filter(|settings| settings.versions.is_some());
+    listed.map(|settings| settings.name.clone()).collect()
+}
+
 struct Names<'a> {
     flags: &'a Flags,
     backends: &'a HashMap<BackendName, BackendId>,
+    /// Backends that list their servers by version.
+    versioned: &'a HashSet<BackendName>,
     carried: &'a Carried<'a>,
 }
 
@@ -252,6 +269,13 @@ impl Names<'_> {
         self.flags
             .by_key(key.as_str())
             .ok_or_else(|| format!("flag `{key}` is not defined"))
+    }
+
+    /// What the route says, or hashed ones where one of its backends has versions.
+    fn assets(&self, route: &RouteSettings) -> Option<Assets> {
+        let listed = || route.backends().any(|name| self.versioned.contains(name));
+        let said = route.policy.assets.or_else(|| listed().then_some(Assets::Hashed));
+        said.filter(|assets| *assets != Assets::Off)
     }
 
     fn target(&self, target: &TargetSettings) -> Result<(Target, Vec<FlagId>), String> {
@@ -308,6 +332,7 @@ fn rule(route: &RouteSettings, names: &Names<'_>, problems: &mut Vec<CompileProb
             requirement: route.requirement.clone(),
             rooms: rooms::RoomsOf::default(),
             allow_encoded_slash: route.allow_encoded_slash,
+            assets: names.assets(route),
             fingerprint: fingerprint(route),
             policy: Arc::clone(&route.policy),
             shield: names.carried.shield(route),

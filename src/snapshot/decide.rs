@@ -9,6 +9,7 @@ use super::{
     BackendId, Rule, Snapshot, Target, access, admit,
     entry::{pass_method, pass_plain, redirected, unserved},
     preflight::{self, Preflight},
+    versions::OnVersion,
     visit::{self, Carried},
 };
 use crate::{
@@ -95,6 +96,8 @@ pub struct Decision<'a> {
     pub choices: Choices,
     /// Where it goes.
     pub backend: BackendId,
+    /// The version of it, where its servers are listed by version.
+    pub version: Option<OnVersion>,
     /// What the browser carries beside the visitor cookie, and shall carry on.
     pub carried: Carried,
 }
@@ -116,6 +119,8 @@ pub struct Settled {
     pub choices: Choices,
     /// See [`Decision::backend`].
     pub backend: BackendId,
+    /// See [`Decision::version`].
+    pub version: Option<OnVersion>,
     /// See [`Decision::carried`].
     pub carried: Carried,
 }
@@ -138,6 +143,7 @@ impl Decision<'_> {
             auth: self.auth,
             choices: self.choices,
             backend: self.backend,
+            version: self.version,
             carried: self.carried,
         }
     }
@@ -310,8 +316,9 @@ pub fn decide<'s, 't, T: Trail<'s>>(
         given: None,
     };
     let choices = choose(rule, &subject, at, trail);
-    let backend = lead(&rule.target, choices.first())
+    let led = lead(&rule.target, choices.first())
         .map_err(|redirect| redirected(redirect, route, &judged.path, query, at))?;
+    let (backend, version) = at.on_version(led, ask, (&judged.path, query), visitor.as_ref(), now);
     Ok(Decision {
         forwarded: rule.policy.request.path.apply(&judged.path),
         path: judged.path,
@@ -326,6 +333,7 @@ pub fn decide<'s, 't, T: Trail<'s>>(
         carried: visit.carry_on(ask, &choices, at),
         choices,
         backend,
+        version,
     })
 }
 

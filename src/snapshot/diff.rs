@@ -221,6 +221,7 @@ fn backends(snapshot: &Snapshot) -> Named {
                 backend.between_bytes_timeout,
                 backend.total_timeout,
             );
+            let choosing = (choosing, &backend.versions);
             let wording = (&backend.wording, mark(&backend.wording));
             (
                 backend.name.to_string(),

@@ -59,6 +59,8 @@ pub struct Explanation {
     pub flags: Vec<Said>,
     /// Where it goes.
     pub backend: Option<Goes>,
+    /// Which version of it the visitor gets, and where else a hashed asset is looked for. A line for each.
+    pub versions: Vec<String>,
     /// Who is asked when that one fails.
     pub failover: Option<Standby>,
     /// What the cache would do for it, where the route has one: key, `Cache-Status` and why. A line for each.
@@ -212,6 +214,10 @@ pub fn explain(ask: &Ask<'_, '_>, now: UnixTime, at: &Snapshot) -> Explanation {
             }
             (explanation.room, explanation.drills) = rooms::told(ask, &decision, now, at);
             explanation.carried = decision.carried.lines(now);
+            let path = decision.forwarded.as_deref().unwrap_or(&decision.path);
+            let asked = (ask.method, path);
+            let lines = |rule| at.version_lines(decision.version, rule, decision.backend, asked);
+            explanation.versions = rule.map(lines).unwrap_or_default();
             let cached = rule.map(|rule| cached::told(ask, &decision, rule, at));
             explanation.cache = cached.unwrap_or_default();
             let compression = rule.and_then(|rule| rule.policy.compress.as_ref());

@@ -37,15 +37,16 @@ pub struct Standby {
 }
 
 impl Goes {
-    pub(super) fn to(backend: BackendId, at: &Snapshot) -> Option<Self> {
-        let backend = at.backend(backend)?;
+    pub(super) fn to(id: BackendId, at: &Snapshot) -> Option<Self> {
+        let backend = at.backend(id)?;
         let wording = backend.settings.wording.as_ref();
         Some(Self {
             backend: backend.settings.name.to_string(),
-            servers: backend
-                .roster()
-                .servers
+            servers: at
+                .parts(id)
                 .iter()
+                .filter_map(|part| at.backend(*part))
+                .flat_map(|part| part.roster().servers.clone())
                 .map(|server| (server.label.to_string(), server.how().words()))
                 .collect(),
             picked: backend.settings.pick.words(),
@@ -61,6 +62,9 @@ impl Goes {
 impl Standby {
     pub(super) fn of(rule: &Rule, first: BackendId, method: &http::Method, at: &Snapshot) -> Option<Self> {
         let (second, failover) = rule.standby(first, method)?;
+        if at.is_part(first, second) {
+            return None;
+        }
         Some(Self {
             goes: Goes::to(second, at)?,
             on: failover.on.iter().collect(),

@@ -3,7 +3,7 @@
 //! [`compile`] makes a snapshot from settings, [`decide`] answers what happens to a request (live traffic, `banyan explain`, the
 //! squads' tests and the admin API all ask it; `admit` is its part at the gate (`gate` tells of it), [`preflight`] that for browsers that ask first), [`explain`] (with `goes` and `told`) writes down
 //! why, [`visit`] finds out what the browser carries, [`live`] publishes and [`changes`] wakes who waits for that, [`serving`] says
-//! which flags programs and browsers may ask for, [`provider`] is where the identity provider is asked, [`rooms`] which waiting room a request meets, [`drills`] which fault, [`diff`] tells two apart.
+//! which flags programs and browsers may ask for, [`provider`] is where the identity provider is asked, [`rooms`] which waiting room a request meets, [`drills`] which fault, [`versions`] which version of a backend, [`diff`] tells two apart.
 //! A snapshot has no setter. State that changes (connections, breakers, health, the gate's keys) lives beside it and is
 //! carried over by name.
 
@@ -30,6 +30,7 @@ pub mod serving;
 pub mod shields;
 mod told;
 mod tried;
+pub mod versions;
 pub mod visit;
 
 use std::{collections::HashSet, path::PathBuf, sync::Arc};
@@ -48,7 +49,7 @@ use crate::{
     gate::{Gate, KeySet, KeySource, Requirement},
     limits::Limits,
     name::{Place, VariantName},
-    policy::{Policy, Redirect, errors::ErrorPages, failover::Failover, geo},
+    policy::{Policy, Redirect, assets::Assets, errors::ErrorPages, failover::Failover, geo},
     room::Room,
     route::{Claim, RouteId, Table, host_takes},
     visitor,
@@ -69,6 +70,8 @@ pub struct Snapshot {
     pub flags: Flags,
     /// All backends, by [`BackendId`].
     pub backends: Vec<Arc<Backend>>,
+    /// Those of them that list their servers by version.
+    pub fleets: versions::Fleets,
     /// Signs and reads visitor cookies.
     pub visitors: visitor::Keys,
     /// Override links that are called back: swapped by the control plane, carried over.
@@ -143,6 +146,8 @@ pub struct Rule {
     pub allow_encoded_slash: bool,
     /// What it does to requests and answers.
     pub policy: Arc<Policy>,
+    /// Which of its requests are for hashed assets, looked for elsewhere where they are missing. `None`: nobody looks.
+    pub assets: Option<Assets>,
     /// Of all that its cached answers depend on beside the request: another text of the route keeps nothing of the old.
     pub fingerprint: u64,
     /// What its requests share, over all cores.

@@ -8,6 +8,7 @@ use super::{
     Snapshot,
     decide::{Ask, Credential, Entrance},
     explain::{Explanation, explain},
+    versions::is_named,
 };
 use crate::{
     clock::UnixTime,
@@ -113,6 +114,14 @@ fn differences(expect: &Expectation, got: &Explanation) -> Vec<String> {
     let route = got.route.as_ref().filter(|_| served).map(|won| won.route.clone());
     let squad = got.route.as_ref().filter(|_| served).map(|won| won.squad.clone());
     let backend = got.backend.as_ref().map(|goes| goes.backend.clone());
+    // whoever names a backend means any version of it
+    let backend = match &expect.backend {
+        Some(wanted) => backend.map(|got| match is_named(&got, wanted) {
+            true => wanted.clone(),
+            false => got,
+        }),
+        None => backend,
+    };
     let variant = got
         .flags
         .iter()

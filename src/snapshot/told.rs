@@ -114,6 +114,9 @@ fn write_goes(f: &mut fmt::Formatter<'_>, explanation: &Explanation) -> fmt::Res
     if let Some(goes) = &explanation.backend {
         writeln!(f, "  backend   {goes}")?;
     }
+    for line in &explanation.versions {
+        writeln!(f, "  version   {line}")?;
+    }
     if let Some(standby) = &explanation.failover {
         writeln!(f, "  failover  {standby}")?;
     }

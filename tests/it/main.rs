@@ -35,6 +35,7 @@ mod check;
 mod cloudfront_log;
 mod collapsing;
 mod compress;
+mod deploys;
 mod door;
 mod draining;
 mod drills;

@@ -12,7 +12,7 @@ use super::{
 use crate::{
     clock,
     observe::{
-        record::{FlagFacts, Listener, Outcome, Record},
+        record::{FlagFacts, Lacking, Listener, Outcome, Record},
         trace::{SpanId, TraceId},
     },
 };
@@ -229,6 +229,15 @@ fn json_measures(record: &Record, object: &mut Object<'_>) {
     object.micros(key!("total_us"), Some(timings.total));
     if record.drained {
         object.name(concat!(key!("drained"), "true"));
+    }
+    if let Some(on) = &record.of_version {
+        object.text(quoted!("version"), Some(&on.version));
+        object.word(quoted!("version_by"), on.by);
+    }
+    match &record.lacking {
+        Some(Lacking::At(backend)) => object.text(quoted!("asset_missing_at"), Some(backend)),
+        Some(Lacking::Everywhere) => object.word(quoted!("asset_missing_at"), "everywhere"),
+        None => {}
     }
     object.text(quoted!("room"), record.room);
     object.text(quoted!("drill"), record.drill);

@@ -77,6 +77,10 @@ families! {
         "Requests that another backend was asked than the one that a flag's variant meant, because that one failed: they count against the variant.";
     FailoversRefused Counter "banyan_failovers_refused_total" ["backend", "to", "why"]
         "Requests whose backend failed and that were not passed to the fallback, by why: rate, full or body.";
+    VersionPicks Counter "banyan_version_picks_total" ["backend", "by"]
+        "Requests of backends that list their servers by version, by what chose the version: header, query, path, cookie, new (by weight) or moved (by weight, as its own is gone).";
+    AssetsLookedFor Counter "banyan_assets_looked_for_total" ["backend", "outcome"]
+        "Hashed assets that a backend did not have, by what came of looking elsewhere: found, nowhere, or full (a core looks for 64 at once).";
     RetriesRefused Counter "banyan_retries_refused_total" ["backend"]
         "Requests that were not tried again because their route's budget was used up.";
     Shed Counter "banyan_shed_total" ["of", "why"]

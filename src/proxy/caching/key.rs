@@ -13,6 +13,7 @@ use crate::{
     },
     fields::{Fields, Known, Value},
     message::Head,
+    name::unversioned,
     policy::caching::Caching,
     route::RouteId,
     snapshot::{Rule, Snapshot, cached, decide::Decision},
@@ -158,6 +159,8 @@ fn rest(noted: &Noted, fields: &Fields, caching: &Caching) -> String {
         .iter()
         .map(|(flag, variant)| format!("flag {flag}={variant}"))
         .collect();
+    let (_, version) = unversioned(&noted.backend);
+    words.extend(version.map(|version| format!("version {version}")));
     words.extend(caching.headers.iter().cloned());
     if fields.contains_key(Known::COOKIE) {
         words.push("cookies".to_owned());

@@ -24,8 +24,9 @@ use self::{
 };
 use super::{
     edge::Edge,
+    elsewhere,
     exchange::Passed,
-    failover, forward,
+    forward,
     forward::Outgoing,
     headers, passing,
     refusal::{Refusal, Retry},
@@ -83,7 +84,7 @@ impl<'w> Way<'w> {
     }
 
     async fn send(&mut self, outgoing: Outgoing<'_>) -> Result<(Response, UnderWay), Refusal> {
-        failover::send(outgoing, self.edge, self.at, self.record, self.interim).await
+        elsewhere::send(outgoing, self.edge, self.at, self.record, self.interim).await
     }
 
     /// As `send`; the answer is without what is of one connection, and without cookies that its backend may not set.

@@ -30,7 +30,7 @@ use crate::{
     message::Response,
     observe::record::Record,
     route::RouteId,
-    snapshot::{Rule, Snapshot, Target, decide::Decision},
+    snapshot::{Rule, Snapshot, Target, decide::Decision, versions::is_named},
     tunnel::{self, Call},
 };
 
@@ -139,7 +139,7 @@ impl Lane {
 fn leads_to(rule: &Rule, backend: &str, at: &Snapshot) -> bool {
     let is_it = |id| {
         at.backend(id)
-            .is_some_and(|known| known.settings.name.as_str() == backend)
+            .is_some_and(|known| is_named(backend, known.settings.name.as_str()))
     };
     match &rule.target {
         Target::Backend(id) => is_it(*id),

@@ -35,6 +35,10 @@ pub(in super::super) struct Backends {
 pub(in super::super) struct Backend {
     /// Its name.
     pub(in super::super) name: String,
+    /// Its versions, where its servers are listed by version: each is a backend of its own here.
+    pub(in super::super) versions: Vec<Version>,
+    /// What it is as a version of another; none: it is none.
+    pub(in super::super) version: Option<Version>,
     /// Who runs it.
     pub(in super::super) squad: String,
     /// Where it is written.
@@ -57,6 +61,19 @@ pub(in super::super) struct Backend {
     pub(in super::super) limits: Limits,
     /// Routes that can lead to it.
     pub(in super::super) routes: Vec<RouteName>,
+}
+
+/// A version of a backend.
+#[derive(Debug, Clone, Serialize, JsonSchema)]
+pub(in super::super) struct Version {
+    /// Its name.
+    pub(in super::super) name: String,
+    /// The backend of its servers.
+    pub(in super::super) backend: String,
+    /// `live`: it takes new visitors; `draining`: it does not.
+    pub(in super::super) state: String,
+    /// How many new visitors it takes beside the other live ones.
+    pub(in super::super) weight: u32,
 }
 
 /// A server.
@@ -173,8 +190,38 @@ pub(in super::super) fn all(at: &Snapshot) -> Vec<Backend> {
         .zip(leading)
         .map(|(backend, routes)| Backend::of(backend, routes))
         .collect();
+    for (whole, _) in (0..).map(BackendId).zip(&at.backends) {
+        list_versions(whole, at, &mut all);
+    }
     all.sort_by(|a, b| a.name.cmp(&b.name));
     all
+}
+
+/// Tells a backend and its versions of each other. Routes that lead to the whole lead to each of them.
+fn list_versions(whole: BackendId, at: &Snapshot, all: &mut [Backend]) {
+    let Some(fleet) = at.fleets.get(whole) else {
+        return;
+    };
+    let place = |id: BackendId| id.0 as usize;
+    let routes = all.get(place(whole)).map_or_else(Vec::new, |whole| whole.routes.clone());
+    let mut versions = Vec::with_capacity(fleet.versions().len());
+    for member in fleet.versions() {
+        let Some(own) = all.get_mut(place(member.backend)) else {
+            continue;
+        };
+        let version = Version {
+            name: member.name.to_string(),
+            backend: own.name.clone(),
+            state: member.state.as_str().to_owned(),
+            weight: member.weight,
+        };
+        own.routes.clone_from(&routes);
+        own.version = Some(version.clone());
+        versions.push(version);
+    }
+    if let Some(whole) = all.get_mut(place(whole)) {
+        whole.versions = versions;
+    }
 }
 
 impl Backend {
@@ -183,6 +230,8 @@ impl Backend {
         let wording = settings.wording.as_ref();
         Self {
             name: settings.name.to_string(),
+            versions: Vec::new(),
+            version: None,
             squad: settings.squad.to_string(),
             place: settings.place.to_string(),
             servers: {

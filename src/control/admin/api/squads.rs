@@ -6,7 +6,11 @@ use schemars::JsonSchema;
 use serde::Serialize;
 
 use super::super::{answer::Answer, endpoints::Asked, refusal::Refusal};
-use crate::{control::plane::View, name::Place, snapshot::Snapshot};
+use crate::{
+    control::plane::View,
+    name::{Place, unversioned},
+    snapshot::Snapshot,
+};
 
 /// All squads.
 #[derive(Debug, Serialize, JsonSchema)]
@@ -66,6 +70,9 @@ pub(super) fn owners(at: &Snapshot) -> BTreeMap<String, Squad> {
         owns(&mut squads, &rule.squad, rule.place()).routes += 1;
     }
     for backend in &at.backends {
+        if unversioned(backend.settings.name.as_str()).1.is_some() {
+            continue; // a version is a part of one that is counted
+        }
         owns(
             &mut squads,
             backend.settings.squad.as_str(),

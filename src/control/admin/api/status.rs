@@ -10,6 +10,7 @@ use crate::{
     backend::health::Health,
     clock,
     control::{plane::View, publish},
+    name::unversioned,
     observe::log::rfc3339,
     snapshot::{Snapshot, diff::Diff},
 };
@@ -193,7 +194,11 @@ impl Counts {
             squads: super::squads::owners(at).len(),
             routes: at.rules.len(),
             flags: at.flags.iter().len(),
-            backends: at.backends.len(),
+            backends: at
+                .backends
+                .iter()
+                .filter(|backend| unversioned(backend.settings.name.as_str()).1.is_none())
+                .count(),
             servers: servers.len(),
             servers_unhealthy: with(Health::Unhealthy),
             servers_unknown: with(Health::Unknown),

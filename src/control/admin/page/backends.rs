@@ -21,7 +21,8 @@ pub(super) fn section(html: &mut Html, shown: &Shown<'_>) {
         html.raw("<div class=\"scroll\"><table><thead><tr><th scope=\"col\">Backend</th><th scope=\"col\">Server</th>");
         html.raw("<th scope=\"col\">Last check</th><th scope=\"col\" class=\"number\">Connections</th>");
         html.raw("<th scope=\"col\">Limits</th></tr></thead>");
-        for backend in shown.backends {
+        // one that lists its servers by version is shown as its versions
+        for backend in shown.backends.iter().filter(|backend| backend.versions.is_empty()) {
             one(html, backend);
         }
         html.raw("</table></div>");
@@ -45,6 +46,13 @@ fn one(html: &mut Html, backend: &Backend) {
     );
     if backend.servers.len() > 1 {
         html.element("<div class=\"quiet\">", &backend.pick, "</div>");
+    }
+    if let Some(version) = &backend.version {
+        html.element("<div class=\"quiet\">", &version.state, "");
+        if version.state == "live" {
+            html.element(", weight ", version.weight, "");
+        }
+        html.raw("</div>");
     }
     if let Some(breaker) = backend
         .breaker

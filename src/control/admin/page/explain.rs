@@ -272,6 +272,9 @@ fn ending(html: &mut Html, explained: &Explanation) {
         asked(html, goes);
         html.raw("</div></li>");
     }
+    for version in &explained.versions {
+        html.element("<li><span class=\"step\">Version</span><div>", version, "</div></li>");
+    }
     before(html, explained);
     if let Some(standby) = &explained.failover {
         html.raw("<li><span class=\"step\">Failover</span><div><a");

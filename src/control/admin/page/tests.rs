@@ -450,6 +450,13 @@ fn backend_of(text: &str) -> backends::Backend {
     };
     backends::Backend {
         name: own(),
+        versions: Vec::new(),
+        version: Some(backends::Version {
+            name: own(),
+            backend: own(),
+            state: own(),
+            weight: 1,
+        }),
         squad: own(),
         place: own(),
         servers: vec![
@@ -555,6 +562,7 @@ fn explanation_of(text: &str) -> explain::Explanation {
         signed: Some(own()),
         asks: None,
         gate: Some(gate_of(text)),
+        versions: vec![own()],
         cache: vec![own()],
         carried: vec![own()],
         visitor: Some(explain::Cookie {
