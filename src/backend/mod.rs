@@ -44,7 +44,7 @@ pub use self::{
 };
 use crate::{
     name::{BackendName, Place, SquadName},
-    shield::line,
+    shield::{gradient, line, pot::Caps},
 };
 
 /// `[backends.<name>]` in a squad's file.
@@ -72,6 +72,8 @@ pub struct BackendSettings {
     pub health: Option<HealthSettings>,
     /// Time to connect, TLS included. 2 s unless said otherwise.
     pub connect_timeout: Duration,
+    /// Time for the TLS handshake of an https server. `None`: what is left of `connect_timeout`.
+    pub tls_timeout: Option<Duration>,
     /// From the request's end to the answer's head. 30 s unless said otherwise.
     pub first_byte_timeout: Duration,
     /// Between two pieces of the answer. 60 s unless said otherwise.
@@ -82,6 +84,10 @@ pub struct BackendSettings {
     pub attempts: u32,
     /// Requests that may be under way with it, and wait for that, over all cores. `None`: no bound of its own.
     pub line: Option<line::Terms>,
+    /// Between which bounds the seats of `line` follow what it can bear; `None`: they are as many as it says.
+    pub adaptive: Option<gradient::Terms>,
+    /// Connections to all of its servers together, and bytes of requests' bodies that are kept for them.
+    pub caps: Caps,
     /// How its requests are worded; `None`: as the visitor's.
     pub wording: Option<Wording>,
     /// Connections to one server, over all cores. 1,024 unless said otherwise; beyond it an exchange is refused with 503.

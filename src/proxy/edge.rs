@@ -12,6 +12,7 @@ use super::{
     caching::flights::Flights,
     compress::Places,
     error_page::Asking,
+    hedge::Delays,
     lookup::{self, Lookups},
     ofrep::Desk,
     recall::Recalls,
@@ -69,6 +70,8 @@ pub struct Edge {
     pub lookups: Lookups,
     /// Who signs in or out just now.
     pub desks: Desks,
+    /// How long answers take, of routes that hedge.
+    pub delays: Delays,
     /// Bytes of requests' bodies that are kept to be sent again.
     pub kept: Kept,
     /// The snapshot whose servers and labels are all that is kept.
@@ -135,6 +138,7 @@ impl Edge {
             desk: Desk::default(),
             lookups: Lookups::default(),
             desks: Desks::default(),
+            delays: Delays::default(),
             kept: Kept::default(),
             tidied: Cell::default(),
         }
@@ -164,6 +168,7 @@ impl Edge {
                 .collect();
             self.crews.disband();
             self.pools.keep_only(&live);
+            self.delays.keep_only(&snapshot);
             self.observe.keep(&snapshot.labels());
         }
         self.pools.sweep(now);
@@ -173,6 +178,13 @@ impl Edge {
         self.cache.sweep();
         for backend in &snapshot.backends {
             self.count_connections(backend);
+            if backend.lacks_connections(now) {
+                let roster = backend.roster();
+                roster
+                    .servers
+                    .iter()
+                    .for_each(|server| self.pools.share_idle(server.id));
+            }
         }
     }
 
