@@ -3,7 +3,7 @@
 //! In reading order: [`pick`] and [`ring`] choose a server of a [`table`], [`breaker`], [`eject`] and [`health`] say which ones may
 //! be chosen (all pure). [`group`] is the backend, [`roster`] its servers just now, [`server`] one of them with its [`vitals`] and
 //! the addresses of its name ([`names`]): what outlives a snapshot. [`crew`] is a core's view of a backend, [`gauge`] of a server.
-//! [`wording`] says how requests are put, [`connect`] and [`pool`] (with `shared`, [`under_way`]) do the I/O on a core. On the control plane
+//! [`wording`] says how requests are put, [`connect`] and [`pool`] (with `shared`, `reuse`, [`under_way`]) do the I/O on a core. On the control plane
 //! [`probe`] asks servers how they are (`grpc` by their own protocol), [`judge`] takes out who stands apart, [`resolve`] asks for names (`lasting`: how
 //! long the last answer's addresses are good).
 
@@ -22,6 +22,7 @@ pub mod pick;
 pub mod pool;
 pub mod probe;
 pub mod resolve;
+mod reuse;
 pub mod ring;
 pub mod roster;
 pub mod server;

@@ -13,10 +13,12 @@ use super::{
     Backend, BackendSettings, Scheme, Server,
     connect::{self, ConnectError, Connected, Patience},
     gauge::Gauge,
+    reuse::JUST_USED,
     server::ConnectionPermit,
     shared::SharedConnections,
     under_way::UnderWay,
 };
+pub use super::reuse::Reuse;
 use crate::{clock, http1, http2, limits::Limits};
 
 /// Idle connections that a core may keep to a server even where its share of `connections_max` is smaller.
@@ -177,21 +179,6 @@ impl Lane {
         }
     }
 }
-
-/// Which kept connections an exchange may use.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Reuse {
-    /// Any: if the server closes it just then, the exchange can be sent again.
-    Any,
-    /// Only one that carried an exchange within [`JUST_USED`]: this exchange can't be sent twice, and servers close what has been
-    /// idle for a while (Node.js and Apache after 5 s, gunicorn after 2 s).
-    JustUsed,
-    /// None of one's own, only a shared one: the last turned out to be closed.
-    Shared,
-}
-
-/// See [`Reuse::JustUsed`].
-pub const JUST_USED: Duration = Duration::from_secs(1);
 
 /// Takes a connection back once its exchange is over. It stays with its connection, from exchange to exchange.
 pub struct Home {
