@@ -262,14 +262,14 @@ async fn take_turn(
     let (body, handed) = deadline::watched(trying.body);
     let trying = Trying { body, ..trying };
     let pool = Rc::clone(&turn.pool);
-    let trying = async {
+    // boxed, so that requests to other backends carry nothing of it
+    let trying = Box::pin(async {
         match hedge {
             None => attempt(trying, &pool, ground, &mut record.timings, interim).await,
             Some(terms) => hedge::race(trying, turn, terms, ground, record, interim).await,
         }
-    };
-    // boxed, so that requests to other backends carry nothing of it
-    match deadline::before(deadline, Box::pin(trying)).await {
+    });
+    match deadline::before(deadline, trying).await {
         Ok(answered) => answered.map(|response| deadline::until(deadline, response)),
         Err(deadline::Passed) => {
             // who got the request late, or never whole, is not to blame: the client, a queue or another server took the time

@@ -15,7 +15,7 @@ use hyper::body::Incoming;
 use tokio::{io::AsyncWriteExt, sync::Semaphore, task::JoinHandle};
 
 use crate::{
-    backend::{Body, Server, Speaks, channel, drain, full, hello, read_head},
+    backend::{Server, Speaks, channel, drain, full, hello, read_head},
     client::{Answer, Client, Http, until},
     world::World,
 };
@@ -76,6 +76,9 @@ async fn connections_of_a_backend_are_bounded_over_all_its_servers() {
     sent_away(&mut client, "/hung/b", "connections").await;
     assert_eq!(client.get("/a").await.text(), "quick");
     assert_eq!(one.requests() + two.requests(), 3);
+    let told = world.admin("/api/explain?url=/hung/a").await;
+    let bound = "3 connections for backend hung (3 now)";
+    assert!(told.text().contains(bound), "{}", told.text());
     let shed = world.metric("banyan_shed_total{of=\"hung\",why=\"connections\"}").await;
     assert!((shed - 50.0).abs() < f64::EPSILON, "{shed}");
     let labels = "{kind=\"backend\",name=\"hung\",what=\"connections\"}";
@@ -199,7 +202,7 @@ async fn a_handshake_that_hangs_has_a_deadline_of_its_own() {
         let world = World::new()
             .servers("silent", &[url])
             .settings("silent", settings)
-            .settings("silent", "attempts = 1")
+            .settings("silent", "attempts = 1\nca = \"backend-ca.pem\"")
             .routes("[[routes]]\npath = \"/*\"\nbackend = \"silent\"\n")
             .start()
             .await;

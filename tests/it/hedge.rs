@@ -96,6 +96,8 @@ async fn a_second_server_answers_where_the_first_takes_long() {
     assert_eq!(line["server"], two.url(), "the one that answered: {line}");
     assert_eq!(line["attempts"], 1, "{line}");
     assert!(hedges(&world, "won").await >= 8.0);
+    let told = world.admin("/api/explain?url=/hedged").await;
+    assert!(told.text().contains("a second server after ") && told.text().contains("ms, for 10 % of requests"), "{}", told.text());
     assert!(world.metric("banyan_backend_retries_total").await.abs() < f64::EPSILON);
     // whoever lost was called back, and its seat is free
     until("nothing is under way", async || {
