@@ -15,7 +15,7 @@
 //! | [`stream`], [`fields`], [`body`], [`message`], [`wire`], [`tunnel`] | bytes, heads, bodies, what HTTP versions share, connections that changed their protocol | know nothing of routes or flags |
 //! | [`http1`], [`http2`] | HTTP on the wire, strictly, both directions | one reading of every message; no task or channel per exchange, but for `h2`'s towards HTTP/2 backends |
 //! | [`visitor`], [`gate`], [`flag`], [`route`] | who asks, may they, which variant, which route | pure: no socket, no clock; time and bytes come in, a value goes out |
-//! | [`shield`] | budgets, rates, seats and lines: what keeps load away from who can't bear it | atomics that all cores share; a lock only where somebody waits anyway |
+//! | [`shield`] | budgets, rates, seats, lines and what a backend can bear: what keeps load away from who can't bear it | atomics that all cores share; a lock only where somebody waits anyway |
 //! | [`room`], [`drill`] | who waits before a route; faults that are put in on purpose | pure; what a room counts does not grow with those who wait |
 //! | [`policy`] | what a route does to requests and answers, beside where it leads | pure |
 //! | [`backend`] | servers and their names, picking, ejection, breakers, health, pools | only `connect`, `pool`, `probe` and `resolve` do I/O; hot counts stay on a core until its second ends |

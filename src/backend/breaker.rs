@@ -131,6 +131,15 @@ impl Breaker {
         }
     }
 
+    /// How long it is until somebody may find out whether all is well again; `None`: it is closed, or somebody is finding out just now.
+    #[must_use]
+    pub fn wait(self, now: Millis) -> Option<Duration> {
+        match self {
+            Self::Open { until, .. } => Some(until.since(now)),
+            Self::Closed { .. } | Self::HalfOpen { .. } => None,
+        }
+    }
+
     /// The state once an exchange has been sent there. It must have been admitted.
     #[must_use]
     pub fn sent(self, now: Millis) -> Self {

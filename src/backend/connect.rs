@@ -1,8 +1,9 @@
-//! Opens a connection to a server: name, TCP, TLS, within one deadline.
+//! Opens a connection to a server: name, TCP, TLS, each in its time.
 
 use std::{
     io,
     net::{IpAddr, SocketAddr},
+    sync::Arc,
     time::Duration,
 };
 
@@ -13,7 +14,10 @@ use tokio::net::TcpStream;
 use tokio_rustls::TlsConnector;
 
 use super::{Scheme, Server, ServerAddress, server::TlsClient};
-use crate::stream::{Socket, Stream};
+use crate::{
+    clock,
+    stream::{Socket, Stream},
+};
 
 /// Addresses of one name that are tried for one connection, at most.
 const ADDRESSES_MAX: usize = 6;
@@ -30,15 +34,21 @@ pub enum ConnectError {
     /// Somebody said no.
     #[error("connection refused by {0}")]
     Refused(SocketAddr),
-    /// No answer in time, name, TCP and TLS together.
+    /// No connection in time, name and TCP together.
     #[error("no connection within {0:?}")]
     TimedOut(Duration),
+    /// There is a connection, but TLS did not come about in time.
+    #[error("no TLS handshake within {0:?}")]
+    TlsTimedOut(Duration),
     /// TLS failed: the certificate is not trusted, the protocol not spoken.
     #[error("TLS failed: {0}")]
     Tls(#[source] io::Error),
     /// As many connections are open as the backend's `connections_max` allows.
     #[error("all {0} connections to the server are taken")]
     Full(usize),
+    /// As many connections are open as the backend (or squad) of this name may have in all.
+    #[error("all connections of {0} are taken")]
+    FullWhole(Arc<str>),
     /// Any other failure of the network.
     #[error("the network failed: {0}")]
     Io(#[source] io::Error),
@@ -58,41 +68,52 @@ pub struct Connected {
     pub peer: Option<IpAddr>,
 }
 
-/// Connects to `server` within `timeout`.
+/// How long a connection may take to come about.
+#[derive(Debug, Clone, Copy)]
+pub struct Patience {
+    /// Name and TCP.
+    pub connect: Duration,
+    /// TLS. `None`: what is left of the first.
+    pub tls: Option<Duration>,
+}
+
+/// Connects to `server` within `patience`.
 ///
 /// # Errors
 /// [`ConnectError`] says how far it came.
 pub async fn connect(
     server: &Server,
     tls: Option<&TlsClient>,
-    timeout: Duration,
+    patience: Patience,
 ) -> Result<Connected, ConnectError> {
-    match tokio::time::timeout(timeout, open(server, tls)).await {
-        Ok(outcome) => outcome,
-        Err(_) if server.addresses().is_empty() => Err(ConnectError::Dns(server.address.host.clone())),
-        Err(_) => Err(ConnectError::TimedOut(timeout)),
+    let (address, began) = (&server.address, clock::steady());
+    let (tcp, peer) = match tokio::time::timeout(patience.connect, reach(server)).await {
+        Ok(reached) => reached?,
+        Err(_) if server.addresses().is_empty() => return Err(ConnectError::Dns(address.host.clone())),
+        Err(_) => return Err(ConnectError::TimedOut(patience.connect)),
+    };
+    let peer = Some(peer);
+    if address.scheme != Scheme::Https {
+        return Ok(Connected {
+            stream: Stream::Tcp(tcp),
+            http2: address.scheme == Scheme::H2c,
+            peer,
+        });
     }
+    let spent = clock::steady().saturating_duration_since(began);
+    let left = patience.tls.unwrap_or(patience.connect.saturating_sub(spent));
+    let secured = tokio::time::timeout(left, secure(address, tls, tcp, peer)).await;
+    secured.unwrap_or(Err(ConnectError::TlsTimedOut(
+        patience.tls.unwrap_or(patience.connect),
+    )))
 }
 
-async fn open(server: &Server, tls: Option<&TlsClient>) -> Result<Connected, ConnectError> {
+async fn reach(server: &Server) -> Result<(TcpStream, IpAddr), ConnectError> {
     let address = &server.address;
     // just after the start the control plane may still be asking for the name
-    let (tcp, peer) = dial(&address.host, &server.names.wait().await, address.port).await?;
-    tcp.set_nodelay(true).map_err(ConnectError::Io)?;
-    let peer = Some(peer);
-    match address.scheme {
-        Scheme::Http => Ok(Connected {
-            stream: Stream::Tcp(tcp),
-            http2: false,
-            peer,
-        }),
-        Scheme::H2c => Ok(Connected {
-            stream: Stream::Tcp(tcp),
-            http2: true,
-            peer,
-        }),
-        Scheme::Https => secure(address, tls, tcp, peer).await,
-    }
+    let reached = dial(&address.host, &server.names.wait().await, address.port).await?;
+    reached.0.set_nodelay(true).map_err(ConnectError::Io)?;
+    Ok(reached)
 }
 
 async fn secure(
@@ -105,7 +126,7 @@ async fn secure(
     let config = tls.ok_or_else(missing)?;
     let name = ServerName::try_from(address.host.clone())
         .map_err(|error| ConnectError::Tls(io::Error::new(io::ErrorKind::InvalidInput, error)))?;
-    let connector = TlsConnector::from(std::sync::Arc::clone(&config.0));
+    let connector = TlsConnector::from(Arc::clone(&config.0));
     let stream = connector
         .connect(name, Socket::new(tcp))
         .await

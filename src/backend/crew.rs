@@ -179,6 +179,28 @@ impl Crew {
         }
     }
 
+    /// Who takes an exchange that may be called back: somebody who is well beyond doubt and was not tried. `None`: there is nobody.
+    #[must_use]
+    pub fn choose_well(&self, choice: Choice<'_>) -> Option<(usize, &Rc<Pool>)> {
+        let doubtful =
+            |pool: &Pool| !pool.usable(choice.now) || !pool.server.vitals.breaker.get().is_closed();
+        let out =
+            |(at, pool): (usize, &Rc<Pool>)| (choice.tried.contains(&at) || doubtful(pool)).then_some(at);
+        let out: smallvec::SmallVec<[usize; 8]> = self.pools.iter().enumerate().filter_map(out).collect();
+        if out.len() >= self.pools.len() {
+            return None;
+        }
+        let field = Looking {
+            crew: self,
+            tried: &out,
+            lost: &[],
+            now: choice.now,
+        };
+        let at = pick::least_loaded(&self.roster.all, &field, self.panic_below, choice.random)?;
+        let pool = self.pools.get(at).filter(|_| !out.contains(&at))?;
+        Some((at, pool))
+    }
+
     fn pick(&self, field: &Looking<'_>, choice: &Choice<'_>) -> Option<usize> {
         let least_loaded = |table: &Table| pick::least_loaded(table, field, self.panic_below, choice.random);
         match (&self.pick, choice.key) {

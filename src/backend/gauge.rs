@@ -89,6 +89,11 @@ impl Gauge {
         self.observe((took_us as f64).max(1.0), now);
     }
 
+    /// It took so long at least: somebody stopped waiting.
+    pub fn waited(&self, took: Duration, now: Instant) {
+        self.observe(took.as_micros() as f64, now);
+    }
+
     /// It failed.
     pub fn failed(&self, now: Instant) {
         let counts = self.counts.get();

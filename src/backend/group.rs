@@ -23,7 +23,11 @@ use super::{
     roster::{Found, FoundByLine, Roster},
     server::TlsClient,
 };
-use crate::shield::line::Line;
+use crate::shield::{
+    gradient::Adaptive,
+    line::{self, Line},
+    pot::{Bound, Shares, Stock, Ward},
+};
 
 /// A backend as a snapshot knows it. Its servers are shared with earlier and later snapshots that name the same ones.
 pub struct Backend {
@@ -33,6 +37,8 @@ pub struct Backend {
     pub tls: Option<TlsClient>,
     /// What is carried over by its name.
     pub state: Arc<State>,
+    /// What its squad may have at once, if that is bounded.
+    pub squad: Option<Ward>,
     zone: Option<Arc<str>>,
     roster: ArcSwap<Roster>,
     version: AtomicU64,
@@ -54,6 +60,10 @@ pub struct State {
     pub breaker: SharedBreaker,
     /// Its seats, by [`BackendSettings::line`].
     pub line: Arc<Line>,
+    /// How many of them it can bear, where that is found out.
+    pub adaptive: Adaptive,
+    /// Connections to all of its servers, and what is kept of requests' bodies for them.
+    pub stock: Stock,
     openings: AtomicU64,
     /// A core is taking a server out just now: no other does, or together they would take out too many.
     ejecting: AtomicBool,
@@ -109,8 +119,69 @@ impl Backend {
             settings,
             tls,
             state,
+            squad: None,
             zone,
         }
+    }
+
+    /// The same as part of a squad whose share is bounded.
+    #[must_use]
+    pub fn of_squad(self, squad: Option<Ward>) -> Self {
+        Self { squad, ..self }
+    }
+
+    /// How many requests may be under way just now, and wait for that; `None`: as many as come.
+    #[must_use]
+    pub fn line(&self) -> Option<line::Terms> {
+        let terms = self.settings.line?;
+        Some(match self.settings.adaptive {
+            Some(adaptive) => line::Terms {
+                seats: self.state.adaptive.limit(adaptive),
+                ..terms
+            },
+            None => terms,
+        })
+    }
+
+    /// Notes how long an answer took, or was waited for in vain: what it can bear is found out by that.
+    pub fn took(&self, took: Duration, now: Instant) {
+        if let Some(terms) = self.settings.adaptive {
+            self.state
+                .adaptive
+                .note(took, self.state.line.taken(), now, terms);
+        }
+    }
+
+    /// Takes a connection's part of what the backend and its squad may have.
+    ///
+    /// # Errors
+    /// The name of who has none left.
+    pub fn connection(&self, now: Instant) -> Result<Shares, Arc<str>> {
+        let (caps, pot) = (self.settings.caps, &self.state.stock.connections);
+        let own = pot.take(1, caps.connections, now);
+        let mut shares = Shares::new();
+        shares.push(own.ok_or_else(|| self.settings.name.shared())?);
+        if let Some(Ward { squad, caps, stock }) = &self.squad {
+            let share = stock.connections.take(1, caps.connections, now);
+            shares.push(share.ok_or_else(|| Arc::clone(squad))?);
+        }
+        Ok(shares)
+    }
+
+    /// Whether a connection was refused a moment ago: what idles somewhere is wanted elsewhere.
+    #[must_use]
+    pub fn lacks_connections(&self, now: Instant) -> bool {
+        let squad = self.squad.as_ref();
+        self.state.stock.connections.was_short(now)
+            || squad.is_some_and(|squad| squad.stock.connections.was_short(now))
+    }
+
+    /// Its bounds on what there may be at once over all cores: what, how much of it is used, and how much there may be.
+    #[must_use]
+    pub fn bounds(&self) -> Vec<Bound> {
+        let line = self.line().map(|terms| self.state.line.bounds(terms));
+        let caps = self.settings.caps.bounds(&self.state.stock);
+        line.into_iter().flatten().chain(caps).collect()
     }
 
     /// Whether [`Backend::new`] would make the same of `settings` and `zone`.
@@ -198,6 +269,9 @@ impl Backend {
             self.struck(pool, now);
         } else {
             pool.gauge.answered(took, now);
+            if !status.is_server_error() {
+                self.took(took, now); // who fails fast bears no more for it
+            }
             if pool.server.vitals.breaker.succeeded() {
                 pool.server.vitals.begin(Millis::of(now));
                 tracing::info!(backend = %self.settings.name, server = %pool.server.label, "server is back");

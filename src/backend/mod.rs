@@ -4,7 +4,7 @@
 //! be chosen (all pure). [`group`] is the backend, [`roster`] its servers just now, [`server`] one of them with its [`vitals`] and
 //! the addresses of its name ([`names`]): what outlives a snapshot. [`crew`] is a core's view of a backend, [`gauge`] of a server.
 //! [`version`] says who gets which version of a backend that has several.
-//! [`wording`] says how requests are put, [`connect`] and [`pool`] (with `shared`, [`under_way`]) do the I/O on a core. On the control plane
+//! [`wording`] says how requests are put, [`connect`] and [`pool`] (with `shared`, `reuse`, [`under_way`]) do the I/O on a core. On the control plane
 //! [`probe`] asks servers how they are (`grpc` by their own protocol), [`judge`] takes out who stands apart, [`resolve`] asks for names (`lasting`: how
 //! long the last answer's addresses are good).
 
@@ -23,6 +23,7 @@ pub mod pick;
 pub mod pool;
 pub mod probe;
 pub mod resolve;
+mod reuse;
 pub mod ring;
 pub mod roster;
 pub mod server;
@@ -47,7 +48,7 @@ pub use self::{
 };
 use crate::{
     name::{BackendName, Place, SquadName},
-    shield::line,
+    shield::{gradient, line, pot::Caps},
 };
 
 /// `[backends.<name>]` in a squad's file.
@@ -77,6 +78,8 @@ pub struct BackendSettings {
     pub health: Option<HealthSettings>,
     /// Time to connect, TLS included. 2 s unless said otherwise.
     pub connect_timeout: Duration,
+    /// Time for the TLS handshake of an https server. `None`: what is left of `connect_timeout`.
+    pub tls_timeout: Option<Duration>,
     /// From the request's end to the answer's head. 30 s unless said otherwise.
     pub first_byte_timeout: Duration,
     /// Between two pieces of the answer. 60 s unless said otherwise.
@@ -87,6 +90,10 @@ pub struct BackendSettings {
     pub attempts: u32,
     /// Requests that may be under way with it, and wait for that, over all cores. `None`: no bound of its own.
     pub line: Option<line::Terms>,
+    /// Between which bounds the seats of `line` follow what it can bear; `None`: they are as many as it says.
+    pub adaptive: Option<gradient::Terms>,
+    /// Connections to all of its servers together, and bytes of requests' bodies that are kept for them.
+    pub caps: Caps,
     /// How its requests are worded; `None`: as the visitor's.
     pub wording: Option<Wording>,
     /// Connections to one server, over all cores. 1,024 unless said otherwise; beyond it an exchange is refused with 503.

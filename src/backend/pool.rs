@@ -11,12 +11,14 @@ use std::{
 
 use super::{
     Backend, BackendSettings, Scheme, Server,
-    connect::{self, ConnectError, Connected},
+    connect::{self, ConnectError, Connected, Patience},
     gauge::Gauge,
+    reuse::JUST_USED,
     server::ConnectionPermit,
     shared::SharedConnections,
     under_way::UnderWay,
 };
+pub use super::reuse::Reuse;
 use crate::{clock, http1, http2, limits::Limits};
 
 /// Idle connections that a core may keep to a server even where its share of `connections_max` is smaller.
@@ -60,6 +62,14 @@ impl Pools {
     pub fn keep_only(&self, live: &HashSet<u64>) {
         for place in self.by_slot.borrow_mut().iter_mut() {
             place.take_if(|pool| !live.contains(&pool.server.id));
+        }
+    }
+
+    /// Closes half of the idle connections to a server, the oldest first: they are wanted elsewhere.
+    pub fn share_idle(&self, server: u64) {
+        let pools = self.by_slot.borrow();
+        if let Some(pool) = pools.iter().flatten().find(|pool| pool.server.id == server) {
+            pool.share_idle();
         }
     }
 
@@ -170,21 +180,6 @@ impl Lane {
     }
 }
 
-/// Which kept connections an exchange may use.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Reuse {
-    /// Any: if the server closes it just then, the exchange can be sent again.
-    Any,
-    /// Only one that carried an exchange within [`JUST_USED`]: this exchange can't be sent twice, and servers close what has been
-    /// idle for a while (Node.js and Apache after 5 s, gunicorn after 2 s).
-    JustUsed,
-    /// None of one's own, only a shared one: the last turned out to be closed.
-    Shared,
-}
-
-/// See [`Reuse::JustUsed`].
-pub const JUST_USED: Duration = Duration::from_secs(1);
-
 /// Takes a connection back once its exchange is over. It stays with its connection, from exchange to exchange.
 pub struct Home {
     me: Weak<Self>,
@@ -294,15 +289,22 @@ impl Pool {
         }
     }
 
+    /// Half of the idle connections go, the oldest first.
+    fn share_idle(&self) {
+        let mut idle = self.idle.borrow_mut();
+        let surplus = idle.len().div_ceil(2);
+        idle.drain(..surplus);
+    }
+
     fn sweep(&self, now: Instant) {
         let idle_timeout = self.idle_timeout.get();
         let refused = self.server.refused();
         let mut idle = self.idle.borrow_mut();
         let here = idle.len() + usize::try_from(self.in_flight.get()).unwrap_or(usize::MAX);
         if self.refused.replace(refused) != refused && self.server.connections() > here {
-            // Another core got none while these lay idle: half of them go, the oldest first.
-            let surplus = idle.len().div_ceil(2);
-            idle.drain(..surplus);
+            drop(idle);
+            self.share_idle(); // another core got none while these lay idle
+            idle = self.idle.borrow_mut();
         }
         idle.retain_mut(|idle| {
             let young = now.saturating_duration_since(idle.since) < idle_timeout;
@@ -417,7 +419,9 @@ impl Pool {
 
     fn permit(&self, backend: &Backend) -> Result<ConnectionPermit, ConnectError> {
         let max = backend.settings.connections_max;
-        self.server.permit(max).ok_or(ConnectError::Full(max))
+        let permit = self.server.permit(max).ok_or(ConnectError::Full(max))?;
+        let shares = backend.connection(clock::steady());
+        Ok(permit.holding(shares.map_err(ConnectError::FullWhole)?))
     }
 
     async fn open(self: &Rc<Self>, backend: &Backend, limits: &Limits) -> Result<Lane, ConnectError> {
@@ -425,7 +429,10 @@ impl Pool {
         let connected = connect::connect(
             &self.server,
             backend.tls.as_ref(),
-            backend.settings.connect_timeout,
+            Patience {
+                connect: backend.settings.connect_timeout,
+                tls: backend.settings.tls_timeout,
+            },
         )
         .await?;
         self.begin(connected, permit, limits).await

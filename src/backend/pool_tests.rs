@@ -9,6 +9,7 @@ use crate::{
     http1::client::Home as _,
     limits::Limits,
     name::{BackendName, Place, SquadName},
+    shield::pot::Caps,
     stream::Stream,
 };
 
@@ -34,11 +35,14 @@ fn backend(connections_max: usize) -> Backend {
         breaker: None,
         health: None,
         connect_timeout: Duration::from_secs(1),
+        tls_timeout: None,
         first_byte_timeout: Duration::from_secs(1),
         between_bytes_timeout: Duration::from_secs(1),
         total_timeout: None,
         attempts: 1,
         line: None,
+        adaptive: None,
+        caps: Caps::default(),
         wording: None,
         connections_max,
         idle_max: 1_024,

@@ -8,7 +8,7 @@ use tokio::task::JoinHandle;
 use super::{
     Asks, Backend, HealthSettings, Scheme, Server, Wording,
     breaker::Millis,
-    connect::{Connected, connect},
+    connect::{Connected, Patience, connect},
     grpc,
     health::{BODY_BYTES_MAX, Checks, Health, ranges_text},
     pick::mixed,
@@ -119,8 +119,11 @@ async fn ask(
     settings: &HealthSettings,
     limits: &Limits,
 ) -> Result<String, String> {
-    let timeout = backend.settings.connect_timeout;
-    let connected = connect(server, backend.tls.as_ref(), timeout).await;
+    let patience = Patience {
+        connect: backend.settings.connect_timeout,
+        tls: backend.settings.tls_timeout,
+    };
+    let connected = connect(server, backend.tls.as_ref(), patience).await;
     let connected = connected.map_err(|error| error.to_string())?;
     let mut fields = fields(backend, server);
     match &settings.asks {

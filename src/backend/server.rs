@@ -17,6 +17,7 @@ use super::{
     names::{Addresses, Names},
     vitals::Vitals,
 };
+use crate::shield::pot::Shares;
 
 /// A TLS client configuration.
 #[derive(Clone)]
@@ -159,7 +160,10 @@ impl Server {
     #[must_use]
     pub fn permit(self: &Arc<Self>, max: usize) -> Option<ConnectionPermit> {
         let taken = self.connections.fetch_add(1, Ordering::Relaxed);
-        let permit = ConnectionPermit(Arc::clone(self));
+        let permit = ConnectionPermit {
+            server: Arc::clone(self),
+            shares: Shares::new(),
+        };
         if taken >= max {
             self.refused.fetch_add(1, Ordering::Relaxed);
             return None;
@@ -267,11 +271,24 @@ impl Drop for Slot {
 
 /// The right to hold one connection to a server.
 #[derive(Debug)]
-pub struct ConnectionPermit(Arc<Server>);
+pub struct ConnectionPermit {
+    server: Arc<Server>,
+    /// Its part of what the whole backend and its squad may have.
+    shares: Shares,
+}
+
+impl ConnectionPermit {
+    /// The same with shares that are held as long.
+    #[must_use]
+    pub fn holding(mut self, shares: Shares) -> Self {
+        self.shares = shares;
+        self
+    }
+}
 
 impl Drop for ConnectionPermit {
     fn drop(&mut self) {
-        self.0.connections.fetch_sub(1, Ordering::Relaxed);
+        self.server.connections.fetch_sub(1, Ordering::Relaxed);
     }
 }
 

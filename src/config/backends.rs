@@ -12,18 +12,19 @@ use schemars::JsonSchema;
 use serde::Deserialize;
 
 use super::{
+    adaptive::{self, AdaptiveFile},
     eject::{BreakerFile, EjectFile, percent},
     health::HealthFile,
     operator::text,
     protection,
     report::Report,
     servers::{self, PickFile, ServerFile},
-    values::{DurationText, SecretText, Share, Spot},
+    values::{DurationText, SecretText, Share, SizeText, Spot},
     versions::{self, StickyFile, VersionFile},
     wording,
 };
 use crate::{
-    backend::{ATTEMPTS, ATTEMPTS_MAX, BackendSettings, Scheme},
+    backend::{ATTEMPTS, ATTEMPTS_MAX, BackendSettings, Scheme, ServerSettings},
     name::{BackendName, SquadName},
 };
 
@@ -53,8 +54,10 @@ pub(super) struct BackendFile {
     /// Fields that requests always bear, over the visitor's of the same names. Values are secrets, best as `"${NAME}"`: they are
     /// never shown.
     headers: BTreeMap<Spot<String>, SecretText>,
-    /// Time to connect, TLS included.
+    /// Time to connect, TLS included unless `tls_timeout` says otherwise.
     connect_timeout: DurationText,
+    /// Time for the TLS handshake of https servers alone. Without it: what is left of `connect_timeout`.
+    tls_timeout: Option<Spot<DurationText>>,
     /// From the request's end to the answer's head.
     first_byte_timeout: DurationText,
     /// Between two pieces of the answer.
@@ -67,6 +70,8 @@ pub(super) struct BackendFile {
     attempts: Spot<u32>,
     /// Requests under way with it at once, over all cores and servers. Beyond it a request waits as `queue_max` says, or gets 503.
     in_flight_max: Option<NonZeroU32>,
+    /// Instead of `in_flight_max`: as many as answer about as fast as in quiet times. Without it: no such bound.
+    adaptive: Option<Spot<AdaptiveFile>>,
     /// Requests that wait for one of them to end, at most 10,000, by the route's `priority`. None unless said.
     #[schemars(range(max = 10_000))]
     queue_max: Option<Spot<u32>>,
@@ -74,6 +79,12 @@ pub(super) struct BackendFile {
     queue_timeout: Option<Spot<DurationText>>,
     /// Connections to one server, over all cores. Beyond it a request is refused with 503.
     connections_max: NonZeroUsize,
+    /// Connections to all of its servers together, over all cores, idle ones included. Beyond it a request is refused with 503. Without it:
+    /// `connections_max` for each server.
+    connections_all_max: Option<NonZeroU32>,
+    /// Bytes of requests' bodies kept for a route's `fallback` while they are on their way to it, over all cores. Beyond it a request with a
+    /// body has no fallback. Without it: 16 MiB on each core, for all backends.
+    kept_max: Option<SizeText>,
     /// Idle connections kept to one server by each core, at most its share of `connections_max`. What was in use within
     /// `idle_timeout` is kept, so that a burst opens no connection anew.
     idle_max: usize,
@@ -109,7 +120,11 @@ impl Default for BackendFile {
                 value: ATTEMPTS,
                 span: 0..0,
             },
+            tls_timeout: None,
+            connections_all_max: None,
+            kept_max: None,
             in_flight_max: None,
+            adaptive: None,
             queue_max: None,
             queue_timeout: None,
             connections_max: NonZeroUsize::new(1_024).unwrap_or(NonZeroUsize::MIN),
@@ -152,14 +167,14 @@ pub(super) fn backend(
     };
     let versions = versions.map(Arc::new);
     let own = versions.iter().flat_map(|versions| &versions.all);
-    let mut everyone = own.flat_map(|version| &version.servers).chain(&servers);
+    let everyone = own.flat_map(|version| &version.servers).chain(&servers);
     let health = written
         .health
         .as_ref()
         .and_then(|health| health.value.settle(&health.span, report));
-    if !everyone.any(|server| server.address.scheme == Scheme::Https) {
-        written.no_ca(report);
-    }
+    written.only_over_tls(everyone, report);
+    let adaptive = adaptive::adaptive(written.adaptive.as_ref(), written.in_flight_max, report);
+    let most = adaptive.and_then(|terms| NonZeroU32::new(terms.max));
     Some(BackendSettings {
         name: backend_name.ok()?,
         squad: squad.clone(),
@@ -176,12 +191,15 @@ pub(super) fn backend(
             .map(|breaker| breaker.value.settle(breaker, report)),
         health,
         connect_timeout: written.connect_timeout.0,
+        tls_timeout: written.tls_timeout.as_ref().map(|tls| tls.value.0),
+        adaptive,
+        caps: protection::caps(written.connections_all_max, written.kept_max),
         first_byte_timeout: written.first_byte_timeout.0,
         between_bytes_timeout: written.between_bytes_timeout.0,
         total_timeout: written.total_timeout.map(|total| total.0),
         attempts: written.attempts(report),
         line: protection::line(
-            written.in_flight_max,
+            written.in_flight_max.or(most),
             written.queue_max.as_ref(),
             written.queue_timeout.as_ref(),
             report,
@@ -195,15 +213,27 @@ pub(super) fn backend(
 }
 
 impl BackendFile {
-    fn no_ca(&self, report: &mut Report) {
-        let Some(ca) = &self.ca else { return };
-        report
-            .warning(
-                "unused-key",
-                ca.span.clone(),
-                "`ca` has no meaning here: no server of this backend is https",
-            )
-            .hint("take it out, or write `https://` in front of the servers");
+    /// Warns of what has no meaning where no server is https.
+    fn only_over_tls<'s>(&self, mut servers: impl Iterator<Item = &'s ServerSettings>, report: &mut Report) {
+        if servers
+            .any(|server| server.address.scheme == Scheme::Https)
+        {
+            return;
+        }
+        let keys = [
+            ("ca", self.ca.as_ref().map(|ca| &ca.span)),
+            (
+                "tls_timeout",
+                self.tls_timeout.as_ref().map(|timeout| &timeout.span),
+            ),
+        ];
+        for (key, span) in keys {
+            let Some(span) = span else { continue };
+            let what = format!("`{key}` has no meaning here: no server of this backend is https");
+            report
+                .warning("unused-key", span.clone(), what)
+                .hint("take it out, or write `https://` in front of the servers");
+        }
     }
 
     fn attempts(&self, report: &mut Report) -> u32 {

@@ -277,8 +277,11 @@ impl IntrospectionFile {
             eject: EjectSettings::default(),
             breaker: None,
             line: None,
+            adaptive: None,
+            caps: crate::shield::pot::Caps::default(),
             health: None,
             connect_timeout: timeout,
+            tls_timeout: None,
             first_byte_timeout: timeout,
             between_bytes_timeout: timeout,
             total_timeout: None, // a question has its own

@@ -13,6 +13,7 @@
 //! - [`schema`] and [`reference_markdown`]: the same structs for editors and readers.
 
 mod access;
+mod adaptive;
 pub mod admin;
 mod attached;
 mod backends;
@@ -35,6 +36,7 @@ mod flags;
 mod forward;
 mod gate;
 mod health;
+mod hedge;
 mod instant;
 mod isolate;
 mod layers;

@@ -9,13 +9,14 @@ use serde::Deserialize;
 use super::{
     report::Report,
     routes::RouteFile,
-    values::{DurationText, Share, Spot},
+    values::{DurationText, Share, SizeText, Spot},
 };
 use crate::{
     policy::protection::{By, Protection, RateLimit, RouteLimits, Timeouts},
     shield::{
         budget,
         line::{self, Class},
+        pot::Caps,
         rate::Rate,
     },
 };
@@ -129,6 +130,7 @@ pub(super) fn protection(route: &RouteFile, report: &mut Report) -> Protection {
             .as_ref()
             .map(|file| file.value.settle(report))
             .unwrap_or_default(),
+        hedge: route.hedge.as_ref().map(|file| file.value.settle(report)),
     }
 }
 
@@ -215,6 +217,14 @@ fn shared_by(written: &Spot<String>, report: &mut Report) -> Option<By> {
             .hint("known are `route`, `address`, `visitor`, `user` and `header:<name>`");
     }
     by
+}
+
+/// What there may be at once beside requests.
+pub(super) fn caps(connections: Option<NonZeroU32>, kept: Option<SizeText>) -> Caps {
+    Caps {
+        connections: connections.map(|max| u64::from(max.get())),
+        kept: kept.map(|max| max.0 as u64),
+    }
 }
 
 /// What `in_flight_max`, `queue_max` and `queue_timeout` mean together.

@@ -18,6 +18,7 @@ use super::{
     failover::{self, FailoverFile, FallbackFile},
     forward::ForwardFile,
     gate::AuthFile,
+    hedge::HedgeFile,
     operator::hosts,
     protection::{self, RetriesFile, RouteLimitsFile, TimeoutsFile},
     report::{Report, suggest},
@@ -93,6 +94,8 @@ pub(super) struct RouteFile {
     pub(super) timeouts: Option<Spot<TimeoutsFile>>,
     /// How much may be tried again.
     pub(super) retries: Option<Spot<RetriesFile>>,
+    /// Sends what takes long to a second server as well. Without it: never.
+    pub(super) hedge: Option<Spot<HedgeFile>>,
     /// Who is let in, and in which order.
     pub(super) limits: Option<Spot<RouteLimitsFile>>,
     /// The waiting room whose visitors are let in, a table `[rooms.<name>]` of any file.

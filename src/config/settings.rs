@@ -147,6 +147,8 @@ pub struct SquadSettings {
     pub paths: Vec<String>,
     /// Requests that may be under way on its routes, and wait for that, over all cores.
     pub line: Option<crate::shield::line::Terms>,
+    /// Connections to its backends, and bytes of requests' bodies that are kept on its routes.
+    pub caps: crate::shield::pot::Caps,
 }
 
 /// One `[[routes]]` table.

@@ -9,7 +9,7 @@ use super::{
     claims, protection,
     report::Report,
     settings::SquadSettings,
-    values::{DurationText, Spot},
+    values::{DurationText, SizeText, Spot},
 };
 use crate::name::SquadName;
 
@@ -26,6 +26,12 @@ pub(super) struct SquadFile {
     queue_max: Option<Spot<u32>>,
     /// How long a request waits: 1 s unless said. Then 503.
     queue_timeout: Option<Spot<DurationText>>,
+    /// Connections to servers of its backends, over all cores, idle ones included. Beyond it a request is refused with 503. No bound unless
+    /// said.
+    connections_max: Option<NonZeroU32>,
+    /// Bytes of requests' bodies kept for a `fallback` on its routes, over all cores. Beyond it a request with a body has no fallback. No bound
+    /// unless said, but 16 MiB on each core for all squads.
+    kept_max: Option<SizeText>,
 }
 
 /// Judges one table.
@@ -54,6 +60,7 @@ pub(super) fn squad_settings(
                 squad.value.queue_timeout.as_ref(),
                 report,
             ),
+            caps: protection::caps(squad.value.connections_max, squad.value.kept_max),
         }),
         Err(reason) => {
             report.error(

@@ -14,6 +14,7 @@ use super::{Loaded, Sources, load_sources, settings::Settings, settings::TargetS
 use crate::{
     backend::{EjectSettings, Pick, Resolve, ServerSettings},
     policy::access::Access,
+    shield::pot::Caps,
 };
 
 #[test]
@@ -211,6 +212,9 @@ fn backends(settings: &Settings) -> String {
     let mut out = String::new();
     for squad in &settings.edge.squads {
         _ = writeln!(out, "squad {} {:?} at {}", squad.name, squad.paths, squad.place);
+        if squad.caps != Caps::default() {
+            _ = writeln!(out, "  {:?}", squad.caps);
+        }
     }
     for backend in &settings.backends {
         let servers: Vec<String> = backend.servers.iter().map(server).collect();
@@ -250,6 +254,10 @@ fn backends(settings: &Settings) -> String {
                 "  in all {:?} attempts {}",
                 backend.total_timeout, backend.attempts
             );
+        }
+        if backend.tls_timeout.is_some() || backend.caps != Caps::default() || backend.adaptive.is_some() {
+            let (tls, adaptive) = (backend.tls_timeout, backend.adaptive);
+            _ = writeln!(out, "  tls {tls:?} {:?} {adaptive:?}", backend.caps);
         }
         if let Some(line) = &backend.line {
             _ = writeln!(out, "  {line:?}");

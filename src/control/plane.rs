@@ -334,7 +334,7 @@ impl Plane {
     fn housekeep(&mut self) {
         self.publisher.free_retired();
         let at = self.view.live.current();
-        super::servers::tell(&self.facts, &at.backends);
+        super::servers::tell(&self.facts, &at);
         drills::keep(&at, &self.facts);
         rooms::keep(&at, &self.facts);
         let machines: Vec<_> = at

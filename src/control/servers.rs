@@ -1,15 +1,14 @@
-//! Tells metrics how backends and their servers are.
-
-use std::sync::Arc;
+//! Tells metrics how backends and their servers are, and how full.
 
 use crate::{
-    backend::{Backend, server::How},
+    backend::server::How,
     observe::metrics::{BackendFacts, Facts, ServerFacts},
+    snapshot::Snapshot,
 };
 
-/// Tells `facts` of all servers of `backends`. To be called each second.
-pub(super) fn tell(facts: &Facts, backends: &[Arc<Backend>]) {
-    let all = backends.iter().map(|backend| BackendFacts {
+/// Tells `facts` of all servers in `at`. To be called each second.
+pub(super) fn tell(facts: &Facts, at: &Snapshot) {
+    let all = at.backends.iter().map(|backend| BackendFacts {
         name: backend.settings.name.to_string(),
         breaker: backend.settings.breaker.as_ref().map(|_| {
             let breaker = &backend.state.breaker;
@@ -37,4 +36,11 @@ pub(super) fn tell(facts: &Facts, backends: &[Arc<Backend>]) {
             .collect(),
     });
     facts.backends(&all.collect::<Vec<_>>());
+    let bulkheads = at.bulkheads();
+    let each = bulkheads.iter().flat_map(|((kind, name), bounds)| {
+        bounds
+            .iter()
+            .map(move |(what, used, max)| ([*kind, &**name, *what], *used, *max))
+    });
+    facts.bulkheads(&each.collect::<Vec<_>>());
 }

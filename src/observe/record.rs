@@ -225,6 +225,14 @@ pub struct Timings {
     pub total: Duration,
 }
 
+impl Timings {
+    /// Takes over what an attempt measured.
+    pub const fn take_sent(&mut self, attempt: Self) {
+        self.connect = attempt.connect;
+        self.first_byte = attempt.first_byte;
+    }
+}
+
 /// The facts of one exchange.
 ///
 /// It is filled by whoever learns a fact, and read once, by [`Core::finish`](super::Core::finish). Texts are shared with the
@@ -297,6 +305,8 @@ pub struct Record {
     pub cache: Cell<Option<CacheFacts>>,
     /// The fault that a drill put in, a fixed word (`delay`, `abort`, `cut`, `throttle`).
     pub drill: Option<&'static str>,
+    /// A second server was asked as well because the first took long: what came of it, a fixed word (`won`, `lost`, `failed`).
+    pub hedge: Option<&'static str>,
     /// Where the time went.
     pub timings: Timings,
     /// Bytes of the request's body.
@@ -351,6 +361,7 @@ impl Record {
             room: None,
             cache: Cell::new(None),
             drill: None,
+            hedge: None,
             timings: Timings::default(),
             bytes_in: 0,
             bytes_out: 0,

@@ -15,7 +15,26 @@ pub struct Protection {
     pub retries: budget::Terms,
     /// Who is let in, and in which order.
     pub limits: RouteLimits,
+    /// What is sent to a second server because the first takes long; `None`: nothing.
+    pub hedge: Option<Hedge>,
 }
+
+/// What is sent to a second server because the first takes long.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Hedge {
+    /// How much of it there may be.
+    pub budget: budget::Terms,
+    /// How long the first has for itself at least.
+    pub min_delay: Duration,
+}
+
+/// Requests for a second server in a thousand, unless said otherwise: beside twice as much load for the slowest of them, that is what
+/// Dean and Barroso paid for a tail of a third ("The tail at scale", CACM 56(2), 2013).
+pub const HEDGE_SHARE: u32 = 20;
+/// Such requests that are there from the start, unless said otherwise: a pause of one server's, and not the fall of a backend.
+pub const HEDGE_RESERVE: u32 = 10;
+/// How long the first has for itself at least, unless said otherwise: a second connection may take as long.
+pub const HEDGE_DELAY_MIN: Duration = Duration::from_millis(5);
 
 /// How long things may take on a route. `None`: as its backend says.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]

@@ -1,7 +1,9 @@
 //! The end of an exchange whose backend has a `total_timeout`: before the answer's head, and in the middle of its body.
 
 use std::{
+    cell::Cell,
     pin::Pin,
+    rc::Rc,
     task::{Context, Poll},
     time::{Duration, Instant},
 };
@@ -35,6 +37,63 @@ pub(super) fn until(deadline: Instant, response: Response) -> Response {
             cut: false,
         })),
     })
+}
+
+/// Whether a request's body has gone out to its end.
+#[derive(Debug)]
+pub(super) struct Handed(Option<Rc<Cell<bool>>>);
+
+impl Handed {
+    /// All of it has.
+    pub(super) fn is_whole(&self) -> bool {
+        self.0.as_ref().is_none_or(|whole| whole.get())
+    }
+}
+
+/// The same body, watched on its way out.
+pub(super) fn watched(body: Body) -> (Body, Handed) {
+    if matches!(body, Body::Empty | Body::Tunnel(_)) {
+        return (body, Handed(None));
+    }
+    let whole = Rc::new(Cell::new(false));
+    let handed = Handed(Some(Rc::clone(&whole)));
+    (Body::Wrapped(Box::pin(Watched { inner: body, whole })), handed)
+}
+
+/// A body that tells when it has gone out to its end.
+struct Watched {
+    inner: Body,
+    whole: Rc<Cell<bool>>,
+}
+
+impl http_body::Body for Watched {
+    type Data = Bytes;
+    type Error = BodyError;
+
+    fn poll_frame(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
+        let this = self.get_mut();
+        let polled = Pin::new(&mut this.inner).poll_frame(cx);
+        let ended = match &polled {
+            Poll::Ready(None) => true,
+            Poll::Ready(Some(Ok(_))) => this.inner.is_end_stream(),
+            Poll::Ready(Some(Err(_))) | Poll::Pending => false,
+        };
+        if ended {
+            this.whole.set(true);
+        }
+        polled
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.inner.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.inner.size_hint()
+    }
 }
 
 /// What backends are told in, beside gRPC's own field: milliseconds that are left.

@@ -13,6 +13,7 @@ use super::{
     compress::Places,
     elsewhere::Looking,
     error_page::Asking,
+    hedge::Delays,
     lookup::{self, Lookups},
     ofrep::Desk,
     recall::Recalls,
@@ -77,6 +78,8 @@ pub struct Edge {
     pub turns: Turns,
     /// Who signs in or out just now.
     pub desks: Desks,
+    /// How long answers take, of routes that hedge.
+    pub delays: Delays,
     /// Bytes of requests' bodies that are kept to be sent again.
     pub kept: Kept,
     /// The snapshot whose servers and labels are all that is kept.
@@ -148,6 +151,7 @@ impl Edge {
             lookups: Lookups::default(),
             turns: Turns::default(),
             desks: Desks::default(),
+            delays: Delays::default(),
             kept: Kept::default(),
             tidied: Cell::default(),
         }
@@ -177,6 +181,7 @@ impl Edge {
                 .collect();
             self.crews.disband();
             self.pools.keep_only(&live);
+            self.delays.keep_only(&snapshot);
             self.observe.keep(&snapshot.labels());
         }
         self.pools.sweep(now);
@@ -188,6 +193,13 @@ impl Edge {
         self.shortcuts.sweep();
         for backend in &snapshot.backends {
             self.count_connections(backend);
+            if backend.lacks_connections(now) {
+                let roster = backend.roster();
+                roster
+                    .servers
+                    .iter()
+                    .for_each(|server| self.pools.share_idle(server.id));
+            }
         }
     }
 

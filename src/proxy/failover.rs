@@ -19,7 +19,10 @@ use crate::{
         record::{Failover, Record, Side},
     },
     policy::{self, failover::Fallback},
-    shield::line::{Class, Entry, Seat, Terms as Seats},
+    shield::{
+        line::{Class, Entry, Seat, Terms as Seats},
+        pot::Growing,
+    },
     snapshot::{BackendId, Rule, Snapshot},
     wire::{Interim, Upgrade},
 };
@@ -80,7 +83,8 @@ async fn pair(
     let deadline = admit::deadline_of(rule, record.began);
     let (now, first) = (outgoing.ready, outgoing.backend);
     let kept_max = terms.fallback.map_or(0, |fallback| fallback.body_max);
-    let (replay, body) = Replay::of(outgoing.body, kept_max, &edge.kept);
+    let kept = || kept_for(rule, first, at);
+    let (replay, body) = Replay::of(outgoing.body, kept_max, &edge.kept, kept);
     outgoing.body = body;
     let is_well = |id| {
         at.backend(id)
@@ -89,7 +93,7 @@ async fn pair(
     // a visitor need not find out anew what checks and the last visitors found out, unless both are sick
     let answered = match is_well(first) || !is_well(second) {
         true => forward::send(outgoing, edge, at, record, interim).await,
-        false => Err(passed_over(first, now, at)),
+        false => Err(passed_over(first, now, edge, at)),
     };
     let cause = cause(&answered, terms, may_repeat);
     let in_time = deadline.is_none_or(|deadline| clock::steady() < deadline);
@@ -129,6 +133,18 @@ async fn pair(
     Ok((response, under_way))
 }
 
+/// Where what is kept of a body counts: at the backend that it is on its way to, and at the squad whose route it came by.
+fn kept_for(rule: Option<&Rule>, first: BackendId, at: &Snapshot) -> Growing {
+    let mut shares = Growing::default();
+    if let Some(backend) = at.backend(first) {
+        shares.and(&backend.state.stock.kept, backend.settings.caps.kept);
+    }
+    if let Some(ward) = rule.and_then(|rule| rule.ward.as_ref()) {
+        shares.and(&ward.stock.kept, ward.caps.kept);
+    }
+    shares
+}
+
 /// Why the second is asked, if it may be.
 fn cause(answered: &Answered, terms: &Terms, may_repeat: bool) -> Option<&'static str> {
     match answered {
@@ -141,10 +157,10 @@ fn cause(answered: &Answered, terms: &Terms, may_repeat: bool) -> Option<&'stati
 }
 
 /// The first backend's refusal without asking it: its breaker is open, or all of its servers are known to be sick.
-fn passed_over(first: BackendId, now: Instant, at: &Snapshot) -> Refusal {
+fn passed_over(first: BackendId, now: Instant, edge: &Edge, at: &Snapshot) -> Refusal {
     let backend = at.backend(first);
     if let Some(open) = backend.filter(|backend| !backend.would_admit(now)) {
-        return Refusal::breaker_open(&open.settings.name);
+        return Refusal::breaker_open(open, now, u64::from_ne_bytes(edge.random8()));
     }
     Refusal {
         retry: Retry::Unsent,

@@ -6,9 +6,9 @@ use super::{
     admit::{self, Wanted},
     deadline,
     edge::Edge,
-    hashed,
+    hashed, hedge,
     refusal::{Refusal, Retry},
-    tries::{self, Tries},
+    tries::{self, Tries, Who},
 };
 use crate::{
     backend::{
@@ -23,7 +23,7 @@ use crate::{
     fields::Fields,
     gate::Identity,
     message::{Head, Response},
-    observe::record::Record,
+    observe::record::{Record, Side, Timings},
     policy::protection::Timeouts,
     shield::line::Class,
     snapshot::{BackendId, Rule, Snapshot},
@@ -56,6 +56,8 @@ pub(super) struct Failed {
     pub(super) body: Option<Body>,
     /// The server had closed a kept connection: that says nothing about it, and a new one will do.
     pub(super) stale: bool,
+    /// The server has no connection left.
+    pub(super) full: bool,
 }
 
 impl From<Refusal> for Failed {
@@ -64,6 +66,7 @@ impl From<Refusal> for Failed {
             refusal,
             body: None,
             stale: false,
+            full: false,
         }
     }
 }
@@ -87,11 +90,11 @@ pub async fn send(
         (Some(own), Some(all)) => Some(own.min(all)),
         (own, all) => own.or(all),
     };
-    let Some(terms) = backend.settings.line else {
+    let Some(terms) = backend.line() else {
         return try_servers(outgoing, deadline, backend, edge, at, record, interim).await;
     };
     if !backend.would_admit(outgoing.ready) {
-        return Err(Refusal::breaker_open(&backend.settings.name)); // nobody waits for a seat to hear that
+        return Err(breaker_open(backend, outgoing.ready, edge)); // nobody waits for a seat to hear that
     }
     // boxed, so that requests to other backends carry nothing of it
     let name = backend.settings.name.shared();
@@ -115,6 +118,29 @@ pub async fn send(
     })
 }
 
+/// Where an exchange is tried, and until when.
+pub(super) struct Ground<'g> {
+    pub(super) backend: &'g Arc<Backend>,
+    pub(super) crew: &'g Crew,
+    pub(super) edge: &'g Edge,
+    pub(super) at: &'g Snapshot,
+    pub(super) deadline: Option<Instant>,
+}
+
+/// Whose turn it is.
+pub(super) struct Turn {
+    /// The server's place.
+    pub(super) place: usize,
+    pub(super) pool: Rc<Pool>,
+    /// Counts the exchange there.
+    pub(super) under_way: Option<UnderWay>,
+    /// Nobody was asked before, and no other backend was.
+    pub(super) is_first: bool,
+}
+
+/// What came of an attempt.
+pub(super) type Answered = Result<Response, Failed>;
+
 async fn try_servers(
     mut outgoing: Outgoing<'_>,
     deadline: Option<Instant>,
@@ -127,7 +153,7 @@ async fn try_servers(
     let settings = &backend.settings;
     address(&mut outgoing, backend, edge);
     if !backend.admits(outgoing.ready) {
-        return Err(Refusal::breaker_open(&settings.name));
+        return Err(breaker_open(backend, outgoing.ready, edge));
     }
     let mut crew = crew_of(outgoing.backend, backend, edge);
     if crew.is_empty() {
@@ -135,70 +161,122 @@ async fn try_servers(
         Box::pin(fill(backend, deadline)).await?;
         crew = crew_of(outgoing.backend, backend, edge);
     }
+    let ground = Ground {
+        backend,
+        crew: &crew,
+        edge,
+        at,
+        deadline,
+    };
     let key = hashed::key(&settings.pick, outgoing.head, outgoing.identity, record.client);
     let mut tries = Tries::default();
     loop {
-        let now = outgoing.ready;
-        let choice = Choice {
-            tried: &tries.servers,
-            key,
-            now,
-            random: u64::from_ne_bytes(edge.random8()),
-        };
-        let (place, pool) = crew.choose(choice).ok_or_else(Refusal::no_server)?;
+        let mut turn = turn(&outgoing, &tries, key, &ground, record)?;
         tries.attempts += 1;
         record.attempts += 1;
-        record.server = Some(Arc::clone(&pool.server.label));
-        direct(&mut outgoing.head.headers, backend, &pool.server, deadline);
-        let under_way = pool.enter();
+        direct(&mut outgoing.head.headers, backend, &turn.pool.server, deadline);
         let trying = Trying {
             head: outgoing.head,
             body: std::mem::replace(&mut outgoing.body, Body::Empty),
-            began: now,
+            began: outgoing.ready,
             is_last: tries.attempts >= settings.attempts,
             after_stale: tries.stale,
             rule: outgoing.rule,
         };
-        let attempted = match deadline {
-            None => attempt(trying, pool, backend, at, record, interim).await,
-            Some(deadline) => {
-                let bodiless = matches!(trying.body, Body::Empty);
-                // boxed, so that requests to other backends carry nothing of it
-                let trying = Box::pin(attempt(trying, pool, backend, at, record, interim));
-                let attempted = deadline::before(deadline, trying).await;
-                judge(attempted, deadline, backend, pool, bodiless)
-            }
-        };
-        let failed = match attempted {
-            Ok(response) => {
+        let first = turn.place;
+        let answered = take_turn(trying, &mut turn, &ground, record, interim).await;
+        record.server = Some(Arc::clone(&turn.pool.server.label));
+        let failed = match (answered, turn.under_way.take()) {
+            (Ok(response), Some(under_way)) => {
                 tries::reward(outgoing.rule, response.status);
                 return Ok((response, under_way));
             }
-            Err(failed) => failed,
+            (Ok(_), None) => return Err(Refusal::internal("turn")),
+            (Err(failed), _) => failed,
         };
-        drop(under_way);
-        outgoing.body = tries.next(failed, &outgoing, backend, deadline, edge).await?;
+        if failed.full {
+            tries.servers.push(first);
+        }
+        let nowhere = failed.full && tries.servers.len() >= crew.len();
+        if nowhere || failed.refusal.side == Side::Banyan {
+            return Err(no_room(failed.refusal, backend, edge));
+        }
+        let (body, who) = tries.next(failed, &outgoing, backend, deadline, edge).await?;
+        outgoing.body = body;
         outgoing.ready = clock::steady();
-        tries.servers.push(place);
+        match who {
+            // whoever is hashed to a server stays there: only the connection was no good
+            Who::Same if key.is_some() => {}
+            Who::Same | Who::Any => tries.servers.push(first),
+            Who::Other => {}
+        }
         if tries.servers.len() >= crew.len() {
             tries.servers.clear(); // everyone has had a turn: a stale connection may have been all that was wrong
         }
     }
 }
 
-/// What an attempt with a deadline came to.
-fn judge(
-    attempted: Result<Result<Response, Failed>, deadline::Passed>,
-    deadline: Instant,
-    backend: &Backend,
-    pool: &Pool,
-    bodiless: bool,
-) -> Result<Response, Failed> {
-    match attempted {
-        Ok(attempted) => attempted.map(|response| deadline::until(deadline, response)),
+/// Whose turn it is now.
+fn turn(
+    outgoing: &Outgoing<'_>,
+    tries: &Tries,
+    key: Option<u64>,
+    ground: &Ground<'_>,
+    record: &mut Record,
+) -> Result<Turn, Refusal> {
+    let choice = Choice {
+        tried: &tries.servers,
+        key,
+        now: outgoing.ready,
+        random: u64::from_ne_bytes(ground.edge.random8()),
+    };
+    let (place, pool) = ground.crew.choose(choice).ok_or_else(Refusal::no_server)?;
+    record.server = Some(Arc::clone(&pool.server.label));
+    Ok(Turn {
+        place,
+        pool: Rc::clone(pool),
+        under_way: Some(pool.enter()),
+        is_first: tries.attempts == 0 && record.failover.is_none(),
+    })
+}
+
+/// One attempt, or two where the first takes long, until the request's deadline.
+async fn take_turn(
+    trying: Trying<'_>,
+    turn: &mut Turn,
+    ground: &Ground<'_>,
+    record: &mut Record,
+    interim: &mut dyn Interim,
+) -> Answered {
+    let hedge = hedge::terms(&trying, turn, ground);
+    let Some(deadline) = ground.deadline else {
+        return match hedge {
+            None => attempt(trying, &turn.pool, ground, &mut record.timings, interim).await,
+            // boxed, so that requests of other routes carry nothing of it
+            Some(terms) => Box::pin(hedge::race(trying, turn, terms, ground, record, interim)).await,
+        };
+    };
+    let now = trying.began;
+    let budget = deadline.saturating_duration_since(record.began);
+    let had_time = deadline.saturating_duration_since(now) * 2 >= budget;
+    let (body, handed) = deadline::watched(trying.body);
+    let trying = Trying { body, ..trying };
+    let pool = Rc::clone(&turn.pool);
+    // boxed, so that requests to other backends carry nothing of it
+    let trying = Box::pin(async {
+        match hedge {
+            None => attempt(trying, &pool, ground, &mut record.timings, interim).await,
+            Some(terms) => hedge::race(trying, turn, terms, ground, record, interim).await,
+        }
+    });
+    match deadline::before(deadline, trying).await {
+        Ok(answered) => answered.map(|response| deadline::until(deadline, response)),
         Err(deadline::Passed) => {
-            if bodiless {
-                backend.failed(pool, clock::steady()); // with a body it may have been the client that took its time
+            // who got the request late, or never whole, is not to blame: the client, a queue or another server took the time
+            if had_time && handed.is_whole() {
+                let at = clock::steady();
+                ground.backend.failed(&pool, at);
+                ground.backend.took(at.saturating_duration_since(now), at);
             }
             Err(Refusal::too_long().into())
         }
@@ -219,7 +297,7 @@ fn address(outgoing: &mut Outgoing<'_>, backend: &Backend, edge: &Edge) {
 }
 
 /// Tells the head what only this server is told, and how much time is left.
-fn direct(fields: &mut Fields, backend: &Backend, server: &Server, deadline: Option<Instant>) {
+pub(super) fn direct(fields: &mut Fields, backend: &Backend, server: &Server, deadline: Option<Instant>) {
     if let Some(wording) = &backend.settings.wording {
         wording.address(fields, server);
     }
@@ -247,31 +325,50 @@ pub fn is_well(id: BackendId, backend: &Backend, now: Instant, edge: &Edge) -> b
     backend.would_admit(now) && crew_of(id, backend, edge).is_well(now)
 }
 
+/// There is no connection left, with the whole backend or squad, or with any of its servers: nobody waits to hear that.
+fn no_room(refusal: Refusal, backend: &Backend, edge: &Edge) -> Refusal {
+    let name = backend.settings.name.shared();
+    let cause = refusal.cause.as_ref().and_then(|cause| cause.downcast_ref());
+    let of = match cause {
+        Some(ConnectError::FullWhole(of)) => of,
+        _ => &name,
+    };
+    admit::count(edge, of, refusal.details);
+    Refusal {
+        backend: Some(name),
+        ..refusal
+    }
+}
+
+fn breaker_open(backend: &Backend, now: Instant, edge: &Edge) -> Refusal {
+    Refusal::breaker_open(backend, now, u64::from_ne_bytes(edge.random8()))
+}
+
 fn crew_of(id: BackendId, backend: &Backend, edge: &Edge) -> Rc<Crew> {
     let random = || u64::from_ne_bytes(edge.random8());
     edge.crews.of(id.0, backend, &edge.pools, random)
 }
 
 /// One attempt.
-struct Trying<'h> {
-    head: &'h Head,
-    body: Body,
-    began: Instant,
+pub(super) struct Trying<'h> {
+    pub(super) head: &'h Head,
+    pub(super) body: Body,
+    pub(super) began: Instant,
     /// There will be no other.
-    is_last: bool,
+    pub(super) is_last: bool,
     /// A kept connection was no good just before.
-    after_stale: bool,
-    rule: Option<&'h Rule>,
+    pub(super) after_stale: bool,
+    pub(super) rule: Option<&'h Rule>,
 }
 
-async fn attempt(
+pub(super) async fn attempt(
     trying: Trying<'_>,
     pool: &Rc<Pool>,
-    backend: &Arc<Backend>,
-    at: &Snapshot,
-    record: &mut Record,
+    ground: &Ground<'_>,
+    timings: &mut Timings,
     interim: &mut dyn Interim,
-) -> Result<Response, Failed> {
+) -> Answered {
+    let backend = ground.backend;
     let Trying {
         head,
         body,
@@ -287,23 +384,25 @@ async fn attempt(
         (false, true) => Reuse::Any,
         (false, false) => Reuse::JustUsed,
     };
-    let lane = match pool.lane(backend, reuse, &at.limits).await {
+    let lane = match pool.lane(backend, reuse, &ground.at.limits).await {
         Ok(lane) => lane,
         Err(error) => {
-            if !matches!(error, ConnectError::Full(_)) {
+            let full = matches!(error, ConnectError::Full(_));
+            if !full && !matches!(error, ConnectError::FullWhole(_)) {
                 backend.failed(pool, clock::steady());
             }
             return Err(Failed {
                 refusal: error.into(),
                 body: Some(body),
                 stale: false,
+                full,
             });
         }
     };
     let reused = lane.reused();
     let connected = if reused { began } else { clock::steady() };
     if !reused {
-        record.timings.connect = Some(connected.saturating_duration_since(began));
+        timings.connect = Some(connected.saturating_duration_since(began));
     }
     let own = rule.map_or_else(Default::default, |rule| rule.policy.protection.timeouts);
     match exchange(lane, head, body, backend, own, interim).await {
@@ -314,7 +413,7 @@ async fn attempt(
             if let (Body::Tunnel(tunnel), Some(idle)) = (&mut response.body, own.websocket_idle) {
                 tunnel.idle_for(idle);
             }
-            record.timings.first_byte = Some(took);
+            timings.first_byte = Some(took);
             Ok(response)
         }
         Err(SendError { cause, sent, body }) => {
@@ -323,6 +422,10 @@ async fn attempt(
             let stale = reused && matches!(cause, SendCause::Closed(_));
             // one that hangs up on some requests is there all the same, and where it is the only one nobody could take its place
             let only = matches!(cause, SendCause::Closed(_)) && backend.settings.servers.len() == 1;
+            if matches!(cause, SendCause::FirstByteTimeout) {
+                let now = clock::steady();
+                backend.took(now.saturating_duration_since(connected), now);
+            }
             if !stale && !only && !matches!(cause, SendCause::RequestBody(_) | SendCause::Unsupported(_)) {
                 backend.failed(pool, clock::steady());
             }
@@ -330,7 +433,12 @@ async fn attempt(
                 retry,
                 ..Refusal::from(cause)
             };
-            Err(Failed { refusal, body, stale })
+            Err(Failed {
+                refusal,
+                body,
+                stale,
+                full: false,
+            })
         }
     }
 }

@@ -6,8 +6,8 @@
 //! of that may take, [`respond`] writes what the route says of its answers, [`compress`] may encode them, [`follow`] watches the answer's
 //! body to its end, [`recall`] ends it when its side is switched off, [`refusal`] and [`answer`] are what happens instead, [`error_page`]
 //! is what browsers see of that, [`redirect`] sends clients elsewhere, `carried` is what browsers carry beside the visitor cookie (`pinned`: the version that they are on),
-//! `override_page` the pages about it, [`sign_in`] those where people sign in and out, [`ofrep`] serves flags to programs and pages as [`seats`] allow, [`edge`] is what
-//! a core keeps.
+//! `override_page` the pages about it, [`sign_in`] those where people sign in and out, [`ofrep`] serves flags to programs and pages as [`seats`] allow, `hedge` asks a second server where
+//! the first takes long, [`edge`] is what a core keeps.
 
 mod access;
 mod admit;
@@ -26,6 +26,7 @@ pub mod follow;
 pub mod forward;
 mod hashed;
 pub mod headers;
+mod hedge;
 pub mod listen;
 pub mod lookup;
 pub mod ofrep;

@@ -1,14 +1,13 @@
 //! Why Banyan answered itself: one word for the answer, the metric and the log.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use http::{HeaderValue, StatusCode};
 
 use crate::{
-    backend::connect::ConnectError,
+    backend::{Backend, breaker::Millis, connect::ConnectError},
     body::BodyError,
     gate::Denied,
-    name::BackendName,
     observe::record::{Outcome, Side},
     policy::access::Barred,
     route::target::Ambiguous,
@@ -40,6 +39,18 @@ pub struct Refusal {
     pub backend: Option<std::sync::Arc<str>>,
     /// `Retry-After`, where it is known better than for most.
     pub wait: Option<Duration>,
+}
+
+/// When there may be room again.
+const FULL_WAIT: Duration = Duration::from_secs(1);
+
+/// When to come back after a breaker's next probe, which is `wait` from now or under way: up to half as long and a second later, so that
+/// not all come at once.
+fn after_probe(wait: Option<Duration>, random: u64) -> Duration {
+    let wait = wait.unwrap_or(FULL_WAIT);
+    let most = wait.as_millis() / 2 + 1_000;
+    let more = (u128::from(random) * (most + 1)) >> 64;
+    wait + Duration::from_millis(u64::try_from(more).unwrap_or_default())
 }
 
 /// Whether an exchange may be tried again.
@@ -136,9 +147,9 @@ impl Refusal {
         )
     }
 
-    /// The backend as a whole is left alone for a while: nobody is asked.
+    /// The backend as a whole is left alone for a while: nobody is asked. `random` spreads over time who comes back.
     #[must_use]
-    pub fn breaker_open(backend: &BackendName) -> Self {
+    pub fn breaker_open(backend: &Backend, now: Instant, random: u64) -> Self {
         let refusal = Self::new(
             StatusCode::SERVICE_UNAVAILABLE,
             "destination_unavailable",
@@ -146,8 +157,12 @@ impl Refusal {
             Side::Backend,
         );
         Self {
-            backend: Some(backend.shared()),
+            backend: Some(backend.settings.name.shared()),
             retry: Retry::Unsent,
+            wait: Some(after_probe(
+                backend.state.breaker.get().wait(Millis::of(now)),
+                random,
+            )),
             ..refusal
         }
     }
@@ -184,7 +199,7 @@ impl Refusal {
             Side::Banyan,
         );
         Self {
-            wait: Some(Duration::from_secs(1)),
+            wait: Some(FULL_WAIT),
             ..refusal
         }
     }
@@ -289,15 +304,24 @@ impl From<ConnectError> for Refusal {
         let (status, reason) = match &error {
             ConnectError::Dns(..) => (StatusCode::BAD_GATEWAY, "dns_error"),
             ConnectError::Refused(_) => (StatusCode::BAD_GATEWAY, "connection_refused"),
-            ConnectError::TimedOut(_) => (StatusCode::GATEWAY_TIMEOUT, "connection_timeout"),
+            ConnectError::TimedOut(_) | ConnectError::TlsTimedOut(_) => {
+                (StatusCode::GATEWAY_TIMEOUT, "connection_timeout")
+            }
             ConnectError::Tls(cause) => (StatusCode::BAD_GATEWAY, tls_reason(cause)),
+            ConnectError::FullWhole(_) => return Self::full("connections").because(error),
             ConnectError::Full(_) => (StatusCode::SERVICE_UNAVAILABLE, "connection_limit_reached"),
             ConnectError::Io(_) => (StatusCode::BAD_GATEWAY, "destination_ip_unroutable"),
             ConnectError::Http2(_) => (StatusCode::BAD_GATEWAY, "http_protocol_error"),
         };
-        let refusal = Self::backend(status, reason, "connect");
+        let details = match &error {
+            ConnectError::TlsTimedOut(_) => "tls-timeout",
+            ConnectError::Full(_) => "connections",
+            _ => "connect",
+        };
+        let refusal = Self::backend(status, reason, details);
         Self {
             retry: Retry::Unsent,
+            wait: matches!(error, ConnectError::Full(_)).then_some(FULL_WAIT),
             ..refusal
         }
         .because(error)
@@ -337,5 +361,25 @@ impl From<SendCause> for Refusal {
             SendCause::Http2(_) => Self::backend(bad, "http_protocol_error", "http2"),
         };
         refusal.because(cause)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use proptest::prelude::*;
+
+    use super::after_probe;
+
+    proptest! {
+        /// Nobody is told to come back before the next probe, nor much later, and not all at the same time.
+        #[test]
+        fn who_is_refused_comes_back_after_the_probe(millis in 0u64..600_000, random: u64) {
+            let wait = Duration::from_millis(millis);
+            let told = after_probe(Some(wait), random);
+            prop_assert!(told >= wait && told <= wait + wait / 2 + Duration::from_secs(1));
+            prop_assert!(after_probe(Some(wait), u64::MAX) > after_probe(Some(wait), 0));
+        }
     }
 }

@@ -12,7 +12,11 @@ use bytes::{Bytes, BytesMut};
 use http::HeaderMap;
 use http_body::{Frame, SizeHint};
 
-use crate::body::{Body, BodyError};
+use crate::{
+    body::{Body, BodyError},
+    clock,
+    shield::pot::Growing,
+};
 
 /// Bytes of all requests' bodies that one core keeps at one time. Beyond it a request that has a body has no second backend.
 pub(super) const KEPT_BYTES_ALL_MAX: usize = 16 * 1024 * 1024;
@@ -38,6 +42,8 @@ struct Source {
     /// It can't be sent again: too much went out, it broke, or nobody will want it.
     lost: bool,
     all: Kept,
+    /// The same, as it counts at its backend and squad.
+    shares: Growing,
 }
 
 impl Source {
@@ -46,6 +52,7 @@ impl Source {
         self.all.set(self.all.get().saturating_sub(self.bytes.len()));
         self.bytes = BytesMut::new();
         self.trailers = None;
+        self.shares.end();
     }
 
     fn keep(&mut self, frame: &Frame<Bytes>) {
@@ -57,7 +64,8 @@ impl Source {
         }
         let Some(data) = frame.data_ref() else { return };
         let all = self.all.get() + data.len();
-        if self.bytes.len() + data.len() > self.max || all > KEPT_BYTES_ALL_MAX {
+        let fits = self.bytes.len() + data.len() <= self.max && all <= KEPT_BYTES_ALL_MAX;
+        if !fits || !self.shares.grow(data.len() as u64, clock::steady()) {
             return self.lose();
         }
         self.all.set(all);
@@ -72,8 +80,8 @@ impl Drop for Source {
 }
 
 impl Replay {
-    /// The body to send first, and what sends it again as long as at most `max` bytes of it have gone out.
-    pub(super) fn of(body: Body, max: usize, all: &Kept) -> (Self, Body) {
+    /// The body to send first, and what sends it again as long as at most `max` bytes of it have gone out and its `shares` can grow.
+    pub(super) fn of(body: Body, max: usize, all: &Kept, shares: impl FnOnce() -> Growing) -> (Self, Body) {
         if http_body::Body::is_end_stream(&body) {
             return (Self(None), Body::Empty);
         }
@@ -84,6 +92,7 @@ impl Replay {
             max,
             lost: false,
             all: Rc::clone(all),
+            shares: shares(),
         }));
         let first = Body::Wrapped(Box::pin(Kepts(Rc::clone(&source))));
         (Self(Some(source)), first)
@@ -101,6 +110,7 @@ impl Replay {
         let rest = std::mem::replace(&mut source.rest, Body::Empty);
         let bytes = source.bytes.split().freeze();
         source.all.set(source.all.get().saturating_sub(bytes.len()));
+        source.shares.end();
         let trailers = source.trailers.take();
         source.lost = true;
         if bytes.is_empty() && trailers.is_none() {
@@ -200,7 +210,10 @@ mod tests {
     use proptest::prelude::*;
 
     use super::{Kept, Replay};
-    use crate::body::{Body, BodyError};
+    use crate::{
+        body::{Body, BodyError},
+        shield::pot::{Growing, Pot},
+    };
 
     struct Script(std::collections::VecDeque<Frame<Bytes>>);
 
@@ -245,6 +258,7 @@ mod tests {
             pieces in prop::collection::vec(prop::collection::vec(any::<u8>(), 0..50), 0..10),
             read in 0usize..12,
             max in 0usize..300,
+            squad_max in 0u64..400,
             trailing: bool,
         ) {
             let mut frames: std::collections::VecDeque<_> =
@@ -255,7 +269,13 @@ mod tests {
                 frames.push_back(Frame::trailers(sent.clone()));
             }
             let kept = Kept::default();
-            let (replay, mut first) = Replay::of(Body::Wrapped(Box::pin(Script(frames))), max, &kept);
+            let pot = std::sync::Arc::<Pot>::default();
+            let shares = || {
+                let mut shares = Growing::default();
+                shares.and(&pot, Some(squad_max));
+                shares
+            };
+            let (replay, mut first) = Replay::of(Body::Wrapped(Box::pin(Script(frames))), max, &kept, shares);
             run(async {
                 for _ in 0..read {
                     let _ = first.frame().await;
@@ -263,6 +283,8 @@ mod tests {
             });
             let gone: usize = pieces.iter().take(read).map(Vec::len).sum();
             prop_assert!(kept.get() <= max);
+            prop_assert_eq!(pot.used(), kept.get() as u64);
+            let max = max.min(squad_max as usize);
             match replay.again() {
                 Some(again) => {
                     prop_assert!(gone <= max);
@@ -274,7 +296,7 @@ mod tests {
                 None => prop_assert!(gone > max),
             }
             drop(first);
-            prop_assert_eq!(kept.get(), 0);
+            prop_assert_eq!((kept.get(), pot.used()), (0, 0));
         }
     }
 }

@@ -31,8 +31,19 @@ pub(super) struct Tries {
     pub(super) stale: bool,
 }
 
+/// Who may be asked next.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Who {
+    /// Who was asked before: only the connection was no good.
+    Same,
+    /// Only who was not asked yet.
+    Other,
+    /// Anybody, who was not asked yet first.
+    Any,
+}
+
 impl Tries {
-    /// The body for another attempt after `failed`, once the pause before it is over.
+    /// The body for another attempt after `failed`, once the pause before it is over, and who may be asked.
     pub(super) async fn next(
         &mut self,
         failed: Failed,
@@ -40,7 +51,7 @@ impl Tries {
         backend: &Backend,
         deadline: Option<Instant>,
         edge: &Edge,
-    ) -> Result<Body, Refusal> {
+    ) -> Result<(Body, Who), Refusal> {
         let settings = &backend.settings;
         let named = Refusal {
             backend: Some(settings.name.shared()),
@@ -57,7 +68,10 @@ impl Tries {
         };
         if free {
             self.attempts -= 1;
-            return Ok(body);
+            return Ok((body, Who::Same));
+        }
+        if failed.full {
+            return Ok((body, Who::Other)); // nobody was asked anything: that is no retry, and nothing to wait for
         }
         match may_pause(
             outgoing.rule,
@@ -68,7 +82,7 @@ impl Tries {
         )
         .await
         {
-            true => Ok(body),
+            true => Ok((body, Who::Any)),
             false => Err(named),
         }
     }

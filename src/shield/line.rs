@@ -14,6 +14,7 @@ use std::{
 
 use tokio::sync::oneshot;
 
+use super::pot::Bound;
 use crate::clock;
 
 /// What a line is made of.
@@ -200,6 +201,15 @@ impl Line {
     #[must_use]
     pub fn waiting(&self) -> u32 {
         self.waiting.load(Ordering::Relaxed)
+    }
+
+    /// Its bounds by `terms`: what, how much of it is used, and how much there may be.
+    #[must_use]
+    pub fn bounds(&self, terms: Terms) -> [Bound; 2] {
+        [
+            ("in_flight", u64::from(self.taken()), u64::from(terms.seats)),
+            ("queue", u64::from(self.waiting()), u64::from(terms.waiting)),
+        ]
     }
 
     fn take(self: &Arc<Self>) -> Option<Seat> {

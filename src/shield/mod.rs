@@ -4,11 +4,15 @@
 //! wait anyway ([`line`]). Time comes in, nothing here reads a clock or sleeps.
 //!
 //! In reading order: [`budget`] (how much may be tried again), [`rate`] (so many in so long, also by key), [`crowd`] (so many at once by
-//! key), [`line`] (so many at once, and who waits for a seat).
+//! key), [`pot`] (so much at once of what is no request), [`line`] (so many at once, and who waits for a seat),
+//! [`gradient`] (how many seats a backend can bear), [`quantile`] (how long nearly all answers take).
 
 pub mod budget;
 pub mod crowd;
+pub mod gradient;
 pub mod line;
+pub mod pot;
+pub mod quantile;
 pub mod rate;
 
 use std::hash::{BuildHasher, Hash, RandomState};

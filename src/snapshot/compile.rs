@@ -30,6 +30,7 @@ use crate::{
     name::{BackendName, FlagKey, Place, VariantName},
     policy::assets::Assets,
     route::{Claim, Table},
+    shield::pot::Ward,
     visitor::{self, SigningKey, VisitorSettings},
 };
 
@@ -75,12 +76,13 @@ pub fn compile(
 ) -> Result<Snapshot, Vec<CompileProblem>> {
     let mut problems = Vec::new();
     let flags = flags(settings, means.previous, &mut problems);
-    let backends = backends(settings, means, &mut problems);
+    let carried = Carried::new(means.previous, settings);
+    let backends = backends(settings, &carried, means, &mut problems);
     let names = Names {
         flags: &flags,
         backends: &by_name(&backends),
         versioned: &versioned(&backends),
-        carried: &Carried::new(means.previous, settings),
+        carried: &carried,
     };
     let mut rules: Vec<Rule> = settings
         .routes
@@ -185,7 +187,12 @@ fn flags(settings: &Settings, previous: Option<&Snapshot>, problems: &mut Vec<Co
     })
 }
 
-fn backends(settings: &Settings, means: &Means<'_>, problems: &mut Vec<CompileProblem>) -> Vec<Arc<Backend>> {
+fn backends(
+    settings: &Settings,
+    carried: &Carried<'_>,
+    means: &Means<'_>,
+    problems: &mut Vec<CompileProblem>,
+) -> Vec<Arc<Backend>> {
     let mut compiled = Vec::with_capacity(settings.backends.len());
     let versions = |backend: &'_ BackendSettings| -> Vec<BackendSettings> {
         let all = backend.versions.iter().flat_map(|versions| &versions.all);
@@ -193,7 +200,8 @@ fn backends(settings: &Settings, means: &Means<'_>, problems: &mut Vec<CompilePr
     };
     let whole = settings.backends.iter();
     for backend in whole.flat_map(|backend| std::iter::once(backend.clone()).chain(versions(backend))) {
-        match compile_backend(&backend, settings.edge.zone.as_ref(), means) {
+        let ward = carried.ward(backend.squad.as_str());
+        match compile_backend(&backend, settings.edge.zone.as_ref(), ward, means) {
             Ok(backend) => compiled.push(backend),
             Err(what) => problems.push(CompileProblem {
                 place: backend.place.clone(),
@@ -208,6 +216,7 @@ fn backends(settings: &Settings, means: &Means<'_>, problems: &mut Vec<CompilePr
 fn compile_backend(
     settings: &BackendSettings,
     zone: Option<&Arc<str>>,
+    ward: Option<Ward>,
     means: &Means<'_>,
 ) -> Result<Arc<Backend>, String> {
     let known = means.previous.and_then(|previous| {
@@ -216,7 +225,9 @@ fn compile_backend(
             .iter()
             .find(|backend| backend.settings.name == settings.name)
     });
-    if let Some(same) = known.filter(|known| known.is_of(settings, zone.map(|zone| &**zone))) {
+    let is_same =
+        |known: &&Arc<Backend>| known.is_of(settings, zone.map(|zone| &**zone)) && known.squad == ward;
+    if let Some(same) = known.filter(is_same) {
         return Ok(Arc::clone(same));
     }
     let secure = settings
@@ -228,12 +239,8 @@ fn compile_backend(
         false => None,
     };
     let known = known.map(|known| &**known);
-    Ok(Arc::new(Backend::new(
-        settings.clone(),
-        tls,
-        zone.cloned(),
-        known,
-    )))
+    let backend = Backend::new(settings.clone(), tls, zone.cloned(), known);
+    Ok(Arc::new(backend.of_squad(ward)))
 }
 
 fn by_name(backends: &[Arc<Backend>]) -> HashMap<BackendName, BackendId> {
@@ -337,6 +344,7 @@ fn rule(route: &RouteSettings, names: &Names<'_>, problems: &mut Vec<CompileProb
             policy: Arc::clone(&route.policy),
             shield: names.carried.shield(route),
             line: names.carried.line(route.claim.squad.as_str()),
+            ward: names.carried.ward(route.claim.squad.as_str()),
         }),
         Err(what) => {
             problems.push(CompileProblem {

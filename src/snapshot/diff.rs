@@ -214,9 +214,11 @@ fn backends(snapshot: &Snapshot) -> Named {
                 &backend.eject,
                 &backend.breaker,
                 &backend.line,
+                (backend.adaptive, backend.caps),
             );
             let times = (
                 backend.connect_timeout,
+                backend.tls_timeout,
                 backend.first_byte_timeout,
                 backend.between_bytes_timeout,
                 backend.total_timeout,

@@ -9,6 +9,7 @@
 
 mod access;
 mod admit;
+pub mod bulkheads;
 pub mod cached;
 pub mod changes;
 pub mod compile;
@@ -52,6 +53,7 @@ use crate::{
     policy::{Policy, Redirect, assets::Assets, errors::ErrorPages, failover::Failover, geo},
     room::Room,
     route::{Claim, RouteId, Table, host_takes},
+    shield::pot::Ward,
     visitor,
 };
 
@@ -154,6 +156,8 @@ pub struct Rule {
     pub shield: Arc<shields::RouteShield>,
     /// Its squad's seats, if they are bounded.
     pub line: Option<shields::SquadLine>,
+    /// What else its squad may have at once, if the operator names it.
+    pub ward: Option<Ward>,
 }
 
 /// Where a route leads.

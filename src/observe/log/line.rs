@@ -241,6 +241,7 @@ fn json_measures(record: &Record, object: &mut Object<'_>) {
     }
     object.text(quoted!("room"), record.room);
     object.text(quoted!("drill"), record.drill);
+    object.text(quoted!("hedge"), record.hedge);
     object.number(key!("bytes_in"), record.bytes_in);
     object.number(key!("bytes_out"), record.bytes_out);
     object.ascii(quoted!("user_agent"), record.user_agent.as_ref());

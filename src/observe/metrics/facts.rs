@@ -160,6 +160,17 @@ impl Facts {
         );
     }
 
+    /// What backends and squads have of what they may have at once, by kind, name and what it is: used, and the most.
+    pub fn bulkheads(&self, all: &[([&str; 3], u64, u64)]) {
+        let of = |family, number: fn(&([&str; 3], u64, u64)) -> u64| {
+            let series = move |it: &([&str; 3], u64, u64)| (Series::new(family, &it.0), whole(number(it)));
+            all.iter().map(series)
+        };
+        let mut known = self.lock();
+        known.replace(Family::BulkheadUsed, of(Family::BulkheadUsed, |it| it.1));
+        known.replace(Family::BulkheadMax, of(Family::BulkheadMax, |it| it.2));
+    }
+
     /// How many drills are under way.
     pub fn drills(&self, active: usize) {
         self.lock().put(Family::DrillsActive, &[], whole(active as u64));

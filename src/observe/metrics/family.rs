@@ -83,8 +83,10 @@ families! {
         "Hashed assets that a backend did not have, by what came of looking elsewhere: found, nowhere, or full (a core looks for 64 at once).";
     RetriesRefused Counter "banyan_retries_refused_total" ["backend"]
         "Requests that were not tried again because their route's budget was used up.";
+    Hedges Counter "banyan_hedges_total" ["backend", "outcome"]
+        "Requests that took longer than 95 of 100 on their route, by what came of a second server: won, lost, failed (both), or not asked: budget, full.";
     Shed Counter "banyan_shed_total" ["of", "why"]
-        "Requests that a route, squad or backend had no room for, by why: rate, address, visitor, full, displaced or queue-timeout.";
+        "Requests that a route, squad or backend had no room for, by why: rate, address, visitor, full, displaced, queue-timeout or connections.";
     Waiting Gauge "banyan_waiting" ["of"]
         "Requests that wait for a seat at a squad or backend now.";
     KeptBytes Gauge "banyan_kept_body_bytes" []
@@ -201,6 +203,10 @@ families! {
         "Whether a whole backend is left alone: 1 or 0.";
     BreakerOpenings Counter "banyan_backend_breaker_openings_total" ["backend"]
         "How often a whole backend was left alone.";
+    BulkheadUsed Gauge "banyan_bulkhead_used" ["kind", "name", "what"]
+        "What a backend or squad has of what it may have at once: in_flight, queue, connections, kept_bytes.";
+    BulkheadMax Gauge "banyan_bulkhead_max" ["kind", "name", "what"]
+        "What a backend or squad may have at once; in_flight of an adaptive one is the limit now.";
     DrillsActive Gauge "banyan_drills_active" []
         "Drills under way: faults are put in on purpose.";
     RoomInside Gauge "banyan_room_inside" ["room"]

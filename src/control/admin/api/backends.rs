@@ -18,6 +18,7 @@ use crate::{
     },
     clock,
     control::plane::View,
+    shield::pot::Bound,
     snapshot::{BackendId, Snapshot},
 };
 
@@ -59,6 +60,10 @@ pub(in super::super) struct Backend {
     pub(in super::super) checks: Option<Checks>,
     /// How long it may take, and how much it is asked to bear.
     pub(in super::super) limits: Limits,
+    /// What it may have at once, over all cores, and what it has.
+    pub(in super::super) bulkheads: Vec<Bulkhead>,
+    /// How the most that may be under way was found out; none: it is as it was written.
+    pub(in super::super) adaptive: Option<String>,
     /// Routes that can lead to it.
     pub(in super::super) routes: Vec<RouteName>,
 }
@@ -74,6 +79,27 @@ pub(in super::super) struct Version {
     pub(in super::super) state: String,
     /// How many new visitors it takes beside the other live ones.
     pub(in super::super) weight: u32,
+}
+
+/// A bound on what there may be at once.
+#[derive(Debug, Serialize, JsonSchema)]
+pub(in super::super) struct Bulkhead {
+    /// What: `in_flight`, `queue`, `connections` or `kept_bytes`.
+    pub(in super::super) what: String,
+    /// How much there is.
+    pub(in super::super) used: u64,
+    /// How much there may be.
+    pub(in super::super) max: u64,
+}
+
+impl From<Bound> for Bulkhead {
+    fn from((what, used, max): Bound) -> Self {
+        Self {
+            what: what.to_owned(),
+            used,
+            max,
+        }
+    }
 }
 
 /// A server.
@@ -146,6 +172,8 @@ pub(in super::super) struct Checks {
 pub(in super::super) struct Limits {
     /// Time to connect.
     pub(in super::super) connect_timeout_ms: u64,
+    /// Time for the TLS handshake; none: what is left of that.
+    pub(in super::super) tls_timeout_ms: Option<u64>,
     /// From the request's end to the answer's head.
     pub(in super::super) first_byte_timeout_ms: u64,
     /// Between two pieces of the answer.
@@ -253,6 +281,8 @@ impl Backend {
             headers: wording.map_or_else(Vec::new, backend::Wording::field_names),
             checks: settings.health.as_ref().map(Checks::of),
             limits: Limits::of(settings),
+            bulkheads: backend.bounds().into_iter().map(Bulkhead::from).collect(),
+            adaptive: settings.adaptive.map(|terms| backend.state.adaptive.told(terms)),
             routes,
         }
     }
@@ -322,6 +352,7 @@ impl Limits {
     fn of(settings: &BackendSettings) -> Self {
         Self {
             connect_timeout_ms: millis(settings.connect_timeout),
+            tls_timeout_ms: settings.tls_timeout.map(millis),
             first_byte_timeout_ms: millis(settings.first_byte_timeout),
             between_bytes_timeout_ms: millis(settings.between_bytes_timeout),
             total_timeout_ms: settings.total_timeout.map(millis),

@@ -5,7 +5,10 @@ use std::collections::{BTreeMap, BTreeSet};
 use schemars::JsonSchema;
 use serde::Serialize;
 
-use super::super::{answer::Answer, endpoints::Asked, refusal::Refusal};
+use super::{
+    super::{answer::Answer, endpoints::Asked, refusal::Refusal},
+    backends::Bulkhead,
+};
 use crate::{
     control::plane::View,
     name::{Place, unversioned},
@@ -36,6 +39,8 @@ pub(in super::super) struct Squad {
     pub(in super::super) flags: usize,
     /// Backends that it runs.
     pub(in super::super) backends: usize,
+    /// What its routes and backends may have at once, over all cores, and what they have.
+    pub(in super::super) bulkheads: Vec<Bulkhead>,
 }
 
 /// `GET /api/squads`.
@@ -83,6 +88,11 @@ pub(super) fn owners(at: &Snapshot) -> BTreeMap<String, Squad> {
     for (_, flag) in at.flags.iter() {
         if let Some(squad) = flag.squad() {
             owns(&mut squads, squad.as_str(), flag.place()).flags += 1;
+        }
+    }
+    for ((kind, name), bounds) in at.bulkheads() {
+        if let ("squad", Some(squad)) = (kind, squads.get_mut(&*name)) {
+            squad.bulkheads = bounds.into_iter().map(Bulkhead::from).collect();
         }
     }
     squads

@@ -143,10 +143,32 @@ fn limits(html: &mut Html, backend: &Backend) {
         ("first byte ", limits.first_byte_timeout_ms),
         ("between bytes ", limits.between_bytes_timeout_ms),
     ];
+    let tls = limits.tls_timeout_ms.map(|tls| ("TLS ", tls));
     let total = limits.total_timeout_ms.map(|total| ("in all ", total));
-    html.each(times.into_iter().chain(total), "<br>", |html, (what, millis)| {
-        html.raw(what).text(duration(millis));
-    });
+    html.each(
+        times.into_iter().chain(tls).chain(total),
+        "<br>",
+        |html, (what, millis)| {
+            html.raw(what).text(duration(millis));
+        },
+    );
+    for bulkhead in &backend.bulkheads {
+        let what = match bulkhead.what.as_str() {
+            "in_flight" => "under way",
+            "queue" => "waiting",
+            "kept_bytes" => "bytes kept",
+            _ => "connections",
+        };
+        let full = bulkhead.used >= bulkhead.max && bulkhead.max > 0;
+        html.raw(if full { "<br><b class=\"bad\">" } else { "<br>" });
+        html.raw(what)
+            .element(" ", bulkhead.used, "")
+            .element(" of ", bulkhead.max, "");
+        html.raw(if full { "</b>" } else { "" });
+    }
+    if let Some(adaptive) = &backend.adaptive {
+        html.element("<br>", adaptive, "");
+    }
     if let Some(checks) = &backend.checks {
         html.element("<br>checks <code>", &checks.asks, "</code>")
             .element(" every ", duration(checks.interval_ms), "");

@@ -485,6 +485,7 @@ fn backend_of(text: &str) -> backends::Backend {
         }),
         limits: backends::Limits {
             connect_timeout_ms: 1,
+            tls_timeout_ms: Some(1),
             first_byte_timeout_ms: 1,
             between_bytes_timeout_ms: 1,
             total_timeout_ms: Some(1),
@@ -493,6 +494,12 @@ fn backend_of(text: &str) -> backends::Backend {
             connections_max: 1,
             idle_max: 1,
         },
+        bulkheads: vec![backends::Bulkhead {
+            what: own(),
+            used: 1,
+            max: 1,
+        }],
+        adaptive: Some(own()),
         routes: vec![name_of(text)],
     }
 }
