@@ -2,7 +2,7 @@
 
 use super::{
     Frame, Here,
-    html::{Html, ago, counted},
+    html::{Html, ago, counted, moment},
 };
 use crate::{
     config::{Problem, Severity},
@@ -76,7 +76,8 @@ fn drills(html: &mut Html, shown: &Frame<'_>) {
         if let Some(visitor) = &drill.visitor {
             html.element(" of visitor <code>", visitor, "</code>");
         }
-        html.element(", until <time>", &drill.ends, "</time>, by ")
+        html.raw(", until <time").attribute("datetime", &drill.ends);
+        html.element(">", moment(&drill.ends), "</time>, by ")
             .text(&drill.by);
         html.element(": ", &drill.reason, "</p>");
     }
