@@ -381,7 +381,11 @@ async fn a_read_that_a_server_hangs_up_on_is_asked_of_another_and_a_write_is_not
         failed += usize::from(answer.status == 502);
     }
     assert_eq!(failed, 10, "every other one met it");
-    assert_eq!(posts.load(Ordering::SeqCst), failed, "and none of them went twice");
+    assert_eq!(
+        posts.load(Ordering::SeqCst),
+        failed,
+        "and none of them went twice"
+    );
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -112,13 +112,15 @@ fn lies() -> Vec<Lie> {
 
 const HALF_A_HEAD: &[u8] = b"HTTP/1.1 200 OK\r\nContent-Le";
 const LONG: &[u8] = b"HTTP/1.1 200 OK\r\nContent-Length: 100\r\n\r\nown";
-const TOO_LONG: &[u8] = b"HTTP/1.1 200 OK\r\nContent-Length: 3\r\n\r\nownHTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\nevil";
+const TOO_LONG: &[u8] =
+    b"HTTP/1.1 200 OK\r\nContent-Length: 3\r\n\r\nownHTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\nevil";
 const TWO_LENGTHS: &[u8] = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\nContent-Length: 3\r\n\r\nabc";
 const LENGTH_AND_CHUNKS: &[u8] =
     b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n";
 const NEGATIVE: &[u8] = b"HTTP/1.1 200 OK\r\nContent-Length: -3\r\n\r\nown";
 const NO_LAST_CHUNK: &[u8] = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n3\r\nown\r\n";
-const BAD_CHUNK: &[u8] = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n3\r\nown\r\nxyz\r\nrest\r\n0\r\n\r\n";
+const BAD_CHUNK: &[u8] =
+    b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n3\r\nown\r\nxyz\r\nrest\r\n0\r\n\r\n";
 const UNASKED: &[u8] =
     b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\r\n";
 const HTTP1_TO_HTTP2: &[u8] = b"HTTP/1.1 400 Bad Request\r\nContent-Length: 0\r\n\r\n";
@@ -261,7 +263,10 @@ async fn answer(
 ) -> Response<Body> {
     if let Ok(body) = request.into_body().collect().await {
         let text = String::from_utf8(body.to_bytes().to_vec()).unwrap();
-        noted.lock().unwrap().extend(Some(text).filter(|text| !text.is_empty()));
+        noted
+            .lock()
+            .unwrap()
+            .extend(Some(text).filter(|text| !text.is_empty()));
     }
     let mut response = Response::new(full(text));
     *response.status_mut() = status.try_into().unwrap();
@@ -400,13 +405,21 @@ async fn play(world: &World, at: usize, lie: &Lie) -> Result<(), String> {
         ("POST", &post, lie.post),
         ("GET without fallback", &alone, lie.alone),
     ] {
-        if !found.iter().all(|found| expected.split('|').any(|one| one == found)) {
+        if !found
+            .iter()
+            .all(|found| expected.split('|').any(|one| one == found))
+        {
             let _ = write!(wrong, "; {what}: {found:?}, not {expected}");
         }
     }
     // three attempts, of which each may pay a deadline but the whole exchange's, and the pauses between them
     let most = (lie.pays * 3).min(TOTAL) + SLACK;
-    let slowest = alone_took.iter().chain(&post_took).chain(&get_took).max().unwrap();
+    let slowest = alone_took
+        .iter()
+        .chain(&post_took)
+        .chain(&get_took)
+        .max()
+        .unwrap();
     if *slowest > most {
         let _ = write!(wrong, "; took {slowest:?}, more than {most:?}");
     }
@@ -418,7 +431,10 @@ async fn play(world: &World, at: usize, lie: &Lie) -> Result<(), String> {
     if lie.get == "legacy" && paid > 5 {
         let _ = write!(wrong, "; {paid} of {} GETs waited for it", get_took.len());
     }
-    println!("{:34} GET {get:?} POST {post:?} alone {alone:?} slowest {slowest:?}, paid {paid}", lie.name);
+    println!(
+        "{:34} GET {get:?} POST {post:?} alone {alone:?} slowest {slowest:?}, paid {paid}",
+        lie.name
+    );
     if wrong.is_empty() {
         Ok(())
     } else {
@@ -567,7 +583,10 @@ async fn a_thousand_writes_among_all_the_liars_are_never_delivered_twice() {
     println!("1,000 POSTs: {:?}", counted(&found));
     let twice = twice(&[&by_liars, &by_legacy]);
     assert!(twice.is_empty(), "delivered more than once: {twice:?}");
-    let (liars, legacy) = (by_liars.lock().unwrap().clone(), by_legacy.lock().unwrap().clone());
+    let (liars, legacy) = (
+        by_liars.lock().unwrap().clone(),
+        by_legacy.lock().unwrap().clone(),
+    );
     for (number, outcome) in &found {
         let number = number.to_string();
         match outcome.as_str() {
@@ -613,9 +632,15 @@ async fn legacy_sees_no_more_than_its_budget_however_its_stand_ins_fail() {
     let found = within("a thousand answers", many(&world, 1_000, &Method::GET)).await;
     let took = clock::steady().duration_since(began).as_secs_f64();
     let (reached, most) = (world.backend("legacy").requests(), most.load(Ordering::SeqCst));
-    println!("legacy saw {reached} in {took:.2} s, {most} at once; {:?}", counted(&found));
+    println!(
+        "legacy saw {reached} in {took:.2} s, {most} at once; {:?}",
+        counted(&found)
+    );
     assert!(most <= AT_ONCE, "{most} at once");
-    assert!(reached as f64 <= 50.0 + 50.0 * took + 1.0, "{reached} in {took} s");
+    assert!(
+        reached as f64 <= 50.0 + 50.0 * took + 1.0,
+        "{reached} in {took} s"
+    );
     assert!(reached >= AT_ONCE, "{reached}");
     until("each refusal is counted", async || {
         world.metric("banyan_failovers_refused_total").await > 0.0

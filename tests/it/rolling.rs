@@ -92,7 +92,11 @@ impl Site {
 
     /// Another version of the squad's file, in force.
     async fn swap(&self, at: usize) {
-        let (backend, says) = if at % 2 == 0 { ("live", "page") } else { ("pages", "pages") };
+        let (backend, says) = if at % 2 == 0 {
+            ("live", "page")
+        } else {
+            ("pages", "pages")
+        };
         let text = self.program.read("routes/world.toml");
         let (backends, _) = text.split_once("[[routes]]").unwrap();
         let text = format!("{backends}{}", routes(backend, at));
@@ -178,7 +182,11 @@ impl Load {
         self.tasks.spawn(async move {
             while !stop.load(Ordering::SeqCst) {
                 let answer = client.get("/load").await;
-                assert_eq!((answer.status.as_u16(), answer.text()), (200, "pages"), "{answer:?}");
+                assert_eq!(
+                    (answer.status.as_u16(), answer.text()),
+                    (200, "pages"),
+                    "{answer:?}"
+                );
                 asked.fetch_add(1, Ordering::SeqCst);
             }
         });
@@ -200,7 +208,10 @@ impl Load {
         while let Some(joined) = self.tasks.join_next().await {
             joined.expect("a client that lost nothing");
         }
-        (self.asked.load(Ordering::SeqCst), self.echoed.load(Ordering::SeqCst))
+        (
+            self.asked.load(Ordering::SeqCst),
+            self.echoed.load(Ordering::SeqCst),
+        )
     }
 }
 

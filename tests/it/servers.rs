@@ -130,10 +130,10 @@ async fn a_server_that_enters_takes_its_share_by_and_by() {
     let text = |servers: &[&Server], slow_start: &str| {
         let urls: Vec<String> = servers.iter().map(|server| server.url()).collect();
         site(&format!(
-            "servers = {urls:?}\npick = \"round-robin\"\nslow_start = \"{slow_start}\""
+            "servers = {urls:?}\npick = \"round-robin\"\n{slow_start}"
         ))
     };
-    for (slow_start, at_first) in [("60s", 0..10), ("0s", 19..22)] {
+    for (slow_start, at_first) in [("slow_start = \"60s\"", 0..10), ("", 19..22)] {
         let world = World::new()
             .top("cores = 1")
             .routes(&text(&[&old], slow_start))
@@ -148,14 +148,15 @@ async fn a_server_that_enters_takes_its_share_by_and_by() {
         let share = seen.get("new").copied().unwrap_or_default();
         assert!(at_first.contains(&share), "{slow_start}: {seen:?}");
     }
+    let second = "slow_start = \"1s\"";
     let world = World::new()
         .top("cores = 1")
-        .routes(&text(&[&old], "1s"))
+        .routes(&text(&[&old], second))
         .start()
         .await;
     let mut client = world.client(Http::One).await;
     shares(&mut client, 4).await;
-    let both = format!("squad = \"world\"\n{}", text(&[&old, &new], "1s"));
+    let both = format!("squad = \"world\"\n{}", text(&[&old, &new], second));
     world.write("routes/world.toml", &both);
     world.reload().await;
     until("its whole share", async || {
@@ -179,8 +180,7 @@ async fn a_server_far_slower_than_the_others_is_out_until_it_is_no_more() {
         Server::new(Speaks::Http1, hello("one")),
         Server::new(Speaks::Http1, hello("two")),
     );
-    let eject =
-        "[backends.app.eject]\nslow = 3.0\nrequests = 5\nwindow = \"5s\"\npause = \"500ms\"\npause_max = \"1s\"";
+    let eject = "[backends.app.eject]\nslow = 3.0\nrequests = 5\nwindow = \"5s\"\npause = \"500ms\"\npause_max = \"1s\"";
     let urls = [slow.url(), one.url(), two.url()];
     let world = World::new()
         .routes(&site(&format!(
@@ -201,7 +201,10 @@ async fn a_server_far_slower_than_the_others_is_out_until_it_is_no_more() {
     .await;
     for other in [&one, &two] {
         let of_other = ejected.replace(&slow.url(), &other.url());
-        assert!(world.metric(&of_other).await.abs() < f64::EPSILON, "only the slow one");
+        assert!(
+            world.metric(&of_other).await.abs() < f64::EPSILON,
+            "only the slow one"
+        );
     }
     pause.store(0, Ordering::SeqCst);
     until("it has its share again", async || {
@@ -297,10 +300,12 @@ async fn a_name_that_moves_back_and_forth_under_load_costs_no_request() {
             ("127.0.0.41", "one")
         };
         dns.point("moves.test", &[address]);
+        // where the name is one server, its kept connections go on for a while: answers vary
         let mut client = world.client(Http::One).await;
-        for path in ["/one/c", "/each/c"] {
-            until("the name has moved", async || client.get(path).await.text() == name).await;
-        }
+        until("the name has moved", async || {
+            client.get("/each/c").await.text() == name
+        })
+        .await;
     }
     stop.store(true, Ordering::SeqCst);
     let mut asked = 0;
