@@ -50,6 +50,9 @@ const RESOLUTION_DELAY: Duration = Duration::from_millis(50);
 /// Longest wait after a question that failed.
 const RETRY_MAX: Duration = Duration::from_secs(30);
 
+/// DNS servers that are asked at the same time: as many as `/etc/resolv.conf` may name.
+const SERVERS_AT_ONCE: usize = 3;
+
 /// Addresses of one name, or targets of one service, that are used at most.
 const ANSWERS_MAX: usize = 256;
 
@@ -446,8 +449,10 @@ fn resolver(settings: &DnsSettings, strategy: LookupIpStrategy) -> Option<TokioR
     let options = builder.options_mut();
     options.ip_strategy = strategy;
     options.cache_size = 0; // what is known is kept here, for as long as it is good
-    options.timeout = settings.timeout / 2;
+    // an answer counts as long as it may take; lost packets are sent again meanwhile, and a dead DNS server keeps nobody from the others
+    options.timeout = settings.timeout;
     options.attempts = 1;
+    options.num_concurrent_reqs = SERVERS_AT_ONCE;
     builder
         .build()
         .inspect_err(|error| tracing::error!(%error, "names can't be resolved"))

@@ -448,6 +448,7 @@ fn retry_after(cause: &SendCause, sent: Sent, reused: bool) -> Retry {
         (_, SendCause::RequestBody(_) | SendCause::Unsupported(_)) => Retry::Never,
         (Sent::Nothing, _) => Retry::Unsent,
         (Sent::Something, SendCause::Closed(_)) if reused => Retry::IfIdempotent,
+        (Sent::Something, SendCause::Closed(_) | SendCause::Http2(_)) => Retry::IfIdempotentElsewhere,
         (Sent::Something, _) => Retry::Never,
     }
 }

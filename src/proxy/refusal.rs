@@ -62,6 +62,8 @@ pub enum Retry {
     Unsent,
     /// Something may have reached a server: only an idempotent request may (RFC 9110 section 9.2.2).
     IfIdempotent,
+    /// The same, and only at a server that was not asked yet: this one hangs up on it.
+    IfIdempotentElsewhere,
 }
 
 impl Refusal {

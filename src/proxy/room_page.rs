@@ -158,8 +158,8 @@ pub(super) fn html(told: &Told<'_>, method: &Method) -> Response {
          <meta name=\"viewport\" content=\"width=device-width,initial-scale=1\"><title>{title}</title>{again}\
          <style>{STYLE}{MORE_STYLE}</style></head><body data-look=\"{ROOMS_PATH}{room}\" data-again=\"{retry_after}\">\
          <main><p class=\"code\">Waiting room</p><h1>{title}</h1>\
-         <div role=\"status\" aria-live=\"polite\"><p class=\"place\" id=\"place\">{place}</p><p id=\"estimate\">{estimate}</p></div>\
-         {when}<p>{note}</p>{waits}</main>{script}</body></html>\n"
+         <div role=\"status\" aria-live=\"polite\"><p class=\"place\" id=\"place\">{place}</p>{when}<p id=\"estimate\">{estimate}</p></div>\
+         <p>{note}</p>{waits}</main>{script}</body></html>\n"
     );
     let mut response = held_back(told, text);
     response
@@ -249,7 +249,7 @@ static POLICY: LazyLock<String> = LazyLock::new(|| {
 });
 
 const MORE_STYLE: &str = ".place{font-size:1.15rem;font-weight:600;margin:.2rem 0}#estimate{margin:.2rem 0 1rem}\
-    .quiet,.when{font-size:.9rem;opacity:.75}a{color:inherit}\
+    .quiet{font-size:.9rem;opacity:.75}.when{margin:.2rem 0}a{color:inherit}\
     .wait{display:flex;gap:.5rem;margin:1.4rem 0}.wait i{width:.6rem;height:.6rem;border-radius:50%;\
     background:light-dark(#3d6b4f,#8fc7a3);animation:wait 1.8s ease-in-out infinite}.wait i:nth-child(2){animation-delay:.3s}\
     .wait i:nth-child(3){animation-delay:.6s}@keyframes wait{0%,70%,100%{opacity:.25}30%{opacity:1}}\

@@ -62,7 +62,7 @@ impl Tries {
         let left = free || self.attempts < settings.attempts;
         let body = failed
             .body
-            .filter(|_| left && may_retry(&named, &outgoing.head.method));
+            .filter(|_| left && self.may_retry(&named, &outgoing.head.method, backend));
         let Some(body) = body else {
             return Err(named);
         };
@@ -84,6 +84,17 @@ impl Tries {
         {
             true => Ok((body, Who::Any)),
             false => Err(named),
+        }
+    }
+
+    fn may_retry(&self, refusal: &Refusal, method: &Method, backend: &Backend) -> bool {
+        match refusal.retry {
+            Retry::Never => false,
+            Retry::Unsent => true,
+            Retry::IfIdempotent => method.is_idempotent(),
+            Retry::IfIdempotentElsewhere => {
+                method.is_idempotent() && self.servers.len() + 1 < backend.roster().servers.len()
+            }
         }
     }
 }
@@ -122,14 +133,6 @@ fn pause(attempts: u32, random: u64) -> Duration {
     let doubled = PAUSE_FIRST.saturating_mul(1 << attempts.saturating_sub(1).min(8));
     let most = u64::from(doubled.min(PAUSE_MAX).subsec_micros());
     Duration::from_micros(((u128::from(random) * u128::from(most + 1)) >> 64) as u64)
-}
-
-fn may_retry(refusal: &Refusal, method: &Method) -> bool {
-    match refusal.retry {
-        Retry::Never => false,
-        Retry::Unsent => true,
-        Retry::IfIdempotent => method.is_idempotent(),
-    }
 }
 
 /// An answer that is no server's failure adds to what the route may try again.

@@ -9,6 +9,8 @@
 mod count;
 mod draw;
 mod estimate;
+#[cfg(test)]
+mod order_tests;
 mod seats;
 #[cfg(test)]
 mod tests;

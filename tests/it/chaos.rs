@@ -349,6 +349,46 @@ async fn when_one_server_refuses_another_is_asked() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_read_that_a_server_hangs_up_on_is_asked_of_another_and_a_write_is_not() {
+    let posts = Arc::<AtomicUsize>::default();
+    let counting = Arc::clone(&posts);
+    let hangs_up = Server::raw(move |mut tcp, _| {
+        let counting = Arc::clone(&counting);
+        async move {
+            if read_head(&mut tcp)
+                .await
+                .is_some_and(|head| head.starts_with("POST"))
+            {
+                counting.fetch_add(1, Ordering::SeqCst);
+            }
+        }
+    });
+    let well = Server::new(Speaks::Http1, hello("well"));
+    let settings = "pick = \"round-robin\"\n[backends.legacy.eject]\nfailures = 1000\nerror_share = 0.0";
+    let world = World::new()
+        .top("cores = 1")
+        .servers("legacy", &[hangs_up.url(), well.url()])
+        .settings("legacy", settings)
+        .start()
+        .await;
+    let mut client = world.client(Http::One).await;
+    for _ in 0..20 {
+        assert_eq!(client.get("/").await.text(), "well");
+    }
+    let mut failed = 0;
+    for _ in 0..20 {
+        let answer = client.post("/", "x").await;
+        failed += usize::from(answer.status == 502);
+    }
+    assert_eq!(failed, 10, "every other one met it");
+    assert_eq!(
+        posts.load(Ordering::SeqCst),
+        failed,
+        "and none of them went twice"
+    );
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_server_that_is_killed_under_load_costs_no_get() {
     for speaks in [Speaks::Http1, Speaks::H2c] {
         let (one, other) = (

@@ -140,6 +140,24 @@ impl Program {
         line.trim().trim_end_matches(" kB").parse::<u64>().unwrap() * 1024
     }
 
+    /// Descriptors that it has open.
+    pub fn descriptors(&self) -> usize {
+        fs::read_dir(format!("/proc/{}/fd", self.pid)).unwrap().count()
+    }
+
+    /// Writes a file of the site, whole. The router notices by itself.
+    pub fn write(&self, file: &str, text: &str) {
+        let file = self.site.folder().join(file);
+        let draft = file.with_extension("draft");
+        fs::write(&draft, text).unwrap();
+        fs::rename(&draft, &file).unwrap();
+    }
+
+    /// The text of a file of the site.
+    pub fn read(&self, file: &str) -> String {
+        fs::read_to_string(self.site.folder().join(file)).unwrap()
+    }
+
     /// Sends a signal by its name, as `kill` does.
     pub fn signal(&self, name: &str) {
         let mut kill = Command::new("kill");

@@ -217,7 +217,7 @@ async fn a_broken_operator_file_changes_nothing() {
 }
 
 /// A new authority, and a pair for `localhost` that it signed.
-fn pair() -> (String, String) {
+pub fn pair() -> (String, String) {
     let ca_key = KeyPair::generate().unwrap();
     let mut params = CertificateParams::default();
     params.is_ca = rcgen::IsCa::Ca(rcgen::BasicConstraints::Unconstrained);

@@ -7,6 +7,7 @@ use std::{
         Arc, Mutex,
         atomic::{AtomicUsize, Ordering},
     },
+    time::Duration,
 };
 
 use tokio::{net::UdpSocket, task::AbortHandle};
@@ -31,6 +32,8 @@ pub enum Mood {
     Dead,
     /// Answered with SERVFAIL.
     Broken,
+    /// Answered after so long.
+    Late(Duration),
 }
 
 /// The server. Dropping it ends it.
@@ -52,7 +55,7 @@ struct State {
 impl Dns {
     /// A server that knows no name.
     pub async fn new() -> Self {
-        let socket = UdpSocket::bind("127.0.0.1:0").await.unwrap();
+        let socket = Arc::new(UdpSocket::bind("127.0.0.1:0").await.unwrap());
         let address = socket.local_addr().unwrap();
         let state = Arc::new(State {
             zones: Mutex::default(),
@@ -63,9 +66,16 @@ impl Dns {
         let task = tokio::spawn(async move {
             let mut packet = [0; 1_500];
             while let Ok((length, from)) = socket.recv_from(&mut packet).await {
-                if let Some(answer) = serving.answer(&packet[..length]) {
+                let Some(answer) = serving.answer(&packet[..length]) else {
+                    continue;
+                };
+                let (socket, mood) = (Arc::clone(&socket), *serving.mood.lock().unwrap());
+                tokio::spawn(async move {
+                    if let Mood::Late(pause) = mood {
+                        tokio::time::sleep(pause).await;
+                    }
                     let _ = socket.send_to(&answer, from).await;
-                }
+                });
             }
         });
         Self {

@@ -17,12 +17,13 @@ import { forms } from './proof/scenes/forms.mjs';
 import { live } from './proof/scenes/live.mjs';
 import { manager } from './proof/scenes/manager.mjs';
 import { pictures } from './proof/scenes/pictures.mjs';
+import { rooms } from './proof/scenes/rooms.mjs';
 import { streams } from './proof/scenes/streams.mjs';
 import { transport } from './proof/scenes/transport.mjs';
 
 /** Longest run, in milliseconds. */
 const RUN_MS_MAX = 170_000;
-const SCENES = { transport, flagAtEnds, flagBetween, flagUnderAnOpenPage, forms, live, streams, failure, pictures, manager, cache };
+const SCENES = { transport, flagAtEnds, flagBetween, flagUnderAnOpenPage, forms, live, streams, failure, pictures, manager, rooms, cache };
 
 const here = dirname(fileURLToPath(import.meta.url));
 const [binary, only] = process.argv.slice(2);

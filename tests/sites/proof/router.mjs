@@ -77,7 +77,8 @@ backend = "legacy"`);
     this.saveLearn(fresh);
   }
 
-  saveLearn(fresh) {
+  /** The squad's file; `more`: what a scene has beside it. */
+  saveLearn(fresh, more = '') {
     this.save('routes/learn.toml', `squad = "learn"
 
 [backends.learn-web]
@@ -90,7 +91,8 @@ backends = { legacy = "legacy", new = "learn-web" }
 
 [[routes]]
 path = "/_next/*"
-backend = "learn-web"`);
+backend = "learn-web"
+${more}`);
   }
 
   saveFlag(percent, state = 'enabled') {
@@ -139,9 +141,9 @@ new = ${percent.toFixed(1)}`);
 
   ramp(percent, state) { return this.change(() => this.saveFlag(percent, state)); }
 
-  /** What the router complained of without being given a reason: no certificate, a broken file of the squad, or an application that was stopped, is one. */
+  /** What the router complained of without being given a reason: no certificate, a broken file of the squad, an application that was stopped, or a drill, is one. */
   complaints() {
     const complaint = / (WARN|ERROR) |panicked/;
-    return this.logs.flat().filter((line) => complaint.test(line) && !/no certificate found|learn\.toml|server (ejected|is back)/.test(line));
+    return this.logs.flat().filter((line) => complaint.test(line) && !/no certificate found|learn\.toml|server (ejected|is back)|a drill (begins|ended)/.test(line));
   }
 }

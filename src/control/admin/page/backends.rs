@@ -18,7 +18,7 @@ pub(super) fn section(html: &mut Html, shown: &Shown<'_>) {
     if shown.backends.is_empty() {
         html.raw("<p class=\"empty\">No backends. A table <code>[backends.&lt;name&gt;]</code> in a squad's file makes one.</p>");
     } else {
-        html.raw("<div class=\"scroll\"><table><thead><tr><th scope=\"col\">Backend</th><th scope=\"col\">Server</th>");
+        html.raw("<div class=\"scroll\" tabindex=\"0\"><table><thead><tr><th scope=\"col\">Backend</th><th scope=\"col\">Server</th>");
         html.raw("<th scope=\"col\">Last check</th><th scope=\"col\" class=\"number\">Connections</th>");
         html.raw("<th scope=\"col\">Limits</th></tr></thead>");
         // one that lists its servers by version is shown as its versions

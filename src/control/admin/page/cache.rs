@@ -41,7 +41,7 @@ pub(super) fn draw(frame: &Frame<'_>, cache: &Cache) -> String {
 }
 
 fn memory(html: &mut Html, cache: &Cache) {
-    html.raw("<div class=\"scroll\"><table><thead><tr><th scope=\"col\">For</th><th scope=\"col\" class=\"number\">Taken</th>");
+    html.raw("<div class=\"scroll\" tabindex=\"0\"><table><thead><tr><th scope=\"col\">For</th><th scope=\"col\" class=\"number\">Taken</th>");
     html.raw("<th scope=\"col\" class=\"number\">Of</th><th scope=\"col\" class=\"number\">Full</th></tr></thead><tbody>");
     let rows = [
         ("Answers up to 1 MiB", &cache.small),
@@ -143,7 +143,7 @@ fn purges(html: &mut Html, cache: &Cache) {
         return;
     }
     html.raw(
-        "<div class=\"scroll\"><table><thead><tr><th scope=\"col\">When</th><th scope=\"col\">What</th>",
+        "<div class=\"scroll\" tabindex=\"0\"><table><thead><tr><th scope=\"col\">When</th><th scope=\"col\">What</th>",
     );
     html.raw(
         "<th scope=\"col\">How</th><th scope=\"col\">Who</th><th scope=\"col\">Why</th></tr></thead><tbody>",

@@ -82,7 +82,7 @@ fn live(html: &mut Html, shown: &Shown<'_>) {
     html.raw("<section aria-labelledby=\"live-title\"><h2 id=\"live-title\">Live</h2>");
     html.raw("<div id=\"flag-live\" data-live data-pulse>");
     flags::shares(html, flag);
-    html.raw("<div class=\"scroll\">");
+    html.raw("<div class=\"scroll\" tabindex=\"0\">");
     figures::table(html, flag, shown.routes, figures);
     html.raw("</div><p class=\"note\">The last minute. A backend’s figures count all its requests, whichever route led there.</p>");
     let sides = figures::sides(flag, shown.routes);

@@ -2,7 +2,7 @@
 
 use super::{
     Frame, Here,
-    html::{Html, ago, counted},
+    html::{Html, ago, counted, moment},
 };
 use crate::{
     config::{Problem, Severity},
@@ -78,7 +78,8 @@ fn drills(html: &mut Html, shown: &Frame<'_>) {
         if let Some(visitor) = &drill.visitor {
             html.element(" of visitor <code>", visitor, "</code>");
         }
-        html.element(", until <time>", &drill.ends, "</time>, by ")
+        // no `<time datetime>`: the page's script tells those as long ago
+        html.element(", until <b>", moment(&drill.ends), "</b>, by ")
             .text(&drill.by);
         html.element(": ", &drill.reason, "</p>");
     }

@@ -100,6 +100,11 @@ fn counted_days(days: u64) -> String {
     }
 }
 
+/// `2026-12-01T08:00:00Z` as people read it.
+pub(super) fn moment(rfc3339: &str) -> String {
+    rfc3339.replace('T', " ").replace('Z', " UTC")
+}
+
 /// Milliseconds as the files write durations.
 pub(super) fn duration(millis: u64) -> String {
     match millis {

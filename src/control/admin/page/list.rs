@@ -71,7 +71,7 @@ fn one(html: &mut Html, flag: &Flag, shown: &Shown<'_>) {
     stale::draw(html, flag, shown.ages.get(&flag.key).copied(), shown.figures);
     html.raw("</div><div class=\"shares\">");
     flags::shares(html, flag);
-    html.raw("</div><div class=\"scroll\">");
+    html.raw("</div><div class=\"scroll\" tabindex=\"0\">");
     figures::table(html, flag, shown.routes, shown.figures);
     html.raw("</div></section>");
 }

@@ -160,7 +160,7 @@ fn explained(asked: &Asked, at: &Snapshot) -> Option<Result<Explanation, Refusal
 pub(super) fn draw(shown: &Shown<'_>) -> String {
     let mut html = Html::default();
     head::open(&mut html, &shown.frame);
-    html.raw("<main id=\"main\"><div class=\"wide\">");
+    html.raw("<main id=\"main\"><h1 class=\"hidden\">Overview</h1><div class=\"wide\">");
     head::attention(&mut html, &shown.frame);
     flags::section(&mut html, shown);
     routes::section(&mut html, shown);

@@ -2,7 +2,7 @@
 
 use super::{
     Shown,
-    html::{Html, counted, duration},
+    html::{Html, counted, duration, moment},
 };
 use crate::control::admin::api::rooms::Room;
 
@@ -11,7 +11,7 @@ pub(super) fn section(html: &mut Html, shown: &Shown<'_>) {
     html.raw("<div id=\"rooms\" data-live>");
     if !shown.rooms.is_empty() {
         html.raw("<section aria-labelledby=\"rooms-title\"><h2 id=\"rooms-title\">Waiting rooms</h2>");
-        html.raw("<div class=\"scroll\"><table><thead><tr><th scope=\"col\">Room</th>");
+        html.raw("<div class=\"scroll\" tabindex=\"0\"><table><thead><tr><th scope=\"col\">Room</th>");
         html.raw(
             "<th scope=\"col\" class=\"number\">Inside</th><th scope=\"col\" class=\"number\">Waiting</th>",
         );
@@ -34,7 +34,7 @@ fn one(html: &mut Html, room: &Room) {
         .element("", room.inside_max, "</td>");
     html.element("<td class=\"number\">", room.waiting, "</td><td>");
     match (&room.estimate, room.open, &room.opens) {
-        (_, false, Some(opens)) => _ = html.element("opens at ", opens, ""),
+        (_, false, Some(opens)) => _ = html.element("opens at ", moment(opens), ""),
         (Some(estimate), ..) => {
             let seconds = |millis: u64| millis.div_ceil(1_000);
             html.element("", seconds(estimate.from_ms), " to ")

@@ -44,7 +44,7 @@ fn count(html: &mut Html, all: usize, found: usize) {
 }
 
 fn table(html: &mut Html, routes: &[&Route]) {
-    html.raw("<div class=\"scroll\"><table><thead><tr><th scope=\"col\" class=\"number\"><abbr title=\"order of trial\">#</abbr></th>");
+    html.raw("<div class=\"scroll\" tabindex=\"0\"><table><thead><tr><th scope=\"col\" class=\"number\"><abbr title=\"order of trial\">#</abbr></th>");
     html.raw("<th scope=\"col\">Takes</th><th scope=\"col\">Leads to</th><th scope=\"col\">Asks for</th>");
     html.raw("<th scope=\"col\">Squad</th><th scope=\"col\">Source</th></tr></thead><tbody>");
     for route in routes.iter().take(ROWS_MAX) {
