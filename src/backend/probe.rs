@@ -82,7 +82,7 @@ fn start(
 }
 
 async fn probe(backend: Arc<Backend>, server: Arc<Server>, settings: HealthSettings, limits: Arc<Limits>) {
-    let mut checks = Checks::default();
+    let mut checks = server.checks();
     let mut count = 0;
     loop {
         if count > 0 {

@@ -45,6 +45,7 @@ mod forwarding;
 mod gate;
 mod geo;
 mod gone;
+mod handover;
 mod import;
 mod kept;
 mod live;

@@ -14,7 +14,7 @@ use tokio_tungstenite::{
 
 use crate::{
     backend::{Body, empty, full},
-    client::{Client, Http, field, status},
+    client::{Client, Http, Raw, field, status},
     world::{World, within},
 };
 
@@ -45,17 +45,7 @@ impl WebSocket {
     /// Opens one, which must work.
     pub async fn open(world: &World, http: Http, path: &str) -> Self {
         match http {
-            Http::One => {
-                let mut raw = world.raw(Http::One).await;
-                raw.send(request(path)).await;
-                let head = raw.head().await;
-                assert_eq!(status(&head), 101, "{head}");
-                assert_eq!(
-                    field(&head, "sec-websocket-accept"),
-                    Some(accept(KEY.as_bytes()).as_str())
-                );
-                Self::over(Box::new(raw.wire), None).await
-            }
+            Http::One => Self::on(world.raw(Http::One).await, path).await,
             Http::Two => {
                 let mut client = world.client(Http::Two).await;
                 let response = Self::connect(&mut client, path).await.unwrap();
@@ -64,6 +54,18 @@ impl WebSocket {
                 Self::over(Box::new(TokioIo::new(upgraded)), Some(client)).await
             }
         }
+    }
+
+    /// Opens one on this HTTP/1.1 connection, which must work.
+    pub async fn on(mut raw: Raw, path: &str) -> Self {
+        raw.send(request(path)).await;
+        let head = raw.head().await;
+        assert_eq!(status(&head), 101, "{head}");
+        assert_eq!(
+            field(&head, "sec-websocket-accept"),
+            Some(accept(KEY.as_bytes()).as_str())
+        );
+        Self::over(Box::new(raw.wire), None).await
     }
 
     /// Opens one over HTTP/1.1 with this cookie, from a page of the same site; also the head that answers.

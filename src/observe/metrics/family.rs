@@ -191,6 +191,12 @@ families! {
         "Whether a whole backend is left alone: 1 or 0.";
     BreakerOpenings Counter "banyan_backend_breaker_openings_total" ["backend"]
         "How often a whole backend was left alone.";
+    Generation Gauge "banyan_handover_generation" []
+        "How many programs have served since the first one was started, with this one: one more with each hand-over.";
+    Handovers Counter "banyan_handovers_total" ["outcome"]
+        "Programs that came to take over from this one: done, refused, or failed, which changed nothing.";
+    HandoverConnections Gauge "banyan_handover_connections" ["state"]
+        "Connections of the program before this one: open, drained (finished in peace), or cut when the window was over.";
     DrillsActive Gauge "banyan_drills_active" []
         "Drills under way: faults are put in on purpose.";
     RoomInside Gauge "banyan_room_inside" ["room"]
