@@ -28,9 +28,9 @@ use crate::{
         HandoverError, Kept,
         bound::{Bound, ListenError, OfCore},
         leaving::Leaving,
-        notify::Notify,
         offer::{Draft, Offer},
         sockets::Sockets,
+        systemd::Notify,
         take::Taking,
     },
     limits::Limits,
@@ -251,6 +251,7 @@ impl Prepared {
             writer,
             keeper: None,
         };
+        let takes_over = taking.is_some();
         let predecessor = match stands(&up, running.cores.len()).and_then(|()| {
             let taking = taking.map(Taking::serving).transpose();
             Ok(taking.map(Option::flatten)?)
@@ -272,7 +273,16 @@ impl Prepared {
             notify: Notify::of_environment(),
             predecessor,
         };
-        running.keeper = draft.map(|draft| keep(draft, offer)).transpose()?;
+        if takes_over {
+            running.plane.taken_over();
+        }
+        running.keeper = draft.and_then(|draft| {
+            keep(draft, offer)
+                .inspect_err(
+                    |error| tracing::error!(%error, "no program will be able to take over from this one"),
+                )
+                .ok()
+        });
         Ok(running)
     }
 
@@ -326,12 +336,9 @@ fn stands(up: &std::sync::mpsc::Receiver<()>, cores: usize) -> Result<(), StartE
     Ok(())
 }
 
-fn keep(mut draft: Draft, offer: Offer) -> Result<(watch::Sender<bool>, JoinHandle<()>), StartError> {
+fn keep(draft: Draft, offer: Offer) -> Result<(watch::Sender<bool>, JoinHandle<()>), StartError> {
     draft.publish()?;
     let (stop, stopped) = watch::channel(false);
-    if offer.predecessor.is_some() {
-        offer.plane.taken_over();
-    }
     let keeper = spawn("banyan-handover".to_owned(), move || draft.keep(offer, stopped))?;
     Ok((stop, keeper))
 }

@@ -14,7 +14,7 @@ use tokio::{
 use super::{Exit, Site, site};
 use crate::{
     control::{admin::LINK_AGE_MAX, plane::Handle, publish::StartProblem},
-    handover::notify::Notify,
+    handover::systemd::Notify,
     serve::{self, Running, StartError},
 };
 

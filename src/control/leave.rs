@@ -5,6 +5,22 @@ use std::{fmt, sync::atomic::Ordering};
 use super::Plane;
 use crate::wire::Phase;
 
+/// Whether the history has been told what happened before this start.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum History {
+    /// Another program has it.
+    Elsewhere,
+    /// Not yet.
+    Due,
+    /// Another program was about to let go of it, so many tries ago.
+    Tried(u32),
+    /// It has, or can't be.
+    Begun,
+}
+
+/// Tries to have it, one a second.
+const TRIES_MAX: u32 = 30;
+
 /// What is done right before listeners close.
 pub(super) struct Closing(Box<dyn Fn() + Send>);
 
@@ -24,16 +40,28 @@ impl Plane {
 
     /// Leaves the history to the program that runs until [`taken_over`](super::Handle::taken_over) is said.
     #[must_use]
-    pub const fn taking_over(mut self, takes_over: bool) -> Self {
-        self.takes_over = takes_over;
+    pub fn taking_over(mut self, takes_over: bool) -> Self {
+        if takes_over {
+            self.history = History::Elsewhere;
+        }
         self
     }
 
-    /// Tells the history what happened before this start.
-    pub(super) fn begin_history(&self) {
-        if let Err(error) = self.view.editor.begin(self.publisher.sources()) {
-            tracing::error!(%error, "flags can't be changed here for now");
-        }
+    /// Tells the history what happened before this start, unless that is done or has to wait. Another program needs a moment to let go.
+    pub(super) fn begin_history(&mut self) {
+        let again = match self.history {
+            History::Elsewhere | History::Begun => return,
+            History::Due => None,
+            History::Tried(tries) => Some(tries + 1).filter(|tries| *tries < TRIES_MAX),
+        };
+        self.history = match (self.view.editor.begin(self.publisher.sources()), again) {
+            (Err(_), Some(tries)) => History::Tried(tries),
+            (Ok(()), _) => History::Begun,
+            (Err(error), None) => {
+                tracing::error!(%error, "flags can't be changed here for now");
+                History::Begun
+            }
+        };
     }
 
     /// The other program serves already, so nothing is waited for.

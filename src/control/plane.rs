@@ -176,8 +176,8 @@ pub struct Plane {
     /// Told when the admin listener is another program's.
     left: watch::Sender<bool>,
     closing: Option<leave::Closing>,
-    /// Another program still has what only one can have.
-    takes_over: bool,
+    /// Whether it has been told what happened before this start.
+    history: leave::History,
 }
 
 impl Plane {
@@ -228,7 +228,7 @@ impl Plane {
             admin,
             left: watch::Sender::new(false),
             closing: None,
-            takes_over: false,
+            history: leave::History::Due,
         };
         (plane, handle)
     }
@@ -261,9 +261,7 @@ impl Plane {
     }
 
     async fn work(mut self) {
-        if !self.takes_over {
-            self.begin_history();
-        }
+        self.begin_history();
         if let Some(admin) = self.admin.take() {
             tokio::task::spawn_local(admin::serve(admin, self.view.clone(), self.left.subscribe()));
         }
@@ -321,7 +319,10 @@ impl Plane {
                     watch = None; // files are the other program's from now on
                     self.hand_over();
                 }
-                Some(Order::TakenOver) => self.begin_history(),
+                Some(Order::TakenOver) => {
+                    self.history = leave::History::Tried(0);
+                    self.begin_history();
+                }
                 Some(Order::Stop) => self.tell_cores(Phase::Stopped),
                 Some(Order::CoresEnded) | None => return,
             }
@@ -348,6 +349,7 @@ impl Plane {
     }
 
     fn housekeep(&mut self) {
+        self.begin_history();
         self.publisher.free_retired();
         let at = self.view.live.current();
         super::servers::tell(&self.facts, &at.backends);

@@ -13,13 +13,13 @@
 //! The sockets themselves pass on, with the connections that wait in their queues, and until `done` both programs take connections from
 //! them: there is no moment at which nobody does. Whatever goes wrong before `done` changes nothing for the one that runs. While an
 //! earlier program still drains no third one is let in. [`sockets`] are listening sockets before somebody accepts from them,
-//! also those that systemd passes, [`bound`] what a program makes of them and of its settings; [`notify`] is what systemd is told.
+//! also those that systemd passes, [`bound`] what a program makes of them and of its settings; [`systemd`] is what systemd is told.
 
 pub mod bound;
 pub mod leaving;
-pub mod notify;
 pub mod offer;
 pub mod sockets;
+pub mod systemd;
 pub mod take;
 pub mod wire;
 

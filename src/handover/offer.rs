@@ -16,8 +16,8 @@ use tokio::{io::AsyncReadExt, net::UnixListener, sync::watch};
 use super::{
     HandoverError, Kept,
     leaving::{Leaving, Left},
-    notify::Notify,
     sockets::Sockets,
+    systemd::Notify,
     take::{Predecessor, STATE_FORMAT, socket},
     wire::{Answers, Asks, PROTOCOL, STATE_BYTES_MAX, Talk},
 };
@@ -43,9 +43,13 @@ const REPORT_BYTES_MAX: usize = 4096;
 #[derive(Debug)]
 pub struct Draft {
     listener: StdListener,
-    draft: PathBuf,
+    draft: Removed,
     path: PathBuf,
 }
+
+/// A file that goes with it, unless it was moved away.
+#[derive(Debug)]
+struct Removed(PathBuf);
 
 /// What a successor is given, and by whom.
 #[derive(Debug)]
@@ -87,7 +91,7 @@ impl Draft {
         let listener = make().map_err(|error| socket(&draft, &error))?;
         Ok(Self {
             listener,
-            draft,
+            draft: Removed(draft),
             path: path.to_owned(),
         })
     }
@@ -96,8 +100,8 @@ impl Draft {
     ///
     /// # Errors
     /// The system's.
-    pub fn publish(&mut self) -> Result<(), HandoverError> {
-        fs::rename(&self.draft, &self.path).map_err(|error| socket(&self.path, &error))
+    pub fn publish(&self) -> Result<(), HandoverError> {
+        fs::rename(&self.draft.0, &self.path).map_err(|error| socket(&self.path, &error))
     }
 
     /// Hands over to who comes there, one after the other, until one has taken over or `stop` says that this program ends.
@@ -137,9 +141,9 @@ impl Draft {
     }
 }
 
-impl Drop for Draft {
+impl Drop for Removed {
     fn drop(&mut self) {
-        let _ = fs::remove_file(&self.draft); // it is gone from there once it was published
+        let _ = fs::remove_file(&self.0);
     }
 }
 
@@ -259,7 +263,9 @@ fn state(carried: &Carried) -> Vec<u8> {
     });
     let text = text.ok().filter(|text| text.len() <= STATE_BYTES_MAX);
     text.unwrap_or_else(|| {
-        tracing::warn!("what was counted is too much to be handed over: rooms, breakers and limits begin anew");
+        tracing::warn!(
+            "what was counted is too much to be handed over: rooms, breakers and limits begin anew"
+        );
         Vec::new()
     })
 }

@@ -72,11 +72,7 @@ impl Sockets {
                 sockets,
             })
         };
-        passed
-            .iter()
-            .map(group)
-            .collect::<io::Result<Vec<_>>>()
-            .map(Self)
+        passed.iter().map(group).collect::<io::Result<Vec<_>>>().map(Self)
     }
 
     /// What is said of them, and they themselves in that order.

@@ -96,10 +96,7 @@ impl Taking {
     /// # Errors
     /// The other one goes on alone.
     pub fn ready(&mut self) -> Result<Option<Carried>, HandoverError> {
-        let heard = self
-            .talk
-            .say(&Asks::Ready)
-            .and_then(|()| hear(&mut self.talk));
+        let heard = self.talk.say(&Asks::Ready).and_then(|()| hear(&mut self.talk));
         let bytes = match heard {
             Ok(Answers::State { bytes }) => bytes,
             Ok(_) => return Err(unexpected()),
@@ -145,7 +142,9 @@ fn understand(text: &[u8]) -> Option<Carried> {
         state: Carried,
     }
     if text.is_empty() {
-        tracing::warn!("what was counted is too much to be handed over: rooms, breakers and limits begin anew");
+        tracing::warn!(
+            "what was counted is too much to be handed over: rooms, breakers and limits begin anew"
+        );
         return None;
     }
     let format = serde_json::from_slice::<Format>(text).map(|it| it.format);

@@ -134,7 +134,7 @@ impl Talk {
     pub fn say(&mut self, message: &impl Serialize) -> Result<(), HandoverError> {
         let text = serde_json::to_vec(message).map_err(nonsense)?;
         let length = u32::try_from(text.len()).map_err(nonsense)?;
-        self.put(&[&length.to_be_bytes(), text.as_slice()].concat())
+        self.put(&[length.to_be_bytes().as_slice(), text.as_slice()].concat())
     }
 
     /// Hears something.
@@ -260,7 +260,9 @@ impl Talk {
             }
         }
         if fds.len() > count {
-            return Err(HandoverError::Broken("more sockets came than were told of".to_owned()));
+            return Err(HandoverError::Broken(
+                "more sockets came than were told of".to_owned(),
+            ));
         }
         Ok(fds)
     }
@@ -332,7 +334,13 @@ mod tests {
     fn what_is_too_long_too_slow_or_nonsense_ends_it() {
         let (mut one, mut other) = pair();
         one.put(&u32::MAX.to_be_bytes()).unwrap();
-        assert!(other.hear::<Asks>().unwrap_err().to_string().contains("bytes came"));
+        assert!(
+            other
+                .hear::<Asks>()
+                .unwrap_err()
+                .to_string()
+                .contains("bytes came")
+        );
         let (mut one, mut other) = pair();
         one.say(&"nonsense").unwrap();
         assert!(other.hear::<Asks>().is_err());

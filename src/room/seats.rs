@@ -169,7 +169,10 @@ impl Seats {
             (&self.expired, carried.expired),
             (&self.missed, carried.missed),
         ];
-        for (place, number) in numbers.into_iter().chain(windows.into_iter().zip(carried.windows)) {
+        for (place, number) in numbers
+            .into_iter()
+            .chain(windows.into_iter().zip(carried.windows))
+        {
             place.store(number, SeqCst);
         }
     }

@@ -11,10 +11,7 @@ use super::{
     Rule, Snapshot,
     shields::{Asked, RouteShield},
 };
-use crate::{
-    backend, clock::Moment, gate, room,
-    shield::rate::CarriedMeters,
-};
+use crate::{backend, clock::Moment, gate, room, shield::rate::CarriedMeters};
 
 /// What is carried from one program to the next.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]

@@ -100,9 +100,7 @@ impl Generation {
 
     async fn admin(&self, path: &str) -> Answer {
         let way = Way::to(self, "admin", None);
-        let mut client = within("a connection", way.connect())
-            .await
-            .expect("a connection");
+        let mut client = within("a connection", way.connect()).await.expect("a connection");
         client.get(path).await
     }
 
@@ -287,7 +285,10 @@ async fn three_hand_overs_under_traffic_lose_nothing() {
     let mut now = Generation::start(&config).await;
     let private = now.listener("private");
     now.private().await.get("/").await;
-    until("idle connections are closed", async || site.server_of("legacy").open() == 0).await;
+    until("idle connections are closed", async || {
+        site.server_of("legacy").open() == 0
+    })
+    .await;
     let before = now.descriptors();
     let load = Arc::new(Load::default());
     let mut all = JoinSet::new();
@@ -320,7 +321,11 @@ async fn three_hand_overs_under_traffic_lose_nothing() {
             next.metric("banyan_handover_connections{state=\"open\"}").await,
             0.0
         );
-        assert!(next.metric("banyan_handover_connections{state=\"drained\"}").await >= SOCKETS as f64);
+        assert!(
+            next.metric("banyan_handover_connections{state=\"drained\"}")
+                .await
+                >= SOCKETS as f64
+        );
         assert_eq!(
             next.metric("banyan_handover_connections{state=\"cut\"}").await,
             0.0
@@ -414,15 +419,15 @@ async fn a_program_that_does_not_become_ready_changes_nothing() {
     let mut hangs = knock(&config);
     say(&mut hangs, &hello());
     let welcome = hear(&mut hangs);
-    assert_eq!((&welcome["say"], &welcome["generation"]), (&json!("welcome"), &json!(1)));
+    assert_eq!(
+        (&welcome["say"], &welcome["generation"]),
+        (&json!("welcome"), &json!(1))
+    );
     let mut sockets = vec![0; 1];
     hangs.read_exact(&mut sockets).unwrap();
     let refused = hear(&mut hangs);
     assert_eq!(refused["say"], "refused");
-    assert!(
-        refused["why"].as_str().unwrap().contains("too long"),
-        "{refused}"
-    );
+    assert!(refused["why"].as_str().unwrap().contains("too long"), "{refused}");
     // it dies with the state in its hands
     let mut dies = knock(&config);
     say(&mut dies, &hello());
@@ -438,7 +443,12 @@ async fn a_program_that_does_not_become_ready_changes_nothing() {
         &mut stranger,
         &json!({ "say": "hello", "protocol": 99, "pid": 1, "version": "9" }),
     );
-    assert!(hear(&mut stranger)["why"].as_str().unwrap().contains("protocol 1"));
+    assert!(
+        hear(&mut stranger)["why"]
+            .as_str()
+            .unwrap()
+            .contains("protocol 1")
+    );
     assert_eq!(now.private().await.get("/").await.text(), "page");
     socket.echo("still here").await;
     let mode = fs::metadata(config.with_file_name("handover.sock"))
@@ -467,16 +477,11 @@ async fn a_third_generation_waits_for_the_first_to_end() {
     assert_eq!(third.ended().await, Some(1), "{}", third.text());
     assert!(third.text().contains("two generations"), "{}", third.text());
     assert_eq!(
-        second
-            .metric("banyan_handovers_total{outcome=\"refused\"}")
-            .await,
+        second.metric("banyan_handovers_total{outcome=\"refused\"}").await,
         1.0
     );
     until("a word of the one before", async || {
-        second
-            .metric("banyan_handover_connections{state=\"open\"}")
-            .await
-            == 1.0
+        second.metric("banyan_handover_connections{state=\"open\"}").await == 1.0
     })
     .await;
     go.send(true).unwrap();
@@ -513,7 +518,14 @@ async fn another_user_is_turned_away() {
     let script = "import socket, sys\ns = socket.socket(socket.AF_UNIX)\ns.connect(sys.argv[1])\n\
                   print(s.recv(4096))";
     let ran = Command::new("setpriv")
-        .args(["--reuid=65534", "--regid=65534", "--clear-groups", "python3", "-c", script])
+        .args([
+            "--reuid=65534",
+            "--regid=65534",
+            "--clear-groups",
+            "python3",
+            "-c",
+            script,
+        ])
         .arg(&socket)
         .output();
     let ran = match ran {
@@ -538,7 +550,9 @@ async fn sockets_of_systemd_are_served_with_who_waits_there_already() {
     let (site, _go) = patient();
     let site = site
         .top("cores = 2")
-        .listen(&format!("https = [\"{https_at}\"]\nprivate = [\"{private_at}\"]\n"))
+        .listen(&format!(
+            "https = [\"{https_at}\"]\nprivate = [\"{private_at}\"]\n"
+        ))
         .operator(HANDOVER);
     let config = site.write();
     let mut early = Raw {
@@ -551,7 +565,14 @@ async fn sockets_of_systemd_are_served_with_who_waits_there_already() {
     let pass = "exec 3<&0 4<&1 </dev/null >/dev/null; export LISTEN_FDS=2 LISTEN_PID=$$; exec \"$@\"";
     let mut command = Command::new("bash");
     command
-        .args(["-c", pass, "bash", env!("CARGO_BIN_EXE_banyan"), "run", "--config"])
+        .args([
+            "-c",
+            pass,
+            "bash",
+            env!("CARGO_BIN_EXE_banyan"),
+            "run",
+            "--config",
+        ])
         .arg(&config)
         .stdin(Stdio::from(OwnedFd::from(https)))
         .stdout(Stdio::from(OwnedFd::from(private)));
@@ -605,11 +626,16 @@ async fn systemd_is_told_who_serves() {
     let mut first = Generation::spawn(&mut command, &config);
     let ready = next();
     assert!(ready.starts_with("READY=1\n"), "{ready}");
-    assert!(ready.contains(&format!("\nMAINPID={}\n", first.child.id())), "{ready}");
+    assert!(
+        ready.contains(&format!("\nMAINPID={}\n", first.child.id())),
+        "{ready}"
+    );
     let before = banyan::clock::monotonic_micros();
     first.signal("HUP");
     let reloading = next();
-    let at = reloading.strip_prefix("RELOADING=1\nMONOTONIC_USEC=").expect(&reloading);
+    let at = reloading
+        .strip_prefix("RELOADING=1\nMONOTONIC_USEC=")
+        .expect(&reloading);
     assert!((before..=banyan::clock::monotonic_micros()).contains(&at.parse().unwrap()));
     assert_eq!(next(), "READY=1");
     first.signal("USR2");
@@ -624,7 +650,10 @@ async fn systemd_is_told_who_serves() {
     );
     assert_eq!(first.ended().await, Some(0));
     signal(second.0, "TERM");
-    assert!(next().starts_with("STOPPING=1"), "the first said nothing of its end");
+    assert!(
+        next().starts_with("STOPPING=1"),
+        "the first said nothing of its end"
+    );
     until("its end", async || !second.is_there()).await;
 }
 
@@ -648,7 +677,10 @@ async fn who_waits_keeps_the_place_and_what_is_used_up_stays_so() {
     let (site, _go) = patient();
     let site = site
         .servers("dead", &[format!("http://{gone}")])
-        .settings("dead", "[backends.dead.breaker]\nfailures = 1\npause = \"60s\"\npause_max = \"60s\"")
+        .settings(
+            "dead",
+            "[backends.dead.breaker]\nfailures = 1\npause = \"60s\"\npause_max = \"60s\"",
+        )
         .routes(
             "[[routes]]\npath = \"/shop/*\"\nbackend = \"legacy\"\nroom = \"shop\"\n\
              [[routes]]\npath = \"/once\"\nbackend = \"legacy\"\n\
@@ -666,15 +698,25 @@ async fn who_waits_keeps_the_place_and_what_is_used_up_stays_so() {
     assert_eq!(client.get("/once").await.status, 200);
     assert_eq!(client.get("/once").await.status, 429);
     client.get("/dead").await;
-    assert_eq!(first.metric("banyan_backend_breaker_open{backend=\"dead\"").await, 1.0);
+    assert_eq!(
+        first.metric("banyan_backend_breaker_open{backend=\"dead\"").await,
+        1.0
+    );
     drop(client);
     let second = Generation::start(&config).await;
     assert_eq!(first.ended().await, Some(0));
-    assert!(second.text().contains("rooms=1 backends=1 routes="), "{}", second.text());
+    assert!(
+        second.text().contains("rooms=1 backends=1 routes="),
+        "{}",
+        second.text()
+    );
     let mut client = second.client(Http::Two).await;
     assert_eq!(client.get("/once").await.status, 429);
     until("metrics of the breaker", async || {
-        second.metric("banyan_backend_breaker_open{backend=\"dead\"").await == 1.0
+        second
+            .metric("banyan_backend_breaker_open{backend=\"dead\"")
+            .await
+            == 1.0
     })
     .await;
     assert_eq!(visit(&mut client, "/shop/", &mut people[2]).await, waits);

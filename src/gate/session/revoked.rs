@@ -279,15 +279,9 @@ mod tests {
         assert_eq!(revoked.len(), 2);
     }
 
-#[cfg(test)]
-mod tests {
-    use super::{Mark, REVOKED_SESSIONS_MAX, Revocations};
-    use crate::clock::UnixTime;
-
     #[test]
     fn another_program_remembers_who_signed_out() {
         let (before, after) = (Revocations::default(), Revocations::default());
-        let at = UnixTime::from_secs;
         before.end(Mark::sid("s1"), at(20), at(100));
         assert!(before.first_time("token", at(20), at(100)));
         after.take_up(&before.carried(), at(30));
@@ -295,7 +289,9 @@ mod tests {
         assert!(!after.first_time("token", at(30), at(100)));
         assert_eq!(after.len(), 1);
     }
-_counts_once_until_it_has_ended() {
+
+    #[test]
+    fn a_logout_token_counts_once_until_it_has_ended() {
         let revoked = Revocations::default();
         assert!(revoked.first_time("j", at(1), at(10)));
         assert!(!revoked.first_time("j", at(2), at(10)));

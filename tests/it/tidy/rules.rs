@@ -107,8 +107,8 @@ pub(super) const LAYERS: [(&str, &[&str]); 34] = [
     (
         "serve",
         &[
-            "cache", "clock", "config", "control", "gate", "handover", "limits", "observe", "proxy", "snapshot",
-            "tls", "wire",
+            "cache", "clock", "config", "control", "gate", "handover", "limits", "observe", "proxy",
+            "snapshot", "tls", "wire",
         ],
     ),
 ];
@@ -260,7 +260,14 @@ pub(super) const CALLS: [(&str, &[&str], &str); 5] = [
     ("SystemTime::now(", &["clock.rs"], "time is read in clock.rs"),
     (
         "fs::",
-        &["config/sources.rs", "control", "tls", "observe", "handover", "cli"],
+        &[
+            "config/sources.rs",
+            "control",
+            "tls",
+            "observe",
+            "handover",
+            "cli",
+        ],
         "files are read and written at the rim",
     ),
     (

@@ -36,7 +36,10 @@ impl Notify {
 
     /// Files are being read again, until [`Notify::reloaded`].
     pub fn reloading(&self) {
-        self.tell(&format!("RELOADING=1\nMONOTONIC_USEC={}", clock::monotonic_micros()));
+        self.tell(&format!(
+            "RELOADING=1\nMONOTONIC_USEC={}",
+            clock::monotonic_micros()
+        ));
     }
 
     /// Files were read again.
