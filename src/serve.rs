@@ -27,7 +27,7 @@ use crate::{
     handover::{
         HandoverError, Kept,
         bound::{Bound, ListenError, OfCore},
-        leaving::Leaving,
+        leaving::{self, Leaving},
         offer::{Draft, Offer},
         sockets::Sockets,
         systemd::Notify,
@@ -52,12 +52,8 @@ use crate::{
 /// What the control plane's threads give way to requests on a core that both want (`man 2 setpriority`): they still get a tenth of
 /// a core that requests fill, so that a flag can be switched off under any load.
 const CONTROL_NICENESS: i32 = 10;
-/// How long cut-off connections have to close after a drain's window.
-const LAST_BREATH: Duration = Duration::from_millis(500);
 /// Time that cores have to begin.
 const CORES_TIMEOUT: Duration = Duration::from_secs(10);
-/// How often a core that drains counts its connections.
-const LOOK_EVERY: Duration = Duration::from_millis(200);
 /// Time for the last log lines to reach their file.
 const LOG_FLUSH: Duration = Duration::from_secs(2);
 
@@ -445,7 +441,7 @@ impl Seed {
         for door in doors {
             let _ = door.await; // it lets those in who already stood before it, which needs free seats
         }
-        wind_down(
+        leaving::wind_down(
             last,
             &phase,
             &room,
@@ -468,39 +464,4 @@ async fn keep_tidy(edge: Rc<Edge>) {
         each.tick().await;
         edge.tidy_up();
     }
-}
-
-/// Waits until every connection has ended, the window is over, or somebody says stop; not at all when that was said at once.
-async fn wind_down(
-    order: Phase,
-    phase: &tokio::sync::watch::Sender<Phase>,
-    room: &Semaphore,
-    seats: usize,
-    orders: &mut mpsc::Receiver<Phase>,
-    limits: &Limits,
-    leaving: &Leaving,
-) {
-    let everyone = u32::try_from(seats).unwrap_or(u32::MAX);
-    let open = || seats.saturating_sub(room.available_permits());
-    let mut share = leaving.share(open());
-    let window = match order {
-        Phase::Draining => limits.drain_timeout,
-        Phase::HandedOver => limits.handover_window,
-        Phase::Serving | Phase::Stopped => Duration::ZERO,
-    };
-    if !window.is_zero() {
-        let mut over = std::pin::pin!(tokio::time::sleep(window));
-        let mut looks = tokio::time::interval(LOOK_EVERY);
-        while open() > 0 {
-            tokio::select! {
-                () = &mut over => break,
-                _ = orders.recv() => break,
-                _ = looks.tick() => share.note(open()),
-                _ = room.acquire_many(everyone) => {}
-            }
-        }
-    }
-    share.cut(open());
-    let _ = phase.send(Phase::Stopped);
-    let _ = tokio::time::timeout(LAST_BREATH, room.acquire_many(everyone)).await;
 }

@@ -1,11 +1,22 @@
-//! How far a program that has handed over is with its last connections, over all cores.
+//! How a core ends: it waits for its last connections, and counts them.
 
-use std::sync::{
-    Arc,
-    atomic::{AtomicI64, Ordering},
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicI64, Ordering},
+    },
+    time::Duration,
 };
 
 use serde::{Deserialize, Serialize};
+use tokio::sync::{Semaphore, mpsc, watch};
+
+use crate::{limits::Limits, wire::Phase};
+
+/// How often a core that drains counts its connections.
+const LOOK_EVERY: Duration = Duration::from_millis(200);
+/// How long cut-off connections have to close after a drain's window.
+const LAST_BREATH: Duration = Duration::from_millis(500);
 
 /// Counted by the cores, told to the successor.
 #[derive(Debug, Clone, Default)]
@@ -90,6 +101,41 @@ impl Share {
 
 fn signed(count: usize) -> i64 {
     i64::try_from(count).unwrap_or(i64::MAX)
+}
+
+/// Waits until every connection has ended, the window is over, or somebody says stop; not at all when that was said at once.
+pub async fn wind_down(
+    order: Phase,
+    phase: &watch::Sender<Phase>,
+    room: &Semaphore,
+    seats: usize,
+    orders: &mut mpsc::Receiver<Phase>,
+    limits: &Limits,
+    leaving: &Leaving,
+) {
+    let everyone = u32::try_from(seats).unwrap_or(u32::MAX);
+    let open = || seats.saturating_sub(room.available_permits());
+    let mut share = leaving.share(open());
+    let window = match order {
+        Phase::Draining => limits.drain_timeout,
+        Phase::HandedOver => limits.handover_window,
+        Phase::Serving | Phase::Stopped => Duration::ZERO,
+    };
+    if !window.is_zero() {
+        let mut over = std::pin::pin!(tokio::time::sleep(window));
+        let mut looks = tokio::time::interval(LOOK_EVERY);
+        while open() > 0 {
+            tokio::select! {
+                () = &mut over => break,
+                _ = orders.recv() => break,
+                _ = looks.tick() => share.note(open()),
+                _ = room.acquire_many(everyone) => {}
+            }
+        }
+    }
+    share.cut(open());
+    let _ = phase.send(Phase::Stopped);
+    let _ = tokio::time::timeout(LAST_BREATH, room.acquire_many(everyone)).await;
 }
 
 #[cfg(test)]

@@ -102,7 +102,12 @@ pub(super) const LAYERS: [(&str, &[&str]); 34] = [
     ),
     ("import", &["backend", "name", "policy", "route"]),
     ("demo", &[]),
-    ("handover", &["clock", "config", "control", "observe", "snapshot"]),
+    (
+        "handover",
+        &[
+            "clock", "config", "control", "limits", "observe", "snapshot", "wire",
+        ],
+    ),
     // The only places where planes meet.
     (
         "serve",
