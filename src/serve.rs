@@ -52,6 +52,8 @@ use crate::{
 /// What the control plane's threads give way to requests on a core that both want (`man 2 setpriority`): they still get a tenth of
 /// a core that requests fill, so that a flag can be switched off under any load.
 const CONTROL_NICENESS: i32 = 10;
+/// Time for a last word to who has taken over.
+const KEEPER_TIMEOUT: Duration = Duration::from_secs(2);
 /// Time that cores have to begin.
 const CORES_TIMEOUT: Duration = Duration::from_secs(10);
 /// Time for the last log lines to reach their file.
@@ -91,7 +93,7 @@ pub struct Running {
     cores: Vec<JoinHandle<()>>,
     control: Option<JoinHandle<()>>,
     writer: Option<log::Writer>,
-    keeper: Option<(watch::Sender<bool>, JoinHandle<()>)>,
+    keeper: Option<Keeper>,
 }
 
 impl Running {
@@ -120,9 +122,9 @@ impl Running {
                 tracing::error!("a core ended in a panic");
             }
         }
-        if let Some((stop, keeper)) = self.keeper.take() {
-            stop.send_replace(true);
-            let _ = keeper.join();
+        if let Some(keeper) = self.keeper.take() {
+            keeper.stop.send_replace(true);
+            let _ = keeper.ended.recv_timeout(KEEPER_TIMEOUT); // it may be waiting for a program that hangs
         }
         self.plane.cores_ended();
         if let Some(control) = self.control.take() {
@@ -332,11 +334,22 @@ fn stands(up: &std::sync::mpsc::Receiver<()>, cores: usize) -> Result<(), StartE
     Ok(())
 }
 
-fn keep(draft: Draft, offer: Offer) -> Result<(watch::Sender<bool>, JoinHandle<()>), StartError> {
+/// The thread that keeps the Unix socket.
+#[derive(Debug)]
+struct Keeper {
+    stop: watch::Sender<bool>,
+    ended: std::sync::mpsc::Receiver<()>,
+}
+
+fn keep(draft: Draft, offer: Offer) -> Result<Keeper, StartError> {
     draft.publish()?;
     let (stop, stopped) = watch::channel(false);
-    let keeper = spawn("banyan-handover".to_owned(), move || draft.keep(offer, stopped))?;
-    Ok((stop, keeper))
+    let (end, ended) = std::sync::mpsc::channel();
+    spawn("banyan-handover".to_owned(), move || {
+        draft.keep(offer, stopped);
+        let _ = end.send(());
+    })?;
+    Ok(Keeper { stop, ended })
 }
 
 fn spawn(name: String, run: impl FnOnce() + Send + 'static) -> Result<JoinHandle<()>, StartError> {

@@ -10,7 +10,7 @@ use super::{
     breaker::Millis,
     connect::{Connected, connect},
     grpc,
-    health::{BODY_BYTES_MAX, Checks, Health, ranges_text},
+    health::{BODY_BYTES_MAX, Health, ranges_text},
     pick::mixed,
     pool::client_settings,
 };

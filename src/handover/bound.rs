@@ -130,7 +130,7 @@ impl Bound {
             });
             kept.note(listener.as_str(), *wanted, own.map(|(_, socket)| socket))?;
         }
-        for (wanted, socket) in &self.admin {
+        if let Some((wanted, socket)) = &self.admin {
             kept.note(ADMIN, *wanted, [socket])?;
         }
         Ok(kept)

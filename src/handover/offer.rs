@@ -241,8 +241,9 @@ impl Offer {
         if talk.hear::<Asks>()? != Asks::Serving {
             return Err(unexpected());
         }
-        self.notify.replaced_by(pid);
+        self.notify.replaced_by(pid); // now, while systemd believes what this process says
         talk.say(&Answers::Done)
+            .inspect_err(|_| self.notify.replaced_by(std::process::id()))
     }
 
     fn count(&self, outcome: &'static str) {

@@ -700,10 +700,14 @@ async fn who_waits_keeps_the_place_and_what_is_used_up_stays_so() {
     assert_eq!(client.get("/once").await.status, 200);
     assert_eq!(client.get("/once").await.status, 429);
     client.get("/dead").await;
-    assert_eq!(
-        first.metric("banyan_backend_breaker_open{backend=\"dead\"").await,
-        1.0
-    );
+    let open = async |generation: &Generation| {
+        let series = "banyan_backend_breaker_open{backend=\"dead\"";
+        until("metrics of the breaker", async || {
+            generation.metric(series).await == 1.0
+        })
+        .await;
+    };
+    open(&first).await;
     drop(client);
     let second = Generation::start(&config).await;
     assert_eq!(first.ended().await, Some(0));
@@ -714,13 +718,7 @@ async fn who_waits_keeps_the_place_and_what_is_used_up_stays_so() {
     );
     let mut client = second.client(Http::Two).await;
     assert_eq!(client.get("/once").await.status, 429);
-    until("metrics of the breaker", async || {
-        second
-            .metric("banyan_backend_breaker_open{backend=\"dead\"")
-            .await
-            == 1.0
-    })
-    .await;
+    open(&second).await;
     assert_eq!(visit(&mut client, "/shop/", &mut people[2]).await, waits);
     assert_eq!(visit(&mut client, "/shop/", &mut people[1]).await, waits);
     assert_eq!(visit(&mut client, "/shop/", &mut people[0]).await, 200);
