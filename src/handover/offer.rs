@@ -161,16 +161,12 @@ impl Offer {
                 Some(talk.stream)
             }
             Err(error) => {
-                let outcome = match &error {
-                    HandoverError::Refused(_) => "refused",
-                    _ => "failed",
+                let (outcome, why) = match error {
+                    HandoverError::Refused(why) => ("refused", why),
+                    error => ("failed", error.to_string()),
                 };
                 self.count(outcome);
-                tracing::error!(%error, outcome, "no hand-over: serving on");
-                let why = match error {
-                    HandoverError::Refused(why) => why,
-                    error => error.to_string(),
-                };
+                tracing::error!(why, outcome, "no hand-over: serving on");
                 let mut talk = Talk::new(talk.stream, TELL_TIMEOUT);
                 let _ = talk.say(&Answers::Refused { why }); // it may be gone
                 None
