@@ -71,6 +71,16 @@ pub fn wall_micros() -> u64 {
     u64::try_from(since.as_micros()).unwrap_or(u64::MAX)
 }
 
+/// The system's monotonic clock in microseconds (`CLOCK_MONOTONIC`): what systemd compares its own times with.
+#[must_use]
+pub fn monotonic_micros() -> u64 {
+    let now = rustix::time::clock_gettime(rustix::time::ClockId::Monotonic);
+    let (secs, nanos) = (u64::try_from(now.tv_sec), u64::try_from(now.tv_nsec));
+    secs.unwrap_or(0)
+        .saturating_mul(1_000_000)
+        .saturating_add(nanos.unwrap_or(0) / 1_000)
+}
+
 /// One moment on both clocks.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Moment {

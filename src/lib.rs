@@ -28,6 +28,7 @@
 //! | [`cache`] | answers kept for everyone: RFC 9111 as pure rules, the store, its bounds, purges | only `cache::store` changes; a look takes no lock; a purge is a number, never a search |
 //! | [`proxy`] | the data plane in the order a request meets it | never names `config` or `control`; shares nothing between cores |
 //! | [`control`] | the control plane: watch, publish, probe, admin API and page | never names `proxy`; a slow call there delays no request |
+//! | [`handover`] | a new program takes over from the one that runs: sockets, what was counted, then traffic | until the new one serves, nothing has changed for the old one |
 //! | [`serve`] | the wiring: settings → snapshot → sockets → planes → drain | the only place where the planes meet |
 //! | [`cli`], [`demo`] | the command line; the demo site's backends | |
 //!
@@ -49,6 +50,7 @@ pub mod drill;
 pub mod fields;
 pub mod flag;
 pub mod gate;
+pub mod handover;
 pub mod http1;
 pub mod http2;
 pub mod import;

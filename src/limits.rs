@@ -37,6 +37,8 @@ pub struct Limits {
     pub drain_delay: Duration,
     /// Time that a drain waits for what is under way before it cuts it off.
     pub drain_timeout: Duration,
+    /// As `drain_timeout`, where a new program serves already: `[handover] window`.
+    pub handover_window: Duration,
     /// Requests on one HTTP/1.1 or HTTP/2 connection before it is closed in peace.
     pub requests_per_connection_max: u64,
     /// Answers that one core compresses at one time, in up to 2.1 MiB each. Further ones go out as they are.
@@ -61,6 +63,7 @@ impl Default for Limits {
             tunnel_idle_timeout: Duration::from_secs(3600),
             drain_delay: Duration::from_secs(1),
             drain_timeout: Duration::from_secs(30),
+            handover_window: Duration::from_secs(30),
             requests_per_connection_max: 100_000,
             compressing_max: 64, // 135 MiB on each core (`proxy::compress::encoder`)
         }

@@ -2,7 +2,7 @@
 
 use std::{
     io,
-    net::{SocketAddr, TcpListener as StdListener},
+    net::SocketAddr,
     path::{Path, PathBuf},
     rc::Rc,
     sync::Arc,
@@ -11,12 +11,12 @@ use std::{
 };
 
 use rustix::process::setpriority_process;
-use socket2::{Domain, Protocol, Socket, Type};
-use tokio::sync::{Semaphore, mpsc};
+use tokio::sync::{Semaphore, mpsc, watch};
 
+pub use crate::handover::bound::Addresses;
 use crate::{
-    cache,
-    config::settings::{EdgeSettings, ListenSettings, LogFormat, LogSettings, LogTarget},
+    cache, clock,
+    config::settings::{EdgeSettings, LogFormat, LogSettings, LogTarget},
     control::{
         self,
         admin::tokens::Secret,
@@ -24,8 +24,21 @@ use crate::{
         publish::{Publisher, StartProblem},
     },
     gate::assertion::Signer,
+    handover::{
+        HandoverError, Kept,
+        bound::{Bound, ListenError, OfCore},
+        leaving::{self, Leaving},
+        offer::{Draft, Offer},
+        sockets::Sockets,
+        systemd::Notify,
+        take::Taking,
+    },
     limits::Limits,
-    observe::{self, Observer, log, metrics::TallyRequest, record::Listener},
+    observe::{
+        self, Observer, log,
+        metrics::{Family, TallyRequest},
+        record::Listener,
+    },
     proxy::{
         caching::flights::Flights,
         edge::{Edge, Parts},
@@ -37,13 +50,13 @@ use crate::{
     wire::{Drain, Phase},
 };
 
-/// Connections that the kernel may hold for a socket before they are accepted.
-const BACKLOG: i32 = 4096;
 /// What the control plane's threads give way to requests on a core that both want (`man 2 setpriority`): they still get a tenth of
 /// a core that requests fill, so that a flag can be switched off under any load.
 const CONTROL_NICENESS: i32 = 10;
-/// How long cut-off connections have to close after a drain's window.
-const LAST_BREATH: Duration = Duration::from_millis(500);
+/// Time for a last word to who has taken over.
+const KEEPER_TIMEOUT: Duration = Duration::from_secs(2);
+/// Time that cores have to begin.
+const CORES_TIMEOUT: Duration = Duration::from_secs(10);
 /// Time for the last log lines to reach their file.
 const LOG_FLUSH: Duration = Duration::from_secs(2);
 
@@ -54,15 +67,11 @@ pub enum StartError {
     #[error(transparent)]
     Site(#[from] StartProblem),
     /// A socket can't be had.
-    #[error("`{setting}` in banyan.toml: {address} {}", busy(.source))]
-    Listen {
-        /// The setting that changes it.
-        setting: &'static str,
-        /// Which address.
-        address: SocketAddr,
-        /// What the system said.
-        source: io::Error,
-    },
+    #[error(transparent)]
+    Listen(#[from] ListenError),
+    /// The program that runs could not be taken over from.
+    #[error(transparent)]
+    Handover(#[from] HandoverError),
     /// Anything else that the system refused.
     #[error("{what}: {source}")]
     System {
@@ -73,41 +82,19 @@ pub enum StartError {
     },
 }
 
-fn busy(error: &io::Error) -> String {
-    match error.kind() {
-        io::ErrorKind::AddrInUse => "is in use by another program; stop it or choose another port".to_owned(),
-        io::ErrorKind::PermissionDenied => {
-            "may not be opened by this user; choose a port above 1023 or grant CAP_NET_BIND_SERVICE"
-                .to_owned()
-        }
-        io::ErrorKind::AddrNotAvailable => "is no address of this machine".to_owned(),
-        _ => format!("can't be opened: {error}"),
-    }
-}
-
-/// The addresses that are really listened on: with port 0 the system chooses.
-#[derive(Debug, Clone, Default)]
-pub struct Addresses {
-    /// TLS.
-    pub https: Vec<SocketAddr>,
-    /// Redirects.
-    pub http: Vec<SocketAddr>,
-    /// Between backends.
-    pub private: Vec<SocketAddr>,
-    /// Page, API, metrics.
-    pub admin: Option<SocketAddr>,
-}
-
 /// A program that runs.
 #[derive(Debug)]
 pub struct Running {
     /// Where it listens.
     pub addresses: Addresses,
+    /// How many programs have served since the first one, with this one.
+    pub generation: u64,
     login: Option<Secret>,
     plane: control::plane::Handle,
     cores: Vec<JoinHandle<()>>,
     control: Option<JoinHandle<()>>,
     writer: Option<log::Writer>,
+    keeper: Option<Keeper>,
 }
 
 impl Running {
@@ -123,12 +110,22 @@ impl Running {
         self.login.as_ref().map(Secret::reveal)
     }
 
+    /// Whether another program can take over from this one.
+    #[must_use]
+    pub const fn takes_successors(&self) -> bool {
+        self.keeper.is_some()
+    }
+
     /// Waits until everything has ended, after somebody asked for a drain or stop.
     pub fn wait(mut self) {
         for core in self.cores.drain(..) {
             if core.join().is_err() {
                 tracing::error!("a core ended in a panic");
             }
+        }
+        if let Some(keeper) = self.keeper.take() {
+            keeper.stop.send_replace(true);
+            let _ = keeper.ended.recv_timeout(KEEPER_TIMEOUT); // it may be waiting for a program that hangs
         }
         self.plane.cores_ended();
         if let Some(control) = self.control.take() {
@@ -142,74 +139,220 @@ impl Running {
     }
 }
 
-/// Starts what the site of `path` (a `banyan.toml`) says, and returns once every socket listens.
+/// Starts what the site of `path` (a `banyan.toml`) says, and returns once every socket listens: its own, those that systemd passes, or
+/// those of the program that runs on the same files, which drains from then on.
 ///
 /// # Errors
-/// [`StartError`]; nothing is left running then.
+/// [`StartError`]; nothing is left running then, and a program that ran goes on.
 pub fn start(path: &Path) -> Result<Running, StartError> {
-    let log = |edge: &EdgeSettings| access_log(&edge.log);
     let facts = Arc::new(observe::metrics::Facts::default());
     let publisher = Publisher::start(path, Arc::clone(&facts))?;
     let edge = publisher.settings().edge.clone();
-    let mut observer = Observer::start(log(&edge), facts).map_err(|source| StartError::System {
-        what: "the access log can't be opened",
-        source,
-    })?;
+    let (mut taking, mut passed) = match &edge.handover.socket {
+        None => (None, Sockets::of_systemd()),
+        Some(socket) => match Taking::begin(socket, edge.handover.timeout)? {
+            Some((taking, passed)) => (Some(taking), passed),
+            None => (None, Sockets::of_systemd()),
+        },
+    };
+    let observer =
+        Observer::start(access_log(&edge.log), Arc::clone(&facts)).map_err(|source| StartError::System {
+            what: "the access log can't be opened",
+            source,
+        })?;
     let signer = control::keep::identity_signer(&edge.state).map_err(|source| StartError::System {
         what: "the key that signs identities",
         source,
     })?;
-    let signer = Arc::new(signer);
-    let cache = Arc::clone(publisher.cache().store());
-    let flights = Arc::default();
-    let cores = core_count(edge.cores);
-    let (addresses, sockets) = bind_all(&edge.listen, cores)?;
-    let admin = edge.listen.admin.map(bind_admin).transpose()?;
-    let addresses = Addresses {
-        admin: admin.as_ref().and_then(|socket| socket.local_addr().ok()),
-        ..addresses
-    };
-    let https_port = addresses.https.first().map(SocketAddr::port);
-    let https_port = https_port.filter(|port| *port != 443);
-    let mut threads = Vec::with_capacity(cores);
-    let mut phases = Vec::with_capacity(cores);
-    for (number, sockets) in sockets.into_iter().enumerate() {
-        let (phase, orders) = mpsc::channel(4);
-        let (core, scrapes) = observer.core();
-        let seed = Seed {
-            sockets,
-            core,
-            scrapes,
-            orders,
-            live: publisher.live(),
-            tls: publisher.server_tls(),
-            signer: Arc::clone(&signer),
-            cache: Arc::clone(&cache),
-            flights: Arc::clone(&flights),
-            https_port,
-            seats: (edge.limits.connections_max / cores).max(1),
-            limits: edge.limits.clone(),
-        };
-        phases.push(phase);
-        threads.push(spawn(format!("banyan-core-{number}"), move || seed.run())?);
+    let bound = Bound::all(&edge.listen, core_count(edge.cores), &mut passed)?;
+    drop(passed); // what no listener wants is the other program's affair
+    let socket = edge.handover.socket.as_deref();
+    let draft = socket.map(Draft::make).transpose()?;
+    let generation = taking.as_ref().map_or(1, |taking| taking.generation);
+    facts.set([(Family::Generation, [].as_slice(), generation)]);
+    if let Some(taking) = &mut taking {
+        take_up(taking, &publisher)?;
     }
-    let reopen = observer.log();
-    let (metrics, writer) = observer.split();
-    let (plane, handle) = Plane::new(publisher, metrics, phases, signer, reopen, admin);
-    let plane = plane.with_https_port(https_port);
-    let login = plane.invitation();
-    let control = spawn("banyan-control".to_owned(), move || {
-        let _ = setpriority_process(None, CONTROL_NICENESS); // where it isn't allowed, all are alike
-        plane.run();
+    let site = Prepared {
+        edge,
+        publisher,
+        observer,
+        signer: Arc::new(signer),
+        facts,
+        bound,
+        generation,
+    };
+    site.serve(taking, draft)
+}
+
+/// Goes on where the program that runs stops.
+fn take_up(taking: &mut Taking, publisher: &Publisher) -> Result<(), HandoverError> {
+    let state = taking.ready()?;
+    let taken = state.map(|state| publisher.live().current().take_up(&state, clock::now()));
+    let taken = taken.unwrap_or_default();
+    tracing::info!(
+        from = taking.pid,
+        version = taking.version,
+        generation = taking.generation,
+        rooms = taken.rooms,
+        backends = taken.backends,
+        routes = taken.routes,
+        "taking over"
+    );
+    Ok(())
+}
+
+/// All that a program needs before it takes the first connection.
+struct Prepared {
+    edge: EdgeSettings,
+    publisher: Publisher,
+    observer: Observer,
+    signer: Arc<Signer>,
+    facts: Arc<observe::metrics::Facts>,
+    bound: Bound,
+    generation: u64,
+}
+
+impl Prepared {
+    fn serve(mut self, taking: Option<Taking>, draft: Option<Draft>) -> Result<Running, StartError> {
+        let leaving = Leaving::default();
+        let kept = match &draft {
+            Some(_) => Kept::new(self.bound.kept().map_err(|source| StartError::System {
+                what: "sockets can't be kept for a successor",
+                source,
+            })?),
+            None => Kept::default(),
+        };
+        let https_port = self.bound.addresses.https.first().map(SocketAddr::port);
+        let https_port = https_port.filter(|port| *port != 443);
+        let (cores, phases, up) = self.cores(https_port, &leaving)?;
+        let reopen = self.observer.log();
+        let (metrics, writer) = self.observer.split();
+        let admin = self.bound.admin.map(|(_, socket)| socket);
+        let (plane, handle) = Plane::new(self.publisher, metrics, phases, self.signer, reopen, admin);
+        let closing = kept.clone();
+        let plane = plane
+            .with_https_port(https_port)
+            .taking_over(taking.is_some())
+            .before_closing(move || closing.let_go());
+        let login = plane.invitation();
+        let control = spawn("banyan-control".to_owned(), move || {
+            let _ = setpriority_process(None, CONTROL_NICENESS); // where it isn't allowed, all are alike
+            plane.run();
+        })?;
+        let mut running = Running {
+            addresses: self.bound.addresses,
+            generation: self.generation,
+            login,
+            plane: handle,
+            cores,
+            control: Some(control),
+            writer,
+            keeper: None,
+        };
+        let takes_over = taking.is_some();
+        let predecessor = match stands(&up, running.cores.len()).and_then(|()| {
+            let taking = taking.map(Taking::serving).transpose();
+            Ok(taking.map(Option::flatten)?)
+        }) {
+            Ok(predecessor) => predecessor,
+            Err(error) => {
+                running.plane.stop();
+                running.wait();
+                return Err(error);
+            }
+        };
+        let offer = Offer {
+            timeout: self.edge.handover.timeout,
+            generation: self.generation,
+            kept,
+            plane: running.plane(),
+            facts: self.facts,
+            leaving,
+            notify: Notify::of_environment(),
+            predecessor,
+        };
+        if takes_over {
+            running.plane.taken_over();
+        }
+        running.keeper = draft.and_then(|draft| {
+            keep(draft, offer)
+                .inspect_err(
+                    |error| tracing::error!(%error, "no program will be able to take over from this one"),
+                )
+                .ok()
+        });
+        Ok(running)
+    }
+
+    /// Has each core begin; each says in the last when it takes connections.
+    fn cores(&mut self, https_port: Option<u16>, leaving: &Leaving) -> Result<Cores, StartError> {
+        let all = std::mem::take(&mut self.bound.cores);
+        let seats = (self.edge.limits.connections_max / all.len().max(1)).max(1);
+        let (said, up) = std::sync::mpsc::channel();
+        let (mut threads, mut phases) = (Vec::new(), Vec::new());
+        let flights = Arc::default();
+        for (number, sockets) in all.into_iter().enumerate() {
+            let (phase, orders) = mpsc::channel(4);
+            let (core, scrapes) = self.observer.core();
+            let seed = Seed {
+                sockets,
+                core,
+                scrapes,
+                orders,
+                live: self.publisher.live(),
+                tls: self.publisher.server_tls(),
+                signer: Arc::clone(&self.signer),
+                cache: Arc::clone(self.publisher.cache().store()),
+                flights: Arc::clone(&flights),
+                https_port,
+                seats,
+                limits: self.edge.limits.clone(),
+                leaving: leaving.clone(),
+                up: said.clone(),
+            };
+            phases.push(phase);
+            threads.push(spawn(format!("banyan-core-{number}"), move || seed.run())?);
+        }
+        Ok((threads, phases, up))
+    }
+}
+
+/// Threads, what they are told, and what says that they stand.
+type Cores = (
+    Vec<JoinHandle<()>>,
+    Vec<mpsc::Sender<Phase>>,
+    std::sync::mpsc::Receiver<()>,
+);
+
+/// Waits until all cores take connections.
+fn stands(up: &std::sync::mpsc::Receiver<()>, cores: usize) -> Result<(), StartError> {
+    for _ in 0..cores {
+        up.recv_timeout(CORES_TIMEOUT)
+            .map_err(|error| StartError::System {
+                what: "a core doesn't begin",
+                source: io::Error::other(error),
+            })?;
+    }
+    Ok(())
+}
+
+/// The thread that keeps the Unix socket.
+#[derive(Debug)]
+struct Keeper {
+    stop: watch::Sender<bool>,
+    ended: std::sync::mpsc::Receiver<()>,
+}
+
+fn keep(draft: Draft, offer: Offer) -> Result<Keeper, StartError> {
+    draft.publish()?;
+    let (stop, stopped) = watch::channel(false);
+    let (end, ended) = std::sync::mpsc::channel();
+    spawn("banyan-handover".to_owned(), move || {
+        draft.keep(offer, stopped);
+        let _ = end.send(());
     })?;
-    Ok(Running {
-        addresses,
-        login,
-        plane: handle,
-        cores: threads,
-        control: Some(control),
-        writer,
-    })
+    Ok(Keeper { stop, ended })
 }
 
 fn spawn(name: String, run: impl FnOnce() + Send + 'static) -> Result<JoinHandle<()>, StartError> {
@@ -244,97 +387,9 @@ fn core_count(wanted: usize) -> usize {
     }
 }
 
-/// One core's sockets.
-type Sockets = Vec<(Listener, StdListener)>;
-
-fn bind_all(listen: &ListenSettings, cores: usize) -> Result<(Addresses, Vec<Sockets>), StartError> {
-    let mut addresses = Addresses::default();
-    let mut per_core: Vec<Sockets> = (0..cores).map(|_| Vec::new()).collect();
-    let groups = [
-        (Listener::Https, "listen.https", &listen.https),
-        (Listener::Http, "listen.http", &listen.http),
-        (Listener::Private, "listen.private", &listen.private),
-    ];
-    for (listener, setting, wanted) in groups {
-        for address in wanted {
-            let failed = |source| StartError::Listen {
-                setting,
-                address: *address,
-                source,
-            };
-            let bound = match bind_group(*address, &mut per_core, listener) {
-                Ok(bound) => bound,
-                Err(error) if address.is_ipv6() && wanted.len() > 1 && lacks_ipv6(&error) => {
-                    tracing::warn!(%address, setting, "this machine has no such IPv6 address: not listened on");
-                    continue;
-                }
-                Err(error) => return Err(failed(error)),
-            };
-            match listener {
-                Listener::Https => addresses.https.push(bound),
-                Listener::Http => addresses.http.push(bound),
-                Listener::Private => addresses.private.push(bound),
-            }
-        }
-    }
-    Ok((addresses, per_core))
-}
-
-/// Gives each core its own socket on `address`: the kernel spreads connections over them by a hash (SO_REUSEPORT).
-fn bind_group(address: SocketAddr, cores: &mut [Sockets], listener: Listener) -> io::Result<SocketAddr> {
-    // Two programs that both say SO_REUSEPORT would share the port without a word: first see that nobody has it.
-    let probe = socket(address)?;
-    probe.bind(&address.into())?;
-    probe.listen(1)?;
-    let bound = probe
-        .local_addr()?
-        .as_socket()
-        .ok_or_else(|| io::Error::other("not an IP socket"))?;
-    drop(probe);
-    for core in cores {
-        let socket = socket(bound)?;
-        socket.set_reuse_port(true)?;
-        socket.bind(&bound.into())?;
-        socket.listen(BACKLOG)?;
-        core.push((listener, socket.into()));
-    }
-    Ok(bound)
-}
-
-/// Containers often have no IPv6 at all, while `["127.0.0.1:443", "[::1]:443"]` is what a person means by "this machine".
-fn lacks_ipv6(error: &io::Error) -> bool {
-    const EAFNOSUPPORT: i32 = 97;
-    error.kind() == io::ErrorKind::AddrNotAvailable || error.raw_os_error() == Some(EAFNOSUPPORT)
-}
-
-fn socket(address: SocketAddr) -> io::Result<Socket> {
-    let socket = Socket::new(Domain::for_address(address), Type::STREAM, Some(Protocol::TCP))?;
-    if address.is_ipv6() {
-        // `[::]` takes IPv4 too; a system without IPv4 mapping says no, and that is fine.
-        let _ = socket.set_only_v6(!address.ip().is_unspecified());
-    }
-    socket.set_reuse_address(true)?;
-    socket.set_nonblocking(true)?;
-    Ok(socket)
-}
-
-fn bind_admin(address: SocketAddr) -> Result<StdListener, StartError> {
-    let open = || {
-        let socket = socket(address)?;
-        socket.bind(&address.into())?;
-        socket.listen(128)?;
-        Ok(StdListener::from(socket))
-    };
-    open().map_err(|source| StartError::Listen {
-        setting: "listen.admin",
-        address,
-        source,
-    })
-}
-
 /// What a core grows from. All of it can cross to the core's thread; what it becomes can't leave it.
 struct Seed {
-    sockets: Sockets,
+    sockets: OfCore,
     core: observe::Core,
     scrapes: mpsc::Receiver<TallyRequest>,
     orders: mpsc::Receiver<Phase>,
@@ -346,6 +401,8 @@ struct Seed {
     https_port: Option<u16>,
     seats: usize,
     limits: Limits,
+    leaving: Leaving,
+    up: std::sync::mpsc::Sender<()>,
 }
 
 impl Seed {
@@ -387,6 +444,7 @@ impl Seed {
             };
             doors.push(tokio::task::spawn_local(listen::accept(door, Rc::clone(&edge))));
         }
+        let _ = self.up.send(());
         let counting = tokio::task::spawn_local(Rc::clone(&observe).serve(self.scrapes));
         let tidying = tokio::task::spawn_local(keep_tidy(Rc::clone(&edge)));
         let recalling = tokio::task::spawn_local(recall::keep(Rc::clone(&edge)));
@@ -401,13 +459,14 @@ impl Seed {
         for door in doors {
             let _ = door.await; // it lets those in who already stood before it, which needs free seats
         }
-        wind_down(
+        leaving::wind_down(
             last,
             &phase,
             &room,
             self.seats,
             &mut self.orders,
-            self.limits.drain_timeout,
+            &self.limits,
+            &self.leaving,
         )
         .await;
         tidying.abort();
@@ -423,25 +482,4 @@ async fn keep_tidy(edge: Rc<Edge>) {
         each.tick().await;
         edge.tidy_up();
     }
-}
-
-/// Waits until every connection has ended, the window is over, or somebody says stop; not at all when that was said at once.
-async fn wind_down(
-    order: Phase,
-    phase: &tokio::sync::watch::Sender<Phase>,
-    room: &Semaphore,
-    seats: usize,
-    orders: &mut mpsc::Receiver<Phase>,
-    window: Duration,
-) {
-    let everyone = u32::try_from(seats).unwrap_or(u32::MAX);
-    if order == Phase::Draining {
-        tokio::select! {
-            _ = room.acquire_many(everyone) => return,
-            _ = orders.recv() => {}
-            () = tokio::time::sleep(window) => {}
-        }
-    }
-    let _ = phase.send(Phase::Stopped);
-    let _ = tokio::time::timeout(LAST_BREATH, room.acquire_many(everyone)).await;
 }

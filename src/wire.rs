@@ -80,6 +80,8 @@ pub enum Phase {
     Serving,
     /// Finish what is under way, take nothing new, close.
     Draining,
+    /// As [`Phase::Draining`], while another program takes what is new from the same sockets.
+    HandedOver,
     /// The window is over: close now.
     Stopped,
 }

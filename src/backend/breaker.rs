@@ -308,6 +308,11 @@ impl SharedBreaker {
         newly_open(before, after, now)
     }
 
+    /// Goes on where another one stopped.
+    pub fn take_up(&self, breaker: Breaker) {
+        self.0.store(breaker.pack(), Ordering::Relaxed);
+    }
+
     /// Takes one strike back.
     pub fn forgive(&self) {
         if self.get().strikes() > 0 {

@@ -109,6 +109,15 @@ impl Default for Checks {
 }
 
 impl Checks {
+    /// What is known of a server that another program found unhealthy.
+    #[must_use]
+    pub const fn unhealthy() -> Self {
+        Self {
+            health: Health::Unhealthy,
+            against: 0,
+        }
+    }
+
     /// The state after one more check. The first good one makes an unknown server healthy at once.
     #[must_use]
     pub fn after(self, good: bool, settings: &HealthSettings) -> Self {

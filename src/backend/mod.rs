@@ -9,6 +9,7 @@
 //! long the last answer's addresses are good).
 
 pub mod breaker;
+pub mod carry;
 pub mod connect;
 pub mod crew;
 pub mod eject;

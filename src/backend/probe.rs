@@ -10,7 +10,7 @@ use super::{
     breaker::Millis,
     connect::{Connected, Patience, connect},
     grpc,
-    health::{BODY_BYTES_MAX, Checks, Health, ranges_text},
+    health::{BODY_BYTES_MAX, Health, ranges_text},
     pick::mixed,
     pool::client_settings,
 };
@@ -82,7 +82,7 @@ fn start(
 }
 
 async fn probe(backend: Arc<Backend>, server: Arc<Server>, settings: HealthSettings, limits: Arc<Limits>) {
-    let mut checks = Checks::default();
+    let mut checks = server.checks();
     let mut count = 0;
     loop {
         if count > 0 {

@@ -5,7 +5,7 @@ use std::{
     net::IpAddr,
     sync::{
         Arc, Mutex, PoisonError,
-        atomic::{AtomicU8, AtomicU64, AtomicUsize, Ordering},
+        atomic::{AtomicBool, AtomicU8, AtomicU64, AtomicUsize, Ordering},
     },
 };
 
@@ -13,7 +13,7 @@ use super::{
     ServerAddress,
     breaker::{Breaker, Millis},
     eject::Reason,
-    health::Health,
+    health::{Checks, Health},
     names::{Addresses, Names},
     vitals::Vitals,
 };
@@ -52,6 +52,8 @@ pub struct Server {
     refused: AtomicUsize,
     pools: AtomicUsize,
     last_check: Mutex<String>,
+    /// Its health is what another program found.
+    carried: AtomicBool,
 }
 
 impl Server {
@@ -84,6 +86,7 @@ impl Server {
             refused: AtomicUsize::new(0),
             pools: AtomicUsize::new(0),
             last_check: Mutex::new(String::new()),
+            carried: AtomicBool::new(false),
         }
     }
 
@@ -109,6 +112,22 @@ impl Server {
         };
         self.health.store(value, Ordering::Relaxed);
         *self.last_check.lock().unwrap_or_else(PoisonError::into_inner) = outcome;
+    }
+
+    /// Another program found it unhealthy.
+    pub fn take_up_unhealthy(&self, now: Millis) {
+        let words = "unhealthy when the program before asked".to_owned();
+        self.set_health(Health::Unhealthy, words, now);
+        self.carried.store(true, Ordering::Relaxed);
+    }
+
+    /// What checks begin with: nothing, but for what another program found.
+    #[must_use]
+    pub fn checks(&self) -> Checks {
+        match self.carried.swap(false, Ordering::Relaxed) {
+            true => Checks::unhealthy(),
+            false => Checks::default(),
+        }
     }
 
     /// The last check's outcome in words; empty before the first.

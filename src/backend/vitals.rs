@@ -6,7 +6,7 @@ use std::{
 };
 
 use super::{
-    breaker::{Millis, SharedBreaker},
+    breaker::{Breaker, Millis, SharedBreaker},
     eject::Reason,
     gauge::Counts,
 };
@@ -45,6 +45,14 @@ impl Vitals {
         }
         let share = Millis::of(now).since(Millis(began)).as_secs_f64() / slow_start.as_secs_f64();
         share.clamp(RAMP_MIN, 1.0)
+    }
+
+    /// Goes on where another program stopped. It was told there: it is not counted again.
+    pub(super) fn take_up(&self, breaker: Breaker, reason: Option<Reason>) {
+        let reason = reason.map_or(0, Reason::index);
+        self.reason
+            .store(u8::try_from(reason).unwrap_or_default(), Ordering::Relaxed);
+        self.breaker.take_up(breaker);
     }
 
     /// It was taken out, for this reason.

@@ -1,6 +1,10 @@
 //! `banyan run`: serves until it is told to stop.
 
-use std::path::Path;
+use std::{
+    env,
+    path::Path,
+    process::{Command, Stdio},
+};
 
 use tokio::{
     runtime::Runtime,
@@ -10,6 +14,7 @@ use tokio::{
 use super::{Exit, Site, site};
 use crate::{
     control::{admin::LINK_AGE_MAX, plane::Handle, publish::StartProblem},
+    handover::systemd::Notify,
     serve::{self, Running, StartError},
 };
 
@@ -56,6 +61,7 @@ fn say(running: &Running) {
         http = list(&addresses.http),
         private = list(&addresses.private),
         admin = addresses.admin.map(|admin| admin.to_string()).unwrap_or_default(),
+        generation = running.generation,
         "serving"
     );
     if let Some(link) = running.login_link() {
@@ -67,12 +73,18 @@ fn say(running: &Running) {
     }
 }
 
-/// SIGHUP reloads, SIGUSR1 opens the access log again, SIGTERM and SIGINT drain; a second one stops at once.
+/// SIGHUP reloads, SIGUSR1 opens the access log again, SIGUSR2 starts the program anew, to take over; SIGTERM and SIGINT drain, and a second
+/// one stops at once.
 pub(super) fn until_told_to_stop(running: Running, ears: Ears) -> Exit {
     let plane = running.plane();
+    let told = Told {
+        notify: Notify::of_environment(),
+        takes_successors: running.takes_successors(),
+    };
+    told.notify.ready(running.generation);
     let listening = std::thread::Builder::new()
         .name("banyan-signals".to_owned())
-        .spawn(move || ears.listen(&plane));
+        .spawn(move || ears.listen(&plane, &told));
     if let Err(error) = listening {
         eprintln!("banyan: no thread for signals: {error}");
         return Exit::Failure;
@@ -107,16 +119,68 @@ impl Ears {
         })
     }
 
-    fn listen(mut self, plane: &Handle) {
+    fn listen(mut self, plane: &Handle, told: &Told) {
         let mut asked = false;
         loop {
             match self.runtime.block_on(self.signals.next()) {
-                Heard::Reload => drop(plane.reload()),
+                Heard::Reload => {
+                    told.notify.reloading();
+                    drop(plane.reload());
+                    told.notify.reloaded();
+                }
                 Heard::Reopen => plane.reopen_logs(),
+                Heard::Replace => told.replace(),
                 Heard::End if asked => return plane.stop(),
                 Heard::End => {
                     asked = true;
+                    if !plane.has_left() {
+                        told.notify.stopping(); // the service goes on where another process is it
+                    }
                     plane.drain();
+                }
+            }
+        }
+    }
+}
+
+/// Who else is concerned by signals.
+struct Told {
+    notify: Notify,
+    takes_successors: bool,
+}
+
+impl Told {
+    /// Starts the program anew, as this one was started, from whatever is at its place by now. It takes over by itself.
+    fn replace(&self) {
+        if !self.takes_successors {
+            return tracing::warn!("SIGUSR2: no program can take over without `[handover] socket`");
+        }
+        let mut arguments = env::args_os();
+        let Some(program) = arguments.next() else {
+            return tracing::error!("SIGUSR2: nobody knows where this program is");
+        };
+        let mut command = Command::new(&program);
+        let command = command
+            .args(arguments)
+            .stdin(Stdio::null())
+            .env_remove("LISTEN_FDS") // sockets come from here
+            .env_remove("LISTEN_FDNAMES")
+            .env_remove("LISTEN_PID");
+        match command.spawn() {
+            Err(error) => {
+                tracing::error!(program = %program.display(), %error, "SIGUSR2: the program can't be started");
+            }
+            Ok(mut child) => {
+                tracing::info!(pid = child.id(), program = %program.display(), "SIGUSR2: started anew");
+                let waiting = std::thread::Builder::new().name("banyan-successor".to_owned());
+                let waited = waiting.spawn(move || match child.wait() {
+                    Ok(status) if !status.success() => {
+                        tracing::error!(pid = child.id(), %status, "the program that was started anew has ended");
+                    }
+                    Ok(_) | Err(_) => {}
+                });
+                if let Err(error) = waited {
+                    tracing::warn!(%error, "nobody waits for the program that was started anew");
                 }
             }
         }
@@ -126,12 +190,14 @@ impl Ears {
 enum Heard {
     Reload,
     Reopen,
+    Replace,
     End,
 }
 
 struct Signals {
     hup: Signal,
     usr1: Signal,
+    usr2: Signal,
     term: Signal,
     int: Signal,
 }
@@ -141,6 +207,7 @@ impl Signals {
         Ok(Self {
             hup: signal(SignalKind::hangup())?,
             usr1: signal(SignalKind::user_defined1())?,
+            usr2: signal(SignalKind::user_defined2())?,
             term: signal(SignalKind::terminate())?,
             int: signal(SignalKind::interrupt())?,
         })
@@ -150,6 +217,7 @@ impl Signals {
         tokio::select! {
             _ = self.hup.recv() => Heard::Reload,
             _ = self.usr1.recv() => Heard::Reopen,
+            _ = self.usr2.recv() => Heard::Replace,
             _ = self.term.recv() => Heard::End,
             _ = self.int.recv() => Heard::End,
         }

@@ -94,6 +94,7 @@ impl LimitsFile {
             tunnel_idle_timeout: self.tunnel_idle_timeout.0,
             drain_delay: self.drain_delay.0,
             drain_timeout: self.drain_timeout.0,
+            handover_window: self.drain_timeout.0, // `[handover]` may say more
             requests_per_connection_max: self.requests_per_connection_max.get(),
             compressing_max: self.compressing_max.get(),
         }

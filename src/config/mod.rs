@@ -5,7 +5,7 @@
 //! - [`Sources`]: the texts, read once, with the files that `banyan.toml` names (`attached`). Everything after is free of disks.
 //! - [`load_sources`] judges them whole; [`isolate`] keeps the last good version of what is broken.
 //! - `document`, with `substitute` and `fault`: TOML to a `*File` struct.
-//! - `operator` (with `listen`, `limits`, `squads`, `dns`, `cache`, `gate`, `lookup`, `session`, `consent`, [`admin`]), [`machines`], `routes` (with `backends`, `servers`, `versions`, `health`, `eject`, `wording`, `failover`, `request`, `forward`, `response`, `cors`, `compress`, `caching`,
+//! - `operator` (with `listen`, `limits`, `squads`, `dns`, `handover`, `cache`, `gate`, `lookup`, `session`, `consent`, [`admin`]), [`machines`], `routes` (with `backends`, `servers`, `versions`, `health`, `eject`, `wording`, `failover`, `request`, `forward`, `response`, `cors`, `compress`, `caching`,
 //!   `examples`), `flags` (with `rollout`, `requires`, `layers`), `flag_sets`: one kind of file
 //!   each, what it may say and what that means. `values`, `instant`, `errors`, `access`, `rooms`: shapes that they share.
 //! - `site`: all files put together; `cross`, with `claims`: what no file can know alone.
@@ -35,6 +35,7 @@ mod flag_sets;
 mod flags;
 mod forward;
 mod gate;
+mod handover;
 mod health;
 mod hedge;
 mod instant;

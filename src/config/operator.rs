@@ -19,6 +19,7 @@ use super::{
     dns::DnsFile,
     errors,
     gate::GateFile,
+    handover::HandoverFile,
     layers::{self, LayersFile},
     limits::LimitsFile,
     listen::ListenFile,
@@ -75,6 +76,8 @@ pub(super) struct OperatorFile {
     dns: DnsFile,
     /// Cores to use; 0: all of them.
     cores: Spot<usize>,
+    /// How a new program takes over from the one that runs.
+    handover: HandoverFile,
     /// Bounds of clients' connections and requests.
     limits: LimitsFile,
     /// What answers may take that are kept for everyone.
@@ -104,6 +107,7 @@ impl Default for OperatorFile {
             zone: None,
             dns: DnsFile::default(),
             cores: Spot::default(), // an edge node has nothing else to do
+            handover: HandoverFile::default(),
             limits: LimitsFile::default(),
             cache: None,
             log: LogFile::default(),
@@ -237,7 +241,8 @@ impl OperatorFile {
             }),
             dns: self.dns.settle(report),
             cores: cores(&self.cores, report),
-            limits: self.limits.settle(),
+            handover: self.handover.settle(folder, report),
+            limits: self.handover.bound(self.limits.settle()),
             cache: CacheFile::settle(self.cache.as_ref(), report),
             cache_disk: CacheFile::settle_disk(self.cache.as_ref(), folder, report),
             log: self.log.settle(folder, report),

@@ -63,6 +63,8 @@ pub struct EdgeSettings {
     pub dns: DnsSettings,
     /// Cores to use; 0: all of them.
     pub cores: usize,
+    /// How a new program takes over from the one that runs.
+    pub handover: HandoverSettings,
     /// Bounds.
     pub limits: Limits,
     /// What the cache may take.
@@ -100,6 +102,15 @@ pub struct ListenSettings {
     pub private: Vec<SocketAddr>,
     /// Page, API, metrics, health.
     pub admin: Option<SocketAddr>,
+}
+
+/// `[handover]`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct HandoverSettings {
+    /// The Unix socket over which a new program takes over, absolute; `None`: none does.
+    pub socket: Option<PathBuf>,
+    /// Time that a new program has to become ready.
+    pub timeout: Duration,
 }
 
 /// `[log]`.

@@ -1,5 +1,8 @@
 //! Runs the control plane: one thread that reloads, probes, fetches keys, answers the admin listener and winds everything down.
 
+#[path = "leave.rs"]
+mod leave;
+
 use std::{
     net::TcpListener,
     path::Path,
@@ -12,7 +15,7 @@ use std::{
 
 use arc_swap::ArcSwap;
 use tokio::{
-    sync::{mpsc, oneshot},
+    sync::{mpsc, oneshot, watch},
     task::JoinHandle,
 };
 
@@ -49,6 +52,8 @@ const CERTIFICATES: Duration = Duration::from_secs(3600);
 enum Order {
     Reload(oneshot::Sender<Arc<Status>>),
     Drain,
+    HandOver,
+    TakenOver,
     Stop,
     ReopenLogs,
     CoresEnded,
@@ -59,6 +64,7 @@ enum Order {
 pub struct Handle {
     orders: mpsc::Sender<Order>,
     live: Arc<Live>,
+    left: Arc<AtomicBool>,
 }
 
 impl Handle {
@@ -81,12 +87,29 @@ impl Handle {
     #[cfg(test)]
     pub(super) fn idle(live: Arc<Live>) -> Self {
         let (orders, _) = mpsc::channel(1);
-        Self { orders, live }
+        let left = Arc::default();
+        Self { orders, live, left }
     }
 
     /// Finishes what is under way, takes nothing new, ends.
     pub fn drain(&self) {
         let _ = self.orders.blocking_send(Order::Drain);
+    }
+
+    /// Finishes what is under way and ends, while another program serves what is new from the same sockets.
+    pub fn hand_over(&self) {
+        let _ = self.orders.blocking_send(Order::HandOver);
+    }
+
+    /// Whether another program serves by now.
+    #[must_use]
+    pub fn has_left(&self) -> bool {
+        self.left.load(Ordering::Relaxed)
+    }
+
+    /// The program before has let go of what only one can have.
+    pub fn taken_over(&self) {
+        let _ = self.orders.blocking_send(Order::TakenOver);
     }
 
     /// Ends at once.
@@ -150,6 +173,11 @@ pub struct Plane {
     orders: mpsc::Receiver<Order>,
     reopen: Option<WriterHandle>,
     admin: Option<TcpListener>,
+    /// Told when the admin listener is another program's.
+    left: watch::Sender<bool>,
+    closing: Option<leave::Closing>,
+    /// Whether it has been told what happened before this start.
+    history: leave::History,
 }
 
 impl Plane {
@@ -170,6 +198,7 @@ impl Plane {
         let handle = Handle {
             orders: sender,
             live: Arc::clone(&live),
+            left: Arc::default(),
         };
         let view = View {
             live,
@@ -197,6 +226,9 @@ impl Plane {
             orders,
             reopen,
             admin,
+            left: watch::Sender::new(false),
+            closing: None,
+            history: leave::History::Due,
         };
         (plane, handle)
     }
@@ -229,8 +261,9 @@ impl Plane {
     }
 
     async fn work(mut self) {
+        self.begin_history();
         if let Some(admin) = self.admin.take() {
-            tokio::task::spawn_local(admin::serve(admin, self.view.clone()));
+            tokio::task::spawn_local(admin::serve(admin, self.view.clone(), self.left.subscribe()));
         }
         let mut watch = Watch::start(self.publisher.wanted())
             .inspect_err(|error| tracing::warn!(%error, "files are not watched: use SIGHUP after a change"))
@@ -282,6 +315,14 @@ impl Plane {
                 }
                 Some(Order::ReopenLogs) => self.reopen.iter().for_each(WriterHandle::reopen),
                 Some(Order::Drain) => self.drain(),
+                Some(Order::HandOver) => {
+                    watch = None; // files are the other program's from now on
+                    self.hand_over();
+                }
+                Some(Order::TakenOver) => {
+                    self.history = leave::History::Tried(0);
+                    self.begin_history();
+                }
                 Some(Order::Stop) => self.tell_cores(Phase::Stopped),
                 Some(Order::CoresEnded) | None => return,
             }
@@ -299,30 +340,6 @@ impl Plane {
         status
     }
 
-    /// `/readyz` fails first, so that whoever sends traffic stops; then the cores stop taking it.
-    fn drain(&self) {
-        tracing::info!("draining");
-        let first = self.view.ready.swap(false, Ordering::Relaxed);
-        if !first {
-            return self.tell_cores(Phase::Stopped); // asked twice: somebody is in a hurry
-        }
-        let delay = self.view.live.current().limits.drain_delay;
-        let cores = self.cores.clone();
-        tokio::task::spawn_local(async move {
-            tokio::time::sleep(delay).await;
-            for core in cores {
-                let _ = core.send(Phase::Draining).await;
-            }
-        });
-    }
-
-    fn tell_cores(&self, phase: Phase) {
-        self.view.ready.store(false, Ordering::Relaxed);
-        for core in &self.cores {
-            let _ = core.try_send(phase);
-        }
-    }
-
     /// Has identities signed by the key whose turn it is. What can't be read or written now is tried again.
     fn look_at_identity_keys(&self) {
         match rotation::keys(&self.publisher.settings().edge.state, clock::wall()) {
@@ -332,6 +349,7 @@ impl Plane {
     }
 
     fn housekeep(&mut self) {
+        self.begin_history();
         self.publisher.free_retired();
         let at = self.view.live.current();
         super::servers::tell(&self.facts, &at);

@@ -245,15 +245,16 @@ impl Publisher {
         }
     }
 
-    /// What changes flags and remembers it, told what happened before this start.
+    /// What changes flags and remembers it, to be told what happened before this start.
     #[must_use]
     pub fn editor(&self) -> Editor {
         let history = History::of(&self.settings.edge.state);
-        let editor = Editor::new(&self.path, history, Arc::clone(&self.in_force));
-        if let Err(error) = editor.begin(&self.last_seen) {
-            tracing::error!(%error, "flags can't be changed here for now");
-        }
-        editor
+        Editor::new(&self.path, history, Arc::clone(&self.in_force))
+    }
+
+    /// The texts that were read last.
+    pub(super) const fn sources(&self) -> &Sources {
+        &self.last_seen
     }
 
     /// Files of flags that were saved since this was last asked.

@@ -74,7 +74,9 @@ pub async fn accept(door: Door, edge: Rc<Edge>) {
             }
         }
     }
-    take_the_last(&door, &edge);
+    if drain.phase() != Phase::HandedOver {
+        take_the_last(&door, &edge); // else they are in the other program's queue as well
+    }
 }
 
 /// What is begun here doesn't hold the door: the socket must close with a drain's begin, however long connections last.

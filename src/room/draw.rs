@@ -6,6 +6,8 @@ use std::sync::{
     atomic::{AtomicU64, Ordering::SeqCst},
 };
 
+use super::carry::CarriedDraw;
+
 /// Tells draws apart; 0 is none's.
 static DRAWS: AtomicU64 = AtomicU64::new(1);
 
@@ -14,7 +16,7 @@ const ROUNDS: u64 = 6;
 
 #[derive(Debug)]
 pub(super) struct Draw {
-    id: u64,
+    id: AtomicU64,
     lots: AtomicU64,
     drawn: OnceLock<Drawn>,
 }
@@ -30,19 +32,39 @@ struct Drawn {
 impl Draw {
     pub(super) fn new() -> Self {
         Self {
-            id: DRAWS.fetch_add(1, SeqCst),
+            id: AtomicU64::new(DRAWS.fetch_add(1, SeqCst)),
             lots: AtomicU64::new(0),
             drawn: OnceLock::new(),
         }
     }
 
-    pub(super) const fn id(&self) -> u64 {
-        self.id
+    pub(super) fn id(&self) -> u64 {
+        self.id.load(SeqCst)
+    }
+
+    /// What it knows.
+    pub(super) fn carried(&self) -> CarriedDraw {
+        let drawn = self.drawn.get();
+        CarriedDraw {
+            id: self.id(),
+            lots: self.lots.load(SeqCst),
+            drawn: drawn.map(|drawn| (drawn.seed, drawn.first, drawn.lots)),
+        }
+    }
+
+    /// Goes on with the lots of another one.
+    pub(super) fn take_up(&self, carried: &CarriedDraw) {
+        DRAWS.fetch_max(carried.id + 1, SeqCst);
+        self.id.store(carried.id, SeqCst);
+        self.lots.store(carried.lots, SeqCst);
+        if let Some((seed, first, lots)) = carried.drawn {
+            let _ = self.drawn.set(Drawn { seed, first, lots });
+        }
     }
 
     /// Another lot: which draw, and which one.
     pub(super) fn lot(&self) -> (u64, u64) {
-        (self.id, self.lots.fetch_add(1, SeqCst))
+        (self.id(), self.lots.fetch_add(1, SeqCst))
     }
 
     pub(super) fn is_over(&self) -> bool {

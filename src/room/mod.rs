@@ -6,6 +6,7 @@
 //! visitors hold lots ([`Held::Early`]); at the opening all lots are shuffled (`draw`), and who comes later is behind them.
 //! `seats` is what is counted, in atomics that all cores share; `estimate` says how long a place will take.
 
+mod carry;
 mod count;
 mod draw;
 mod estimate;
@@ -18,12 +19,12 @@ mod tests;
 use std::{
     sync::{
         Arc, OnceLock,
-        atomic::{AtomicU64, Ordering},
+        atomic::{AtomicBool, AtomicU64, Ordering},
     },
     time::{Duration, Instant},
 };
 
-pub use self::{count::Count, estimate::Estimate};
+pub use self::{carry::Carried, count::Count, estimate::Estimate};
 use self::{draw::Draw, seats::Seats};
 use crate::{
     clock::{Moment, UnixTime},
@@ -81,6 +82,8 @@ struct State {
     held_back: AtomicU64,
     bypassed: AtomicU64,
     refused: AtomicU64,
+    /// Another program lets visitors in from now on.
+    handed_over: AtomicBool,
 }
 
 /// What a room's numbers and times are counted from. The first visitor makes it.
@@ -189,6 +192,7 @@ impl Room {
                     held_back: AtomicU64::new(0),
                     bypassed: AtomicU64::new(0),
                     refused: AtomicU64::new(0),
+                    handed_over: AtomicBool::new(false),
                 })
             },
             |previous| Arc::clone(&previous.state),
@@ -208,8 +212,13 @@ impl Room {
     pub fn admit(&self, comer: Comer, now: Moment, entropy: [u8; 16]) -> Admission {
         let base = self.base(now, entropy);
         let tick = self.tick(base, now);
-        self.open(now, entropy);
-        self.state.seats.tend(tick, &self.settings);
+        let comer = if self.is_handed_over() {
+            self.without_a_seat(comer, base, tick)
+        } else {
+            self.open(now, entropy);
+            self.state.seats.tend(tick, &self.settings);
+            comer
+        };
         let admission = match comer {
             Comer::Exempt => Admission::Bypass,
             Comer::Bystander if self.is_quiet(now) => Admission::Bypass,
@@ -223,6 +232,24 @@ impl Room {
         };
         counted.fetch_add(1, Ordering::Relaxed);
         admission
+    }
+
+    fn is_handed_over(&self) -> bool {
+        self.state.handed_over.load(Ordering::SeqCst)
+    }
+
+    /// Whoever doesn't sit comes by, where another program lets visitors in.
+    fn without_a_seat(&self, comer: Comer, base: Base, tick: u64) -> Comer {
+        let sits = |ticket: Ticket| match ticket.held {
+            Held::Sits { seat, holder } => {
+                ticket.epoch == base.epoch && self.state.seats.touch(seat, holder, tick)
+            }
+            Held::Early { .. } | Held::Waits(_) => false,
+        };
+        match comer {
+            Comer::Visitor(ticket) if !ticket.is_some_and(sits) => Comer::Bystander,
+            comer => comer,
+        }
     }
 
     /// Where this ticket stands. Nothing changes by asking.
@@ -256,7 +283,9 @@ impl Room {
 
     /// Gives back seats that are kept in vain. To be called about once a second, by anyone.
     pub fn tend(&self, now: Moment) {
-        if let Some(base) = self.state.base.get() {
+        if let Some(base) = self.state.base.get()
+            && !self.is_handed_over()
+        {
             let tick = self.tick(*base, now);
             self.state.seats.tend(tick, &self.settings);
             if self.is_open(now) {

@@ -10,7 +10,7 @@ use std::{
     time::Duration,
 };
 
-use super::{INSIDE_MAX, RoomSettings, estimate::Pace};
+use super::{INSIDE_MAX, RoomSettings, carry::CarriedSeats, estimate::Pace};
 
 /// What times of seats are counted in.
 const TICK: Duration = Duration::from_millis(100);
@@ -125,6 +125,56 @@ impl Seats {
             block.get_or_init(|| (0..BLOCK).map(|_| AtomicU64::new(0)).collect());
         }
         self.count.fetch_max(inside.min(INSIDE_MAX), SeqCst);
+    }
+
+    /// What is counted.
+    pub(super) fn carried(&self) -> CarriedSeats {
+        let count = self.count.load(SeqCst);
+        let taken = (0..count).filter_map(|seat| {
+            let word = self.word(seat).filter(|word| word.holder != NOBODY)?;
+            Some((seat, word.raw()))
+        });
+        CarriedSeats {
+            count,
+            taken: taken.collect(),
+            next: self.next.load(SeqCst),
+            serving: self.serving.load(SeqCst),
+            numberless: self.numberless.load(SeqCst),
+            tended: self.tended.load(SeqCst),
+            admitted: self.admitted.load(SeqCst),
+            expired: self.expired.load(SeqCst),
+            missed: self.missed.load(SeqCst),
+            windows: [&self.windows.began, &self.windows.now, &self.windows.before]
+                .map(|number| number.load(SeqCst)),
+        }
+    }
+
+    /// Counts on from there. Nobody may use them yet.
+    pub(super) fn take_up(&self, carried: &CarriedSeats) {
+        self.have(carried.count);
+        let mut taken = 0;
+        for (seat, raw) in &carried.taken {
+            if let (Some(place), Some(_)) = (self.seat(*seat), Word::of(*raw)) {
+                taken += u64::from(place.swap(*raw, SeqCst) == 0);
+            }
+        }
+        self.taken.store(taken, SeqCst);
+        self.numberless.store(carried.numberless, SeqCst);
+        let windows = [&self.windows.began, &self.windows.now, &self.windows.before];
+        let numbers = [
+            (&self.next, carried.next),
+            (&self.serving, carried.serving.min(carried.next)),
+            (&self.tended, carried.tended),
+            (&self.admitted, carried.admitted),
+            (&self.expired, carried.expired),
+            (&self.missed, carried.missed),
+        ];
+        for (place, number) in numbers
+            .into_iter()
+            .chain(windows.into_iter().zip(carried.windows))
+        {
+            place.store(number, SeqCst);
+        }
     }
 
     pub(super) fn next_number(&self) -> u64 {

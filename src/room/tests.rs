@@ -91,6 +91,16 @@ impl World {
         }
     }
 
+    /// Another program takes over; this one's room is returned.
+    fn hand_over(&mut self) -> Room {
+        self.room.hand_over(true);
+        let text = serde_json::to_string(&self.room.carried(self.now())).unwrap();
+        let next = Room::new(self.room.settings.clone(), None);
+        assert!(next.take_up(&serde_json::from_str(&text).unwrap(), self.now()));
+        assert_eq!(next.carried(self.now()), self.room.carried(self.now()));
+        std::mem::replace(&mut self.room, next)
+    }
+
     fn inside(&mut self) -> u64 {
         self.room.tend(self.now());
         self.room.count(self.now()).inside
@@ -127,6 +137,45 @@ fn who_comes_first_sits_and_the_rest_waits_in_order() {
     let wait = world.come(&mut people[1]).unwrap();
     assert!(wait.again, "who was away for too long is behind all others");
     assert_eq!(wait.ahead, Some(2));
+}
+
+#[test]
+fn another_program_goes_on_where_this_one_stopped() {
+    let mut world = World::new(settings(1));
+    let mut people = [None; 4];
+    people[..3].iter_mut().for_each(|person| _ = world.come(person));
+    let before = world.hand_over();
+    let (now, entropy) = (world.now(), world.entropy());
+    let ask = |person| before.admit(Comer::Visitor(person), now, entropy);
+    assert_eq!(
+        ask(people[0]),
+        Admission::Inside { ticket: None },
+        "who sits is inside at either"
+    );
+    for person in [people[1], people[3]] {
+        let Admission::Waiting(wait) = ask(person) else {
+            panic!("let in")
+        };
+        assert_eq!((wait.ticket, wait.again), (None, false), "no place changes there");
+    }
+    assert_eq!(world.come(&mut people[3]).unwrap().ahead, Some(2));
+    assert_eq!(world.come(&mut people[1]).unwrap().ahead, Some(0));
+    assert_eq!(world.come(&mut people[0]), None);
+    world.pass(5_200);
+    assert_eq!(world.come(&mut people[1]), None);
+    assert_eq!(world.room.count(world.now()).refused, 0);
+    let mut opened = World::new(RoomSettings {
+        opens: Some(UnixTime::from_secs(WALL + 60)),
+        ..settings(1)
+    });
+    let mut early = None;
+    opened.come(&mut early);
+    opened.hand_over();
+    let lot = early;
+    opened.come(&mut early);
+    assert_eq!(early, lot, "lots are the same");
+    before.hand_over(false);
+    assert_eq!(before.count(now).inside, 1, "and it can go on itself");
 }
 
 #[test]
@@ -339,12 +388,18 @@ fn estimates_are_borne_out() {
 #[derive(Debug, Clone)]
 struct Plan {
     inside: u32,
+    /// When another program takes over.
+    moves: u64,
     crowd: Vec<(u64, u64, u64, bool)>,
 }
 
 fn plan() -> impl Strategy<Value = Plan> {
     let person = (0_u64..200, 1_u64..8, 0_u64..60, proptest::bool::weighted(0.1));
-    (1_u32..12, prop::collection::vec(person, 1..120)).prop_map(|(inside, crowd)| Plan { inside, crowd })
+    (1_u32..12, 0_u64..500, prop::collection::vec(person, 1..120)).prop_map(|(inside, moves, crowd)| Plan {
+        inside,
+        moves,
+        crowd,
+    })
 }
 
 /// Plays a plan, and returns who sat down in which order of their first numbers.
@@ -354,6 +409,9 @@ fn play(plan: &Plan) {
     let mut last_seat: BTreeMap<usize, u64> = BTreeMap::new();
     let mut called: Vec<u64> = Vec::new();
     for step in 0..400_u64 {
+        if step == plan.moves {
+            world.hand_over();
+        }
         for (at, (comes, looks, sits, goes_away)) in plan.crowd.iter().enumerate() {
             if step < *comes || last_seat.get(&at).is_some_and(|until| step > *until) {
                 continue;

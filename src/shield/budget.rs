@@ -34,7 +34,9 @@ impl Default for Terms {
 }
 
 impl Terms {
-    const fn most(self) -> u32 {
+    /// A full budget, in thousandths of a retry.
+    #[must_use]
+    pub const fn most(self) -> u32 {
         self.reserve.saturating_mul(ONE)
     }
 }
@@ -76,6 +78,17 @@ impl Budget {
         self.left
             .fetch_update(Ordering::Relaxed, Ordering::Relaxed, take)
             .is_ok()
+    }
+
+    /// What is left, in thousandths of a retry: as another program takes it up.
+    #[must_use]
+    pub fn carried(&self) -> u32 {
+        self.left.load(Ordering::Relaxed)
+    }
+
+    /// Goes on with what is left of another one.
+    pub fn take_up(&self, carried: u32, terms: Terms) {
+        self.left.store(carried.min(terms.most()), Ordering::Relaxed);
     }
 
     /// Whole retries left.

@@ -15,7 +15,7 @@ pub mod pot;
 pub mod quantile;
 pub mod rate;
 
-use std::hash::{BuildHasher, Hash, RandomState};
+use std::hash::{BuildHasher, DefaultHasher, Hash, Hasher as _, RandomState};
 
 /// Slots of a table of keys: 128 KiB. As many visitors or addresses are told apart at one time.
 pub const KEYS_MAX: usize = 16 * 1024;
@@ -23,9 +23,27 @@ pub const KEYS_MAX: usize = 16 * 1024;
 /// Slots among which a key may lie.
 const WAYS: usize = 4;
 
-/// Turns keys into numbers, with a seed of its own, so that nobody can choose keys that fall together.
-#[derive(Debug, Clone, Default)]
-struct Hasher(RandomState);
+/// Turns keys into numbers, with a secret seed of its own before each (SipHash), so that nobody can choose keys that fall together.
+#[derive(Clone)]
+struct Hasher {
+    seed: [u64; 2],
+}
+
+impl Default for Hasher {
+    fn default() -> Self {
+        // what the system's randomness keys: two numbers that nobody can foresee
+        let random = || RandomState::new().build_hasher().finish();
+        Self {
+            seed: [random(), random()],
+        }
+    }
+}
+
+impl std::fmt::Debug for Hasher {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Hasher")
+    }
+}
 
 /// Where a key lies in a table, and what tells it from others there.
 #[derive(Debug, Clone, Copy)]
@@ -35,9 +53,21 @@ struct Mark {
 }
 
 impl Hasher {
+    fn hash(&self, key: impl Hash) -> u64 {
+        let mut hasher = DefaultHasher::new();
+        self.seed.hash(&mut hasher);
+        key.hash(&mut hasher);
+        hasher.finish()
+    }
+
+    /// What it makes of a known key: one that makes the same of it makes the same of all.
+    fn proof(&self) -> u64 {
+        self.hash("banyan")
+    }
+
     /// The place of `key`, with a tag of `bits` bits, never 0.
     fn mark(&self, key: impl Hash, bits: u32) -> Mark {
-        let hash = self.0.hash_one(key);
+        let hash = self.hash(key);
         let sets = (KEYS_MAX / WAYS) as u64;
         let first = usize::try_from(hash % sets).unwrap_or(0) * WAYS;
         Mark {

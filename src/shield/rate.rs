@@ -5,9 +5,14 @@
 
 use std::{
     hash::Hash,
-    sync::atomic::{AtomicU64, Ordering},
+    sync::{
+        OnceLock,
+        atomic::{AtomicU64, Ordering},
+    },
     time::{Duration, Instant},
 };
+
+use serde::{Deserialize, Serialize};
 
 use super::{Hasher, KEYS_MAX, Mark, WAYS};
 use crate::clock;
@@ -72,6 +77,19 @@ impl Default for Meter {
 }
 
 impl Meter {
+    /// Microseconds from now until it is empty: as another program takes it up.
+    #[must_use]
+    pub fn carried(&self, now: Instant) -> u64 {
+        let now = clock::micros(now.saturating_duration_since(self.began));
+        self.empty.load(Ordering::Relaxed).saturating_sub(now)
+    }
+
+    /// As full as another one that is empty after so many microseconds.
+    pub fn take_up(&self, left: u64, now: Instant) {
+        let now = clock::micros(now.saturating_duration_since(self.began));
+        self.empty.store(now.saturating_add(left), Ordering::Relaxed);
+    }
+
     /// Lets one request in.
     ///
     /// # Errors
@@ -92,12 +110,23 @@ impl Meter {
     }
 }
 
+/// Buckets of keys, as another program takes them up.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct CarriedMeters {
+    seed: [u64; 2],
+    /// What the seed makes of a known key: a program that was built to make another thing of it can't read the slots.
+    proof: u64,
+    /// Which slot, its tag, and microseconds until its bucket is empty.
+    slots: Vec<(u32, u64, u64)>,
+}
+
 /// A bucket for each key, for at most [`KEYS_MAX`] keys that are not idle. Of more, who is nearest to idle is forgotten and starts
 /// anew: a flood of keys makes the limit milder, never stricter for somebody else.
 #[derive(Debug)]
 pub struct Meters {
     began: Instant,
-    hasher: Hasher,
+    /// Settled by the first look, or by what another program says.
+    hasher: OnceLock<Hasher>,
     /// A tag of 16 bits and the time in 48: nine years of microseconds.
     slots: Box<[AtomicU64]>,
 }
@@ -109,7 +138,7 @@ impl Default for Meters {
     fn default() -> Self {
         Self {
             began: clock::steady(),
-            hasher: Hasher::default(),
+            hasher: OnceLock::new(),
             slots: (0..KEYS_MAX).map(|_| AtomicU64::new(0)).collect(),
         }
     }
@@ -121,7 +150,7 @@ impl Meters {
     /// # Errors
     /// How long until there is room for it.
     pub fn take(&self, key: impl Hash, rate: Rate, now: Instant) -> Result<(), Duration> {
-        let mark = self.hasher.mark(key, TAG_BITS);
+        let mark = self.hasher.get_or_init(Hasher::default).mark(key, TAG_BITS);
         let now = clock::micros(now.saturating_duration_since(self.began)) & TIME;
         loop {
             let Some((slot, seen)) = self.slot(mark) else {
@@ -141,6 +170,41 @@ impl Meters {
                 return Ok(());
             }
         }
+    }
+
+    /// Those that are not empty, as another program takes them up.
+    #[must_use]
+    pub fn carried(&self, now: Instant) -> CarriedMeters {
+        let hasher = self.hasher.get_or_init(Hasher::default);
+        let now = clock::micros(now.saturating_duration_since(self.began)) & TIME;
+        let slots = (0..).zip(&self.slots).filter_map(|(at, slot)| {
+            let seen = slot.load(Ordering::Relaxed);
+            let left = (seen & TIME).checked_sub(now).filter(|left| *left > 0)?;
+            Some((at, seen >> (64 - TAG_BITS), left))
+        });
+        CarriedMeters {
+            seed: hasher.seed,
+            proof: hasher.proof(),
+            slots: slots.collect(),
+        }
+    }
+
+    /// Goes on where another program's stopped. `false`: they can't be read, or somebody was here already.
+    #[must_use]
+    pub fn take_up(&self, carried: &CarriedMeters, now: Instant) -> bool {
+        let hasher = Hasher { seed: carried.seed };
+        if hasher.proof() != carried.proof || self.hasher.set(hasher).is_err() {
+            return false;
+        }
+        let now = clock::micros(now.saturating_duration_since(self.began)) & TIME;
+        for (at, tag, left) in &carried.slots {
+            let slot = usize::try_from(*at).ok().and_then(|at| self.slots.get(at));
+            if let Some(slot) = slot {
+                let empty = now.saturating_add(*left).min(TIME);
+                slot.store(tag << (64 - TAG_BITS) | empty, Ordering::Relaxed);
+            }
+        }
+        true
     }
 
     /// The key's own slot, else the one that is empty first, and what is in it.
@@ -212,6 +276,31 @@ mod tests {
         let let_in: Vec<_> = threads.into_iter().map(|thread| thread.join().unwrap()).collect();
         assert_eq!(let_in.iter().map(|(one, _)| one).sum::<usize>(), 100);
         assert_eq!(let_in.iter().map(|(_, keyed)| keyed).sum::<usize>(), 100);
+    }
+
+    #[test]
+    fn another_program_counts_on() {
+        let (before, after) = (Meters::default(), Meters::default());
+        let (rate, now) = (Rate::new(1, Duration::from_secs(60), 2), clock::steady());
+        for key in ["a", "a", "b"] {
+            before.take(key, rate, now).unwrap();
+        }
+        let later = now + Duration::from_secs(1);
+        assert!(after.take_up(&before.carried(later), later));
+        assert!(!after.take_up(&before.carried(later), later), "it has begun");
+        let left = after.take("a", rate, later).unwrap_err();
+        assert_eq!(left, Duration::from_secs(59));
+        after.take("b", rate, later).unwrap();
+        assert!(after.take("b", rate, later).is_err());
+        after.take("c", rate, later).unwrap();
+        let (meter, other) = (Meter::default(), Meter::default());
+        meter.take(rate, now).unwrap();
+        meter.take(rate, now).unwrap();
+        other.take_up(meter.carried(later), later);
+        assert_eq!(other.take(rate, later), Err(Duration::from_secs(59)));
+        let mut unread = before.carried(later);
+        unread.proof ^= 1;
+        assert!(!Meters::default().take_up(&unread, later));
     }
 
     proptest! {

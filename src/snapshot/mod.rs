@@ -3,7 +3,7 @@
 //! [`compile`] makes a snapshot from settings, [`decide`] answers what happens to a request (live traffic, `banyan explain`, the
 //! squads' tests and the admin API all ask it; `admit` is its part at the gate (`gate` tells of it), [`preflight`] that for browsers that ask first), [`explain`] (with `goes` and `told`) writes down
 //! why, [`visit`] finds out what the browser carries, [`live`] publishes and [`changes`] wakes who waits for that, [`serving`] says
-//! which flags programs and browsers may ask for, [`provider`] is where the identity provider is asked, [`rooms`] which waiting room a request meets, [`drills`] which fault, [`versions`] which version of a backend, [`diff`] tells two apart.
+//! which flags programs and browsers may ask for, [`provider`] is where the identity provider is asked, [`rooms`] which waiting room a request meets, [`drills`] which fault, [`versions`] which version of a backend, [`carry`] what a new program takes up, [`diff`] tells two apart.
 //! A snapshot has no setter. State that changes (connections, breakers, health, the gate's keys) lives beside it and is
 //! carried over by name.
 
@@ -11,6 +11,7 @@ mod access;
 mod admit;
 pub mod bulkheads;
 pub mod cached;
+pub mod carry;
 pub mod changes;
 pub mod compile;
 pub mod decide;

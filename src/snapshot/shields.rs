@@ -111,6 +111,11 @@ pub struct SquadLine {
 }
 
 impl RouteShield {
+    /// The settings that it was made by, in some words.
+    pub(super) fn terms(&self) -> String {
+        format!("{:?}", self.made_by)
+    }
+
     fn new(policy: &Policy) -> Self {
         use crate::policy::protection::By;
         let limits = &policy.protection.limits;

@@ -21,6 +21,8 @@ use crate::{
 
 /// The part of the drain's window over which farewells are spread, so that not all clients come back in one moment.
 const FAREWELL_SPREAD: u32 = 8;
+/// The same where another program serves already: there is somebody to come back to, and half of the window is left to agree on the end.
+const UNHURRIED_SPREAD: u32 = 2;
 
 /// Moves bytes between the client's end `front` and the server's end `back` until both have ended.
 ///
@@ -48,7 +50,11 @@ pub async fn join(front: TunnelIo, back: Box<Tunnel>, limits: &Limits, drain: Dr
     let mut stopped = pin!(stopped.reached(Phase::Stopped));
     let mut farewell = pin!(async {
         draining.reached(Phase::Draining).await;
-        tokio::time::sleep(spread(limits.drain_timeout / FAREWELL_SPREAD)).await;
+        let window = match draining.phase() {
+            Phase::HandedOver => limits.handover_window / UNHURRIED_SPREAD,
+            Phase::Serving | Phase::Draining | Phase::Stopped => limits.drain_timeout / FAREWELL_SPREAD,
+        };
+        tokio::time::sleep(spread(window)).await;
     });
     let mut recalled = false;
     let end = poll_fn(|cx| {

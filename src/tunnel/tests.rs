@@ -3,6 +3,7 @@
 use std::{cell::Cell, rc::Rc, time::Duration};
 
 use bytes::BytesMut;
+use futures_util::FutureExt;
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt, DuplexStream, duplex},
     sync::watch,
@@ -163,6 +164,37 @@ async fn a_websocket_whose_client_does_not_agree_is_cut_at_the_end_of_the_drain(
         assert_eq!(world.joined.await.unwrap().end, TunnelEnd::Cut);
     })
     .await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn farewells_are_spread_over_half_of_the_window_where_another_program_serves() {
+    local(async {
+        let mut worlds: Vec<World> = (0..40).map(|_| world("websocket")).collect();
+        for world in &worlds {
+            world.phase.send(Phase::HandedOver).unwrap();
+        }
+        let half = Limits::default().handover_window / 2;
+        tokio::time::sleep(half / 4).await;
+        let mut told = 0;
+        for world in &mut worlds {
+            told += usize::from(read_now(&mut world.client).is_some());
+        }
+        assert!((1..25).contains(&told), "{told} in a quarter of the time");
+        tokio::time::sleep(half).await;
+        for world in &mut worlds {
+            told += usize::from(read_now(&mut world.client).is_some());
+        }
+        assert_eq!(told, 40);
+    })
+    .await;
+}
+
+/// A close 1012, if one is there.
+fn read_now(io: &mut DuplexStream) -> Option<()> {
+    let mut bytes = [0; 4];
+    io.read_exact(&mut bytes).now_or_never()?.unwrap();
+    assert_eq!(bytes, [0x88, 0x02, 0x03, 0xf4]);
+    Some(())
 }
 
 #[tokio::test(start_paused = true)]

@@ -53,6 +53,7 @@ mod forwarding;
 mod gate;
 mod geo;
 mod gone;
+mod handover;
 mod hedge;
 mod hits;
 mod import;

@@ -41,7 +41,10 @@ use hyper_util::{
     rt::{TokioIo, TokioTimer},
     service::TowerToHyperService,
 };
-use tokio::{net::TcpStream, sync::Semaphore};
+use tokio::{
+    net::TcpStream,
+    sync::{Semaphore, watch},
+};
 
 pub use self::door::{Door, LINK_AGE_MAX};
 use super::plane::View;
@@ -58,8 +61,9 @@ const HEAD_BYTES_MAX: usize = 32 * 1024;
 /// Pause after the system refused a connection, as it does when file descriptors run out.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
-/// Answers on `listener` for as long as it is polled, inside a `LocalSet`.
-pub async fn serve(listener: TcpListener, view: View) {
+/// Answers on `listener` for as long as it is polled, inside a `LocalSet`, or until it has `left` the listener to another program; then
+/// connections end with what is under way on them.
+pub async fn serve(listener: TcpListener, view: View, left: watch::Receiver<bool>) {
     let listener = match listener
         .set_nonblocking(true)
         .and_then(|()| tokio::net::TcpListener::from_std(listener))
@@ -73,21 +77,28 @@ pub async fn serve(listener: TcpListener, view: View) {
         Arc::clone(&view.live),
     );
     let keeper = tokio::task::spawn_local(async move { pulse.keep(&metrics, &now).await });
-    answer_all(listener, view).await;
+    answer_all(listener, view, left).await;
     keeper.abort();
 }
 
-async fn answer_all(listener: tokio::net::TcpListener, view: View) {
+async fn answer_all(listener: tokio::net::TcpListener, view: View, left: watch::Receiver<bool>) {
     let service = TowerToHyperService::new(endpoints::router(view));
     let seats = Arc::new(Semaphore::new(CONNECTIONS_MAX));
+    let mut leaving = left.clone();
     loop {
         let Ok(seat) = Arc::clone(&seats).acquire_owned().await else {
             return;
         };
-        match listener.accept().await {
+        let accepted = tokio::select! {
+            biased;
+            () = has_left(&mut leaving) => return,
+            accepted = listener.accept() => accepted,
+        };
+        match accepted {
             Ok((stream, peer)) => {
-                let service = service.clone();
-                tokio::task::spawn_local(converse(stream, door::Peer(peer.ip()), service, Stay::with(seat)));
+                let (service, left) = (service.clone(), left.clone());
+                let peer = door::Peer(peer.ip());
+                tokio::task::spawn_local(converse(stream, peer, service, Stay::with(seat), left));
             }
             Err(error) => {
                 tracing::warn!(%error, "an admin connection can't be accepted");
@@ -102,6 +113,7 @@ async fn converse(
     peer: door::Peer,
     service: TowerToHyperService<axum::Router>,
     stay: Stay,
+    mut left: watch::Receiver<bool>,
 ) {
     let _ = stream.set_nodelay(true);
     let of_connection = stay.clone();
@@ -117,11 +129,19 @@ async fn converse(
         .serve_connection(TokioIo::new(stream), service);
     let mut connection = std::pin::pin!(connection);
     // What ends a connection early is the client's affair: it went away, was too slow, or spoke something else.
-    if tokio::time::timeout(CONNECTION_AGE_MAX, connection.as_mut())
-        .await
-        .is_err()
-    {
+    let ended = tokio::select! {
+        ended = tokio::time::timeout(CONNECTION_AGE_MAX, connection.as_mut()) => ended.is_ok(),
+        () = has_left(&mut left) => false,
+    };
+    if !ended {
         connection.as_mut().graceful_shutdown();
         let _ = tokio::time::timeout(stay.last_exchange_timeout(), connection).await;
+    }
+}
+
+/// The listener is another program's. (A vanished sender says nothing: the control plane has ended.)
+async fn has_left(left: &mut watch::Receiver<bool>) {
+    if left.wait_for(|left| *left).await.is_err() {
+        std::future::pending().await
     }
 }

@@ -13,7 +13,10 @@ use std::{
     fs, io,
     os::unix::fs::DirBuilderExt,
     path::{Path, PathBuf},
-    sync::{Arc, PoisonError, RwLock},
+    sync::{
+        Arc, PoisonError, RwLock,
+        atomic::{AtomicBool, Ordering},
+    },
 };
 
 use redb::{
@@ -56,6 +59,8 @@ pub struct History {
     file: PathBuf,
     /// `None`: it could not be opened yet.
     store: RwLock<Option<Arc<Database>>>,
+    /// Another program has it from now on.
+    released: AtomicBool,
 }
 
 /// A deed as it is written down, with the versions that it went from and to.
@@ -97,6 +102,7 @@ impl History {
         let history = Self {
             file: state.join("history.redb"),
             store: RwLock::new(None),
+            released: AtomicBool::new(false),
         };
         let _ = history.store();
         history
@@ -111,6 +117,7 @@ impl History {
         Self {
             file: PathBuf::new(),
             store: RwLock::new(Some(Arc::new(store))),
+            released: AtomicBool::new(false),
         }
     }
 
@@ -126,6 +133,9 @@ impl History {
         if let Some(store) = &*self.store.read().unwrap_or_else(PoisonError::into_inner) {
             return Ok(Arc::clone(store));
         }
+        if self.released.load(Ordering::Acquire) {
+            return Err(HistoryError("another program has taken over".to_owned()));
+        }
         let mut place = self.store.write().unwrap_or_else(PoisonError::into_inner);
         if let Some(store) = &*place {
             return Ok(Arc::clone(store)); // somebody else was first
@@ -140,6 +150,12 @@ impl History {
             HistoryError(format!("{}: {what}", self.file.display()))
         })?;
         Ok(Arc::clone(place.insert(Arc::new(store))))
+    }
+
+    /// Lets another program have it, for good.
+    pub fn release(&self) {
+        *self.store.write().unwrap_or_else(PoisonError::into_inner) = None;
+        self.released.store(true, Ordering::Release);
     }
 
     /// Writes down what is about to be done; to be followed by [`History::complete`] or [`History::cancel`].

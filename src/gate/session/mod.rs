@@ -22,7 +22,7 @@ pub use self::{
     about::{ABOUT_BYTES_MAX, About, BadAbout},
     cookie::{Brought, COOKIE_BYTES_MAX, SESSION_COOKIE, Session, TooLarge},
     memory::SessionMemory,
-    revoked::{LOGOUTS_MAX, Mark, REVOKED_SESSIONS_MAX, Revocations},
+    revoked::{Carried, LOGOUTS_MAX, Mark, REVOKED_SESSIONS_MAX, Revocations},
     seal::{Purpose, Ring, SEAL_NONCE_BYTES},
     sign_in::{
         Answered, BadReturn, SIGN_IN_COOKIES, SIGN_IN_ENTROPY, SIGN_IN_LASTS, SignIn, address, free_place,

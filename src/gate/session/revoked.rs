@@ -6,6 +6,7 @@ use std::{
 };
 
 use arc_swap::ArcSwap;
+use serde::{Deserialize, Serialize};
 
 use super::super::keys::sha256;
 use crate::clock::UnixTime;
@@ -133,6 +134,14 @@ impl Set {
     }
 }
 
+/// What is remembered, as another program takes it up. Times are milliseconds since 1970.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Carried {
+    ended: Vec<([u8; 16], u64, u64)>,
+    logouts: Vec<([u8; 16], u64, u64)>,
+    everyone: u64,
+}
+
 /// Sessions that are over before their time.
 pub struct Revocations {
     ended: Set,
@@ -188,6 +197,41 @@ impl Revocations {
         self.logouts.put(entry, LOGOUTS_MAX, true, now)
     }
 
+    /// All that is remembered.
+    #[must_use]
+    pub fn carried(&self) -> Carried {
+        let all = |set: &Set| {
+            let shards = set.shards.iter().map(ArcSwap::load_full);
+            let entries = shards.flat_map(|shard| shard.to_vec());
+            entries
+                .map(|entry| (entry.mark.0, entry.until.millis, entry.forget.millis))
+                .collect()
+        };
+        Carried {
+            ended: all(&self.ended),
+            logouts: all(&self.logouts),
+            everyone: self.everyone.load(Ordering::Acquire),
+        }
+    }
+
+    /// Remembers what another program remembered.
+    pub fn take_up(&self, carried: &Carried, now: UnixTime) {
+        let entry = |(mark, until, forget): &([u8; 16], u64, u64)| Entry {
+            mark: Mark(*mark),
+            until: UnixTime { millis: *until },
+            forget: UnixTime { millis: *forget },
+        };
+        self.everyone.fetch_max(carried.everyone, Ordering::AcqRel);
+        for entry in carried.ended.iter().map(entry) {
+            if !self.ended.put(entry, REVOKED_SESSIONS_MAX, false, now) {
+                self.everyone.fetch_max(entry.until.millis, Ordering::AcqRel);
+            }
+        }
+        for entry in carried.logouts.iter().map(entry) {
+            let _ = self.logouts.put(entry, LOGOUTS_MAX, true, now);
+        }
+    }
+
     /// How many are remembered.
     #[must_use]
     pub fn len(&self) -> usize {
@@ -233,6 +277,17 @@ mod tests {
         revoked.end(Mark::subject("alice"), at(30), at(100));
         assert!(revoked.has(&marks, at(25)));
         assert_eq!(revoked.len(), 2);
+    }
+
+    #[test]
+    fn another_program_remembers_who_signed_out() {
+        let (before, after) = (Revocations::default(), Revocations::default());
+        before.end(Mark::sid("s1"), at(20), at(100));
+        assert!(before.first_time("token", at(20), at(100)));
+        after.take_up(&before.carried(), at(30));
+        assert!(after.has(&[Mark::sid("s1")], at(20)) && !after.has(&[Mark::sid("s2")], at(20)));
+        assert!(!after.first_time("token", at(30), at(100)));
+        assert_eq!(after.len(), 1);
     }
 
     #[test]

@@ -233,6 +233,15 @@ impl Facts {
         }
     }
 
+    /// One more of these.
+    pub fn add(&self, family: Family, labels: &[&str]) {
+        *self
+            .lock()
+            .numbers
+            .entry(Series::new(family, labels))
+            .or_default() += 1.0;
+    }
+
     /// Somebody of this kind asked the admin listener for something, with this outcome. Both are of fixed sets.
     pub fn admin_asked(&self, who: &'static str, outcome: &'static str) {
         let series = Series::new(Family::AdminRequests, &[who, outcome]);

@@ -207,6 +207,12 @@ families! {
         "What a backend or squad has of what it may have at once: in_flight, queue, connections, kept_bytes.";
     BulkheadMax Gauge "banyan_bulkhead_max" ["kind", "name", "what"]
         "What a backend or squad may have at once; in_flight of an adaptive one is the limit now.";
+    Generation Gauge "banyan_handover_generation" []
+        "How many programs have served since the first one was started, with this one: one more with each hand-over.";
+    Handovers Counter "banyan_handovers_total" ["outcome"]
+        "Programs that came to take over from this one: done, refused, or failed, which changed nothing.";
+    HandoverConnections Gauge "banyan_handover_connections" ["state"]
+        "Connections of the program before this one: open, drained (finished in peace), or cut when the window was over.";
     DrillsActive Gauge "banyan_drills_active" []
         "Drills under way: faults are put in on purpose.";
     RoomInside Gauge "banyan_room_inside" ["room"]

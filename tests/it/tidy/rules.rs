@@ -1,7 +1,7 @@
 //! What `tidy` holds the code to, as tables: who may name whom, what stays where, which words are not ours.
 
 /// Top-level modules and which others each may name, in reading order. What may be named is what it is built on.
-pub(super) const LAYERS: [(&str, &[&str]); 33] = [
+pub(super) const LAYERS: [(&str, &[&str]); 34] = [
     ("name", &[]),
     ("clock", &[]),
     ("limits", &[]),
@@ -102,11 +102,18 @@ pub(super) const LAYERS: [(&str, &[&str]); 33] = [
     ),
     ("import", &["backend", "name", "policy", "route"]),
     ("demo", &[]),
+    (
+        "handover",
+        &[
+            "clock", "config", "control", "limits", "observe", "snapshot", "wire",
+        ],
+    ),
     // The only places where planes meet.
     (
         "serve",
         &[
-            "cache", "config", "control", "gate", "limits", "observe", "proxy", "snapshot", "tls", "wire",
+            "cache", "clock", "config", "control", "gate", "handover", "limits", "observe", "proxy",
+            "snapshot", "tls", "wire",
         ],
     ),
 ];
@@ -201,6 +208,7 @@ pub(super) const KEPT_TO: [(&str, &[&str], &str); 23] = [
             "proxy",
             "control",
             "demo",
+            "handover",
             "serve.rs",
             "cli/flag",
             "cli/run.rs",
@@ -257,12 +265,19 @@ pub(super) const CALLS: [(&str, &[&str], &str); 5] = [
     ("SystemTime::now(", &["clock.rs"], "time is read in clock.rs"),
     (
         "fs::",
-        &["config/sources.rs", "control", "tls", "observe", "cli"],
+        &[
+            "config/sources.rs",
+            "control",
+            "tls",
+            "observe",
+            "handover",
+            "cli",
+        ],
         "files are read and written at the rim",
     ),
     (
         "env::",
-        &["config/mod.rs", "control/publish.rs", "cli"],
+        &["config/mod.rs", "control/publish.rs", "handover", "cli"],
         "the environment is read at the rim",
     ),
     ("process::exit(", &[], "main returns the exit code"),
