@@ -375,8 +375,7 @@ impl Asking<'_> {
                         return fetch(Some(lead)).run(outgoing, way).await;
                     };
                     lead.say(Outcome::Kept(Arc::clone(&kept.entry)));
-                    way.count(Tally::Hit);
-                    return Ok((self.serve(&kept, None, clock::wall()), None));
+                    return Ok((self.serve(&kept, (Tally::Hit, None), clock::wall(), &way), None));
                 }
                 Part::Alone => break,
                 Part::Follows(hears) => hears,

@@ -114,7 +114,7 @@ fn explained(view: &View, asked: &Asked) -> Result<Answer, Refusal> {
     let host = host.map(str::to_ascii_lowercase);
     let found = view.cache.store().find(host.as_deref(), target, FOUND_MAX);
     let (now, at) = (clock::wall(), view.live.current());
-    let foretold = with_ask(asked, now, &at, |ask| {
+    let foretold = with_ask(asked, None, now, &at, |ask| {
         let sought = sought(ask, now, &at);
         foretell(sought.as_ref(), ask.host, view, now)
     })?;
