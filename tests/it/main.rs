@@ -26,6 +26,7 @@ mod asked;
 mod attacks;
 mod balance;
 mod cache;
+mod cache_tables;
 mod caching;
 mod carried;
 mod chaos;
