@@ -284,7 +284,9 @@ impl Place<'_> {
              exec {root}/usr/sbin/hitch --config={hitch}"
         );
         let mut command = Command::new("/bin/sh");
-        command.args(["-c", &script]).env("LD_LIBRARY_PATH", libraries(self.around));
+        command
+            .args(["-c", &script])
+            .env("LD_LIBRARY_PATH", libraries(self.around));
         Ok(command)
     }
 

@@ -173,7 +173,12 @@ impl Contest {
 
     /// All rounds with two cores, each beside one with one core.
     pub(super) fn scale(&self, work: &Work) -> Vec<Found> {
-        let peers: Vec<Peer> = self.peers.iter().copied().filter(|peer| peer.has_part(false)).collect();
+        let peers: Vec<Peer> = self
+            .peers
+            .iter()
+            .copied()
+            .filter(|peer| peer.has_part(false))
+            .collect();
         let one = self.start(1, &self.cores.proxy);
         let two = self.start(2, &self.cores.two);
         let mut found: Vec<Found> = peers.iter().map(|peer| Found::new(peer.name)).collect();

@@ -71,7 +71,10 @@ impl Case {
         };
         let (times, terms) = freshness::times(status, &fields, &directives, &bounds, when);
         let mut told = vec![format!("fresh {} s", times.lifetime.as_secs())];
-        for (time, what) in [(times.while_revalidate, "while asked"), (times.if_error, "for errors")] {
+        for (time, what) in [
+            (times.while_revalidate, "while asked"),
+            (times.if_error, "for errors"),
+        ] {
             if !time.is_zero() {
                 told.push(format!("stale {} s {what}", time.as_secs()));
             }

@@ -269,12 +269,21 @@ fn explained(told: &Value) -> String {
 
 fn foretold(told: &Value) -> String {
     let word = |name: &str| told[name].as_str().unwrap_or_default().to_owned();
-    let key: Vec<&str> = told["key"].as_array().into_iter().flatten().filter_map(Value::as_str).collect();
+    let key: Vec<&str> = told["key"]
+        .as_array()
+        .into_iter()
+        .flatten()
+        .filter_map(Value::as_str)
+        .collect();
     let mut text = match told["cache_status"].as_str() {
         Some(status) => format!("Cache-Status: {status}\n"),
         None => String::new(),
     };
-    for (name, what) in [("why", word("why")), ("route", word("route")), ("key", key.join("; "))] {
+    for (name, what) in [
+        ("why", word("why")),
+        ("route", word("route")),
+        ("key", key.join("; ")),
+    ] {
         if !what.is_empty() {
             text.push_str(&format!("  {name:<7}{what}\n"));
         }

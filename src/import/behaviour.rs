@@ -8,7 +8,7 @@ use super::{
     caching::{Caching, compress},
     finding::{Findings, Severity},
     forward::forward,
-    keys, kept,
+    kept, keys,
     names::{Names as Taken, plain},
     plan::{Choice, Forward, Https, Route, Told},
     protect::{KeyGroups, Whole, asks_for_signatures},

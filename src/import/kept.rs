@@ -81,8 +81,14 @@ fn by_policies(
         *asked != Selection::None && kept != Some(asked) && kept != Some(&Selection::All)
     };
     let wider: Vec<&str> = [
-        ("cookies", beside(|request| &request.cookies, cache.map(|cache| &cache.cookies))),
-        ("parameters", beside(|request| &request.query, cache.map(|cache| &cache.query))),
+        (
+            "cookies",
+            beside(|request| &request.cookies, cache.map(|cache| &cache.cookies)),
+        ),
+        (
+            "parameters",
+            beside(|request| &request.query, cache.map(|cache| &cache.query)),
+        ),
     ]
     .into_iter()
     .filter_map(|(what, wider)| wider.then_some(what))
@@ -153,7 +159,9 @@ fn told(number: usize, min: u64, cookies: bool, host: Host, around: &mut Around<
             around.findings,
             number,
             "min-ttl",
-            format!("CloudFront kept every answer for at least {min} s, also those with `no-store`, `no-cache` or `private`; Banyan keeps none of those"),
+            format!(
+                "CloudFront kept every answer for at least {min} s, also those with `no-store`, `no-cache` or `private`; Banyan keeps none of those"
+            ),
             "let the backend say `public` where everybody may have an answer",
         );
     }

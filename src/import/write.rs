@@ -7,7 +7,8 @@ use super::{
     keys::{self, COMPRESSED_BYTES, REFUSED_METHOD_STATUS},
     names::plain,
     plan::{
-        Answer, Backend, Choice, Cors, ErrorPage, Forward, Host, Hsts, Https, KeyGroup, Kept, Route, Squad, Told,
+        Answer, Backend, Choice, Cors, ErrorPage, Forward, Host, Hsts, Https, Kept, KeyGroup, Route, Squad,
+        Told,
     },
     protect::NOBODY_NAME,
     toml_text::{duration, key, list, statuses, table, text, variable},
@@ -357,7 +358,10 @@ fn cache(page: &mut Page, kept: &Kept) {
     };
     page.line(format!("[{}]", keys::route::CACHE));
     let [min, default, max] = [kept.min, kept.default, kept.max].map(duration);
-    page.pair(TTL, format!("{{ min = {min}, default = {default}, max = {max} }}"));
+    page.pair(
+        TTL,
+        format!("{{ min = {min}, default = {default}, max = {max} }}"),
+    );
     page.pair(STALE_IF_ERROR, duration(keys::STALE_IF_ERROR_SECONDS));
     if !kept.headers.is_empty() {
         page.pair(HEADERS, list(&kept.headers));

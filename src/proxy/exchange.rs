@@ -168,7 +168,10 @@ pub(super) async fn pass_through(
     let asked = (&*head, &body, drill.is_some());
     let said = match caching::shortcut::answer((&decision, rule), asked, (peer, at), edge, following) {
         Ok(kept) => {
-            return Ok((leave(kept, &decision.settle(), &rule.policy, peer, at, following), None));
+            return Ok((
+                leave(kept, &decision.settle(), &rule.policy, peer, at, following),
+                None,
+            ));
         }
         Err(said) => said,
     };

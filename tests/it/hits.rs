@@ -66,18 +66,45 @@ async fn a_request_that_is_known_again_is_answered_as_any_other() {
         let first = client.get("/a?b=1").await;
         for _ in 0..3 {
             let again = client.get("/a?b=1").await;
-            assert_eq!((told(&again).as_str(), again.text()), ("banyan; hit", first.text()));
+            assert_eq!(
+                (told(&again).as_str(), again.text()),
+                ("banyan; hit", first.text())
+            );
             assert_eq!(again.header("age"), "0");
             assert_ne!(again.header("x-request-id"), first.header("x-request-id"));
         }
         let others: [(&str, &[(&str, &str)], &str); 7] = [
             ("/a?b=2", &[], "banyan; fwd=uri-miss; fwd-status=200; stored"),
-            ("/a?b=1", &[("x-theme", "dark")], "banyan; fwd=uri-miss; fwd-status=200; stored"),
-            ("/a?b=1", &[("accept-encoding", "gzip")], "banyan; fwd=vary-miss; fwd-status=200; stored"),
-            ("/a?b=1", &[("authorization", "Bearer x")], "banyan; fwd=bypass; detail=authorization"),
-            ("/a?b=1", &[("cookie", "own=1")], "banyan; fwd=bypass; detail=personal-cookie"),
-            ("/a?b=1", &[("if-match", "\"two\"")], "banyan; fwd=bypass; detail=precondition"),
-            ("/a?b=1", &[("cache-control", "no-store")], "banyan; fwd=bypass; detail=request-no-store"),
+            (
+                "/a?b=1",
+                &[("x-theme", "dark")],
+                "banyan; fwd=uri-miss; fwd-status=200; stored",
+            ),
+            (
+                "/a?b=1",
+                &[("accept-encoding", "gzip")],
+                "banyan; fwd=vary-miss; fwd-status=200; stored",
+            ),
+            (
+                "/a?b=1",
+                &[("authorization", "Bearer x")],
+                "banyan; fwd=bypass; detail=authorization",
+            ),
+            (
+                "/a?b=1",
+                &[("cookie", "own=1")],
+                "banyan; fwd=bypass; detail=personal-cookie",
+            ),
+            (
+                "/a?b=1",
+                &[("if-match", "\"two\"")],
+                "banyan; fwd=bypass; detail=precondition",
+            ),
+            (
+                "/a?b=1",
+                &[("cache-control", "no-store")],
+                "banyan; fwd=bypass; detail=request-no-store",
+            ),
         ];
         for (target, fields, wanted) in others {
             let other = client.get_with(target, fields).await;
@@ -90,7 +117,10 @@ async fn a_request_that_is_known_again_is_answered_as_any_other() {
         assert_eq!(known.status.as_u16(), 304);
         let head = client.ask(client.request(&Method::HEAD, "/a?b=1", empty())).await;
         assert_eq!((told(&head).as_str(), head.text()), ("banyan; hit", ""));
-        for (fields, wanted) in [(&[][..], first.text()), (&[("accept-encoding", "GZIP;q=1")], "gzip")] {
+        for (fields, wanted) in [
+            (&[][..], first.text()),
+            (&[("accept-encoding", "GZIP;q=1")], "gzip"),
+        ] {
             let hit = client.get_with("/a?b=1", fields).await;
             assert_eq!(told(&hit), "banyan; hit", "{fields:?}");
             assert!(hit.text().contains(wanted), "{hit:?}");
@@ -118,9 +148,19 @@ async fn what_is_known_again_is_forgotten_with_what_is_purged_or_changed() {
     assert_eq!(told(&stale), "banyan; hit; detail=stale-while-revalidate");
     assert_eq!(stale.text(), last.text());
     let routes = world.read("routes/world.toml");
-    world.write("routes/world.toml", &routes.replace(STANDARD, "cache = \"standard\"\n[routes.forward]\nquery = \"none\""));
+    world.write(
+        "routes/world.toml",
+        &routes.replace(
+            STANDARD,
+            "cache = \"standard\"\n[routes.forward]\nquery = \"none\"",
+        ),
+    );
     world.reload().await;
-    assert_ne!(client.get("/a").await.text(), last.text(), "another route has answers of its own");
+    assert_ne!(
+        client.get("/a").await.text(),
+        last.text(),
+        "another route has answers of its own"
+    );
     world.write("routes/world.toml", &routes.replace(STANDARD, ""));
     world.reload().await;
     assert_eq!(client.get("/a").await.header("cache-status"), "");
@@ -179,7 +219,9 @@ async fn log_metrics_and_page_say_what_the_cache_was() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn explain_foretells_what_a_request_meets() {
-    let world = world("[routes.cache]\npersonal_cookies = [\"own\"]").start().await;
+    let world = world("[routes.cache]\npersonal_cookies = [\"own\"]")
+        .start()
+        .await;
     let mut client = world.client(Http::One).await;
     let admin = world.addresses.admin.unwrap().to_string();
     let explain = |arguments: &[&str]| {
@@ -192,7 +234,10 @@ async fn explain_foretells_what_a_request_meets() {
     assert_eq!(first(&explain(&[])), "Cache-Status: banyan; fwd=uri-miss");
     client.get("/a").await;
     let told = explain(&[]);
-    assert!(first(&told).starts_with("Cache-Status: banyan; hit; ttl="), "{told}");
+    assert!(
+        first(&told).starts_with("Cache-Status: banyan; hit; ttl="),
+        "{told}"
+    );
     assert!(told.contains("why    what is kept is fresh\n"), "{told}");
     assert!(told.contains("key    localhost/a\n"), "{told}");
     assert_eq!(

@@ -29,6 +29,7 @@ mod balance;
 mod bulkheads;
 mod cache;
 mod cache_disk;
+mod cache_tables;
 mod caching;
 mod carried;
 mod chaos;

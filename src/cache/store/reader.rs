@@ -191,7 +191,9 @@ impl fmt::Debug for Reader {
 
 impl fmt::Debug for Mark {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Mark").field("key", &self.key).finish_non_exhaustive()
+        f.debug_struct("Mark")
+            .field("key", &self.key)
+            .finish_non_exhaustive()
     }
 }
 

@@ -109,7 +109,10 @@ fn what_cloudfront_kept_is_kept() {
         }
         if let Some(legacy) = &case.legacy {
             one = with(one, "/ForwardedValues", legacy.values());
-            for (name, seconds) in ["MinTTL", "DefaultTTL", "MaxTTL"].iter().zip(legacy.ttl.iter().flatten()) {
+            for (name, seconds) in ["MinTTL", "DefaultTTL", "MaxTTL"]
+                .iter()
+                .zip(legacy.ttl.iter().flatten())
+            {
                 one = with(one, &format!("/{name}"), json!(seconds));
             }
         }

@@ -18,7 +18,7 @@ use super::*;
 use crate::{
     clock,
     observe::{
-        record::{FlagFacts, Listener, Outcome, Side, TlsFacts},
+        record::{CacheFacts, FlagFacts, Listener, Outcome, Side, TlsFacts},
         trace::Trace,
     },
 };
@@ -79,6 +79,8 @@ struct Known {
     bytes_out: u64,
     user_agent: Option<String>,
     referer: Option<String>,
+    /// What the cache was, why it went on, and more of that; "" for nothing.
+    cache: Option<(String, String, String)>,
 }
 
 fn word(text: String) -> &'static str {
@@ -187,6 +189,14 @@ fn record(known: Known) -> Record {
     record.bytes_out = known.bytes_out;
     record.user_agent = value(known.user_agent);
     record.referer = value(known.referer);
+    let some = |text: String| (!text.is_empty()).then(|| word(text));
+    record
+        .cache
+        .set(known.cache.map(|(result, forwarded, detail)| CacheFacts {
+            result: word(result),
+            forwarded: some(forwarded),
+            detail: some(detail),
+        }));
     record
 }
 
@@ -221,7 +231,7 @@ fn check(name: &str, format: Format, record: &Record, expected: &str) {
 fn lines_are_what_the_table_says() {
     let path = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/tables/observe/lines.toml");
     let table: Table = toml::from_str(&std::fs::read_to_string(path).unwrap()).unwrap();
-    assert_eq!(table.case.len(), 6);
+    assert_eq!(table.case.len(), 9);
     for case in table.case {
         let record = record(case.record);
         check(&case.name, Format::Json, &record, &case.json);

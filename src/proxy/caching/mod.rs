@@ -36,10 +36,7 @@ use crate::{
     cache::{
         directives::Wishes,
         status::{Forwarded, Told},
-        store::{
-            Entry, KeyHash,
-            tally::Tally,
-        },
+        store::{Entry, KeyHash, tally::Tally},
         vary,
     },
     clock::{self, UnixTime},

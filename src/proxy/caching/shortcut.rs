@@ -3,7 +3,7 @@
 //! What a backend would get, and so the key, is worked out once for requests alike: that takes as long as all else of a hit. A request
 //! with anything that is not compared here (credentials, conditions, a range) goes the long way, with the same result.
 
-use std::cell::{Cell, RefCell};
+use std::cell::RefCell;
 
 use http::Method;
 
@@ -192,7 +192,7 @@ pub(in crate::proxy) fn answer(
     match edge.shortcuts.look(&said, edge, &following.record) {
         Some(response) => {
             following.record.outcome = Outcome::Forwarded;
-            edge.shortcuts.spare.set(said.0);
+            edge.shortcuts.spare.replace(said.0);
             Ok(response)
         }
         None => Err(Some(said)),
@@ -204,7 +204,7 @@ pub(in crate::proxy) fn answer(
 pub struct Shortcuts {
     known: RefCell<Vec<Option<Shortcut>>>,
     /// Memory to write the next request's parts into.
-    spare: Cell<Vec<u8>>,
+    spare: RefCell<Vec<u8>>,
 }
 
 #[derive(Debug)]

@@ -141,7 +141,10 @@ fn foretell(sought: Option<&Sought>, host: &str, view: &View, now: UnixTime) -> 
     let (told, why) = match sought.past {
         Some((word, detail)) => {
             let detail = detail.map_or_else(String::new, |detail| format!("; detail={detail}"));
-            (format!("banyan; fwd={word}{detail}"), past(word, &detail).to_owned())
+            (
+                format!("banyan; fwd={word}{detail}"),
+                past(word, &detail).to_owned(),
+            )
         }
         None => by_what_is_kept(sought, host, view, now),
     };
@@ -177,9 +180,15 @@ fn by_what_is_kept(sought: &Sought, host: &str, view: &View, now: UnixTime) -> (
         .iter()
         .filter(|(entry, how)| *how != Some(How::Hard) && same_key(entry))
         .collect();
-    let chosen = kept.iter().find(|(entry, _)| vary::matches(entry.selected(), &sought.fields));
+    let chosen = kept
+        .iter()
+        .find(|(entry, _)| vary::matches(entry.selected(), &sought.fields));
     let told = |told: Told, why: &str| {
-        let values = if sought.by_values { ", if the values of the fields and cookies in the key are those that it was kept for" } else { "" };
+        let values = if sought.by_values {
+            ", if the values of the fields and cookies in the key are those that it was kept for"
+        } else {
+            ""
+        };
         (told.text(), format!("{why}{values}"))
     };
     match (chosen, kept.is_empty()) {
@@ -196,16 +205,29 @@ fn by_what_is_kept(sought: &Sought, host: &str, view: &View, now: UnixTime) -> (
             let seconds = |time: std::time::Duration| i64::try_from(time.as_secs()).unwrap_or(i64::MAX);
             let ttl = seconds(times.lifetime).saturating_sub(seconds(times.age(now)));
             let within = times.age(now) < times.lifetime.saturating_add(times.while_revalidate);
-            let waits = within && !terms.must_revalidate && (how.is_some() || !times.while_revalidate.is_zero());
+            let waits =
+                within && !terms.must_revalidate && (how.is_some() || !times.while_revalidate.is_zero());
             if terms.no_cache {
-                told(Told::forwarded(Forwarded::Stale, None), "what is kept is asked about each time (`no-cache`)")
+                told(
+                    Told::forwarded(Forwarded::Stale, None),
+                    "what is kept is asked about each time (`no-cache`)",
+                )
             } else if how.is_none() && times.is_fresh(now) {
                 told(Told::hit(ttl), "what is kept is fresh")
             } else if waits {
-                let hit = Told { detail: Some("stale-while-revalidate"), ..Told::hit(ttl) };
-                told(hit, "what is kept is stale, or purged softly, and is served while another is fetched")
+                let hit = Told {
+                    detail: Some("stale-while-revalidate"),
+                    ..Told::hit(ttl)
+                };
+                told(
+                    hit,
+                    "what is kept is stale, or purged softly, and is served while another is fetched",
+                )
             } else {
-                told(Told::forwarded(Forwarded::Stale, None), "what is kept is stale: the backend is asked whether it still counts")
+                told(
+                    Told::forwarded(Forwarded::Stale, None),
+                    "what is kept is stale: the backend is asked whether it still counts",
+                )
             }
         }
     }

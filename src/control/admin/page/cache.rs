@@ -116,7 +116,9 @@ fn purge(html: &mut Html) {
     html.raw("<div class=\"said\" id=\"said\" role=\"status\" aria-live=\"polite\"></div>");
     html.raw("<form id=\"purge\" hidden><div class=\"fields\"><label class=\"reason\"><span>What</span><select name=\"kind\">");
     for (value, shown) in KINDS {
-        html.raw("<option").attribute("value", value).element(">", shown, "</option>");
+        html.raw("<option")
+            .attribute("value", value)
+            .element(">", shown, "</option>");
     }
     html.raw("</select></label><label class=\"reason\"><span>Names</span><input name=\"names\" required maxlength=\"4000\" autocomplete=\"off\" spellcheck=\"false\" placeholder=\"/courses/* /about\"></label>");
     html.raw("<label class=\"reason\"><span>Host</span><input name=\"host\" maxlength=\"253\" autocomplete=\"off\" spellcheck=\"false\" placeholder=\"every host\"></label>");

@@ -250,7 +250,11 @@ async fn a_tag_of_a_hundred_thousand_is_gone_within_fifty_milliseconds() {
     }
     let reader = view.cache.store().reader();
     let key = |number: usize| KeyHash::of(["a.example", &*format!("/{number}")]);
-    let kept = |number| reader.look(key(number)).is_some_and(|found| found.variants().next().is_some());
+    let kept = |number| {
+        reader
+            .look(key(number))
+            .is_some_and(|found| found.variants().next().is_some())
+    };
     assert!((0..ENTRIES).all(kept));
     let began = clock::steady();
     let told = purge(&view, &json!({ "tags": ["page"], "hard": true })).await;
