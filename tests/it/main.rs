@@ -65,6 +65,7 @@ mod shield;
 mod shipped;
 mod shutdown;
 mod signed;
+mod staff;
 mod streaming;
 mod strictness;
 mod syscalls;
