@@ -42,7 +42,13 @@ impl AdminSettings {
     /// Whether nobody at all is named who may ask.
     #[must_use]
     pub const fn names_nobody(&self) -> bool {
-        self.tokens.is_empty() && self.read_roles.is_empty() && self.write_roles.is_empty()
+        self.tokens.is_empty() && !self.counts_roles()
+    }
+
+    /// Whether roles of the gate's issuer count at all.
+    #[must_use]
+    pub const fn counts_roles(&self) -> bool {
+        !(self.read_roles.is_empty() && self.write_roles.is_empty())
     }
 
     /// What somebody with these roles may do; `None`: nothing.

@@ -81,6 +81,7 @@ mod shield;
 mod shipped;
 mod shutdown;
 mod signed;
+mod staff;
 mod step_up;
 mod streaming;
 mod strictness;

@@ -44,8 +44,7 @@ pub(super) fn brought(headers: &HeaderMap) -> Result<Brought<'_>, Refusal> {
 
 /// On what the bearer of a token of the gate's issuer stands. The gate's own code judges it, as on any route.
 pub(super) fn by_gate(at: &Snapshot, token: &str, now: UnixTime) -> Result<Ground, Refusal> {
-    let roles_count = !(at.admin.read_roles.is_empty() && at.admin.write_roles.is_empty());
-    let (Some(gate), true, false) = (&at.gate, roles_count, token.starts_with(PREFIX)) else {
+    let (Some(gate), true, false) = (&at.gate, at.admin.counts_roles(), token.starts_with(PREFIX)) else {
         return Err(Refusal::BadCredential);
     };
     let mut fields = Fields::new();

@@ -29,14 +29,19 @@ use super::{
     cookie,
     credential::{self, Brought},
     host::{self, Under},
+    issuer,
     refusal::Refusal,
-    session::{Ground, Sessions},
+    session::{Ground, Person, Sessions},
     tokens::{self, Secret, same},
 };
 use crate::{
     clock::{self, Moment},
     config::admin::{AdminSettings, May, Reach},
     control::{keep, plane::View},
+    gate::{
+        self,
+        session::{NoSession, SILENCE_LASTS},
+    },
     observe::metrics::Facts,
     snapshot::Snapshot,
 };
@@ -84,6 +89,8 @@ struct Book {
     link: Option<Link>,
     sessions: Sessions,
     attempts: Attempts,
+    /// When the identity provider last left a question unanswered.
+    silence: Option<Instant>,
 }
 
 #[derive(Debug)]
@@ -217,7 +224,7 @@ impl Door {
     /// Whose session a browser has, as far as it still stands.
     pub(super) fn in_session<B>(
         &self,
-        admin: &AdminSettings,
+        at: &Snapshot,
         request: &http::Request<B>,
         under: Under,
         now: Moment,
@@ -228,17 +235,55 @@ impl Door {
             let Some(ground) = book.sessions.find(&hash, now) else {
                 continue;
             };
-            match stands_on(admin, ground, now) {
+            match stands_on(at, ground, now) {
                 Some(actor) => {
                     return Some(Actor {
                         kind: Kind::Session,
                         ..actor
                     });
                 }
+                None if is_due(at, ground, now) => {} // the provider is silent, which ends nothing
                 None => book.sessions.close(&hash),
             }
         }
         None
+    }
+
+    /// Who is to be checked at the identity provider before their session counts any further.
+    pub(super) fn due<B>(
+        &self,
+        at: &Snapshot,
+        request: &http::Request<B>,
+        under: Under,
+        now: Moment,
+    ) -> Option<Person> {
+        let mut book = self.book();
+        let mut cookies = cookie::all(request.headers(), under);
+        cookies.find_map(|cookie| match book.sessions.find(&tokens::hash(cookie), now) {
+            Some(ground @ Ground::Person(person)) if is_due(at, ground, now) => Some(person.clone()),
+            _ => None,
+        })
+    }
+
+    /// Notes what came of the check: the session that follows, or none.
+    pub(super) fn checked(&self, person: &Person, renewed: Option<Arc<gate::session::Session>>) {
+        let after = renewed.map(|session| {
+            let issuer = Arc::clone(&person.issuer);
+            Ground::Person(Person { issuer, session })
+        });
+        let before = Ground::Person(person.clone());
+        self.book().sessions.change(&before, after.as_ref());
+    }
+
+    /// Whether the identity provider was silent just now.
+    pub(super) fn is_provider_silent(&self, now: Moment) -> bool {
+        let since = self.book().silence;
+        since.is_some_and(|since| now.steady.saturating_duration_since(since) < SILENCE_LASTS)
+    }
+
+    /// Notes that it is.
+    pub(super) fn note_silence(&self, now: Moment) {
+        self.book().silence = Some(now.steady);
     }
 
     fn is_open(&self, admin: &AdminSettings, under: Under) -> bool {
@@ -248,7 +293,8 @@ impl Door {
 }
 
 /// Who it is that stands on this ground now; `None`: what it stood on has ended or was taken away.
-pub(super) fn stands_on(admin: &AdminSettings, ground: &Ground, now: Moment) -> Option<Actor> {
+pub(super) fn stands_on(at: &Snapshot, ground: &Ground, now: Moment) -> Option<Actor> {
+    let admin = &at.admin;
     let everything = May::Write(Reach::Everything);
     let (name, kind, may) = match ground {
         Ground::Token(hash) => {
@@ -266,6 +312,15 @@ pub(super) fn stands_on(admin: &AdminSettings, ground: &Ground, now: Moment) -> 
             let may = admin.may_by_roles(roles).filter(|_| now.wall() < *expires)?;
             (subject.as_str(), Kind::Role, may)
         }
+        Ground::Person(person) => {
+            let identity = &person.session.identity;
+            issuer::judge(at, person, now).ok()?;
+            (
+                identity.subject.as_str(),
+                Kind::Role,
+                admin.may_by_roles(&identity.roles)?,
+            )
+        }
     };
     Some(Actor {
         name: name.to_owned(),
@@ -274,10 +329,19 @@ pub(super) fn stands_on(admin: &AdminSettings, ground: &Ground, now: Moment) -> 
     })
 }
 
+/// Whether somebody is to be checked at the identity provider.
+fn is_due(at: &Snapshot, ground: &Ground, now: Moment) -> bool {
+    matches!(ground, Ground::Person(person) if issuer::judge(at, person, now) == Err(NoSession::Unchecked))
+}
+
 /// Lets a request in, or not; counts and logs it; and sees that its answer bears what it must.
 pub(super) async fn pass(State(view): State<View>, mut request: Request, next: Next) -> Response {
     let (method, path) = (request.method().clone(), request.uri().path().to_owned());
-    let admitted = admit(&view, &request);
+    let is_silent = issuer::check(&view, &request).await;
+    let admitted = admit(&view, &request).map_err(|refusal| match refusal {
+        Refusal::SignIn if is_silent => Refusal::ProviderSilent,
+        refusal => refusal,
+    });
     let who = match &admitted {
         Ok(Some(actor)) => actor.kind.as_str(),
         Ok(None) | Err(_) => "nobody",
@@ -341,10 +405,10 @@ fn identify(
 ) -> Result<Option<Actor>, Refusal> {
     let now = clock::now();
     match credential::brought(request.headers())? {
-        Brought::Nothing => Ok(view.door.in_session(&at.admin, request, under, now)),
+        Brought::Nothing => Ok(view.door.in_session(at, request, under, now)),
         Brought::Token(token) => {
             let ground = view.door.recognise(at, token, peer(request), now)?;
-            let actor = stands_on(&at.admin, &ground, now);
+            let actor = stands_on(at, &ground, now);
             actor.map(Some).ok_or_else(|| Refusal::Scope("read".to_owned()))
         }
     }
@@ -357,6 +421,7 @@ fn needed(method: &Method, path: &str) -> Needed {
     match path {
         "/healthz" | "/livez" | "/readyz" | "/metrics" if asks => Needed::Nothing,
         "/api/identity/jwks" if asks => Needed::Nothing, // public keys, which backends check identities with
+        issuer::BEGIN_PATH | issuer::CALLBACK_PATH if asks => Needed::Nothing,
         "/login" | "/logout" if asks || posts => Needed::Nothing, // they look for themselves
         _ if asks && path.starts_with("/assets/") => Needed::Nothing,
         // Questions that are too long for an address.

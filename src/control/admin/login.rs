@@ -15,6 +15,7 @@ use super::{
     cookie,
     door::{BODY_BYTES_MAX, peer, stands_on},
     host::{self, Under},
+    issuer,
     page::login::{Shown, draw},
     refusal::Refusal,
 };
@@ -28,6 +29,8 @@ pub(super) fn routes() -> Router<View> {
     Router::new()
         .route("/login", get(show).post(enter))
         .route("/logout", post(leave))
+        .route(issuer::BEGIN_PATH, get(issuer::begin))
+        .route(issuer::CALLBACK_PATH, get(issuer::come_back))
 }
 
 /// `GET /login`.
@@ -37,13 +40,14 @@ async fn show(State(view): State<View>, request: Request) -> Response {
     let at = view.live.current();
     let actor = host::admit(&request, &at.admin.hosts)
         .ok()
-        .and_then(|under| view.door.in_session(&at.admin, &request, under, clock::now()));
+        .and_then(|under| view.door.in_session(&at, &request, under, clock::now()));
     page(
         StatusCode::OK,
         &Shown {
             actor: actor.as_ref(),
             link: one(&pairs, "t"),
-            by_roles: !(at.admin.read_roles.is_empty() && at.admin.write_roles.is_empty()),
+            by_roles: at.admin.counts_roles(),
+            at_issuer: issuer::at_work(&at).is_some(),
             refusal: None,
         },
     )
@@ -64,6 +68,7 @@ async fn enter(State(view): State<View>, request: Request) -> Response {
             refusal.status(),
             &Shown {
                 refusal: Some(&refusal),
+                at_issuer: issuer::at_work(&view.live.current()).is_some(),
                 ..Shown::default()
             },
         ),
@@ -81,7 +86,7 @@ async fn sign_in(view: &View, request: Request) -> Result<Response, Refusal> {
         (None, Some(token)) => view.door.recognise(&at, token, address, now)?,
         (None, None) => return Err(Refusal::BadCredential),
     };
-    let actor = stands_on(&at.admin, &ground, now);
+    let actor = stands_on(&at, &ground, now);
     let actor = actor.ok_or_else(|| Refusal::Scope("read".to_owned()))?;
     let secret = view.door.open(ground, now)?;
     tracing::info!(who = actor.name, peer = %address, "somebody signed in on the admin listener");

@@ -1,7 +1,7 @@
 //! The admin listener: health, metrics, the read side of the API, and one page. It never shares a port with traffic.
 //!
-//! A request passes `door` (may it ask at all, and who asks; with `host`, `credential`, `session`, `cookie`, `attempts`; `login` is
-//! how browsers get a session, `actor` whom the door let in), meets its row in `table` (everything that can be asked, in one table, which
+//! A request passes `door` (may it ask at all, and who asks; with `host`, `credential`, `session`, `cookie`, `attempts`; `login` and
+//! `issuer` are how browsers get a session, `actor` whom the door let in), meets its row in `table` (everything that can be asked, in one table, which
 //! is the router and the OpenAPI document alike), and leaves as an `answer`. `api` says what JSON looks like, `page` draws the
 //! same answers as HTML, `refusal` says no.
 
@@ -15,6 +15,7 @@ mod credential;
 mod door;
 mod endpoints;
 mod host;
+mod issuer;
 mod live;
 mod login;
 mod openapi;

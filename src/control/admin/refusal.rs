@@ -73,6 +73,15 @@ pub(super) enum Refusal {
     /// The issuer's keys were never read, so nobody can say whether a token is good.
     #[error("the identity provider's keys could not be read yet, so its tokens can't be checked")]
     KeysMissing,
+    /// The issuer doesn't answer, so nobody can be signed in or checked there.
+    #[error("the identity provider does not answer; try again in a few seconds")]
+    ProviderSilent,
+    /// What a browser brought back from the issuer is worth nothing; with a word that says why.
+    #[error("the sign-in at the identity provider did not work ({0})")]
+    Declined(&'static str),
+    /// A way back from the issuer that this browser never set out on.
+    #[error("this sign-in has ended: it took too long, was finished before, or began in another browser")]
+    NotUnderWay,
     /// A body that isn't said to be a form.
     #[error("a form must be `Content-Type: application/x-www-form-urlencoded`")]
     NotForm,
@@ -175,9 +184,11 @@ impl Refusal {
     pub(super) const fn status(&self) -> StatusCode {
         match self {
             Self::StrangeHost(_) => StatusCode::MISDIRECTED_REQUEST,
-            Self::NoHost | Self::Parameter(_) | Self::Body(_) | Self::SeveralCredentials => {
-                StatusCode::BAD_REQUEST
-            }
+            Self::NoHost
+            | Self::Parameter(_)
+            | Self::Body(_)
+            | Self::SeveralCredentials
+            | Self::NotUnderWay => StatusCode::BAD_REQUEST,
             Self::Method => StatusCode::METHOD_NOT_ALLOWED,
             Self::NotJson | Self::NotForm => StatusCode::UNSUPPORTED_MEDIA_TYPE,
             Self::Lengthless => StatusCode::LENGTH_REQUIRED,
@@ -185,9 +196,9 @@ impl Refusal {
             Self::Full => StatusCode::SERVICE_UNAVAILABLE,
             Self::NotFound | Self::Unknown(..) => StatusCode::NOT_FOUND,
             Self::SignIn | Self::BadCredential | Self::BadLink => StatusCode::UNAUTHORIZED,
-            Self::Scope(_) | Self::Foreign => StatusCode::FORBIDDEN,
+            Self::Scope(_) | Self::Foreign | Self::Declined(_) => StatusCode::FORBIDDEN,
             Self::TooManyAttempts => StatusCode::TOO_MANY_REQUESTS,
-            Self::KeysMissing => StatusCode::SERVICE_UNAVAILABLE,
+            Self::KeysMissing | Self::ProviderSilent => StatusCode::SERVICE_UNAVAILABLE,
             Self::Precondition => StatusCode::PRECONDITION_REQUIRED,
             Self::Conflict(..) => StatusCode::CONFLICT,
             Self::Unfit(..) => StatusCode::UNPROCESSABLE_ENTITY,
@@ -200,7 +211,12 @@ impl Refusal {
     pub(super) const fn outcome(&self) -> &'static str {
         match self {
             Self::SignIn => "nobody",
-            Self::BadCredential | Self::BadLink | Self::KeysMissing => "unknown",
+            Self::BadCredential
+            | Self::BadLink
+            | Self::KeysMissing
+            | Self::ProviderSilent
+            | Self::Declined(_)
+            | Self::NotUnderWay => "unknown",
             Self::Scope(_) => "scope",
             Self::TooManyAttempts => "too_many",
             _ => "refused",
@@ -219,6 +235,10 @@ impl Refusal {
             }
             Self::TooManyAttempts | Self::KeysMissing => {
                 headers.insert(header::RETRY_AFTER, HeaderValue::from_static("60"));
+                return;
+            }
+            Self::ProviderSilent => {
+                headers.insert(header::RETRY_AFTER, HeaderValue::from_static("5"));
                 return;
             }
             _ => return,

@@ -2,11 +2,15 @@
 
 use std::{
     io,
+    sync::Arc,
     time::{Duration, Instant},
 };
 
 use super::tokens::{Secret, same};
-use crate::clock::{Moment, UnixTime};
+use crate::{
+    clock::{Moment, UnixTime},
+    gate,
+};
 
 /// Sessions at one time. One more ends the one that was idle for longest.
 pub(super) const SESSIONS_MAX: usize = 256;
@@ -32,7 +36,26 @@ pub(super) enum Ground {
         roles: Vec<String>,
         expires: UnixTime,
     },
+    /// A sign-in at the gate's issuer.
+    Person(Person),
 }
+
+/// Somebody who signed in at the gate's issuer.
+#[derive(Debug, Clone)]
+pub(super) struct Person {
+    /// The issuer that vouched for them.
+    pub(super) issuer: Arc<str>,
+    /// What it said, and when it last did.
+    pub(super) session: Arc<gate::session::Session>,
+}
+
+impl PartialEq for Person {
+    fn eq(&self, other: &Self) -> bool {
+        Arc::ptr_eq(&self.session, &other.session)
+    }
+}
+
+impl Eq for Person {}
 
 /// All sessions.
 #[derive(Debug, Default)]
@@ -72,6 +95,18 @@ impl Sessions {
         let session = self.0.iter_mut().find(|session| same(&session.hash, hash))?;
         session.seen = now.steady;
         Some(&session.ground)
+    }
+
+    /// Has those who stand on `before` stand on `after` from now on; on nothing: their sessions end.
+    pub(super) fn change(&mut self, before: &Ground, after: Option<&Ground>) {
+        match after {
+            Some(after) => {
+                for session in self.0.iter_mut().filter(|session| session.ground == *before) {
+                    session.ground = after.clone();
+                }
+            }
+            None => self.0.retain(|session| session.ground != *before),
+        }
     }
 
     /// Ends one.

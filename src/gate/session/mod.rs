@@ -270,7 +270,11 @@ impl Sessions {
         Ok(brought)
     }
 
-    fn judge(&self, session: &Session, now: UnixTime) -> Result<(), NoSession> {
+    /// Whether a session counts now.
+    ///
+    /// # Errors
+    /// [`NoSession`] says why it does not; [`NoSession::Unchecked`] asks for a check at the provider.
+    pub fn judge(&self, session: &Session, now: UnixTime) -> Result<(), NoSession> {
         if now >= session.identity.expires {
             return Err(NoSession::Ended);
         }

@@ -165,6 +165,10 @@ impl SignIn {
         &self.v
     }
 
+    fn has_state(&self, state: &str) -> bool {
+        constant_time::verify_slices_are_equal(self.s.as_bytes(), state.as_bytes()).is_ok()
+    }
+
     /// Whether its time is over.
     fn is_over(&self, now: UnixTime) -> bool {
         let began = UnixTime { millis: self.b };
@@ -206,10 +210,30 @@ impl Sessions {
         host: &str,
         nonce: [u8; SEAL_NONCE_BYTES],
     ) -> Option<HeaderValue> {
-        let text = serde_json::to_vec(sign_in).ok()?;
-        let sealed = self.ring.seal(Purpose::SignIn, host, text, nonce)?;
+        let sealed = self.seal_sign_in(sign_in, host, nonce)?;
         let name = SIGN_IN_COOKIES.get(place)?;
         Some(set_cookie(name, &sealed, SIGN_IN_LASTS.as_secs()))
+    }
+
+    /// A sign-in under way as a text that only this edge reads, for `host`.
+    #[must_use]
+    pub fn seal_sign_in(
+        &self,
+        sign_in: &SignIn,
+        host: &str,
+        nonce: [u8; SEAL_NONCE_BYTES],
+    ) -> Option<String> {
+        let text = serde_json::to_vec(sign_in).ok()?;
+        self.ring.seal(Purpose::SignIn, host, text, nonce)
+    }
+
+    /// The sign-in in such a text, if its time is not over and `query` bears its state.
+    #[must_use]
+    pub fn answered_sign_in(&self, sealed: &str, host: &str, query: &str, now: UnixTime) -> Option<SignIn> {
+        let pairs = pairs(query)?;
+        let state = single(&pairs, "state")?;
+        let sign_in = self.open_sign_in(sealed, host).ok()?;
+        (!sign_in.is_over(now) && sign_in.has_state(state)).then_some(sign_in)
     }
 
     /// The `Set-Cookie` value that ends one.
@@ -272,9 +296,7 @@ pub fn under_way(
     let pairs = pairs(query)?;
     let state = single(&pairs, "state")?;
     let mut all = sessions.sign_ins(headers, host, now).into_iter();
-    all.find(|(_, sign_in)| {
-        constant_time::verify_slices_are_equal(sign_in.s.as_bytes(), state.as_bytes()).is_ok()
-    })
+    all.find(|(_, sign_in)| sign_in.has_state(state))
 }
 
 /// The place for one more sign-in of this browser: a free one, or that of the oldest.
