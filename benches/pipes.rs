@@ -114,7 +114,11 @@ impl Bench {
                     observer = Some(watching);
                     let (near, far) = tokio::io::duplex(PIPE_BYTES);
                     serve(front, far, exchanges, drain);
-                    Asking::Raw(raw::Client::begin(near, front, &path, None).await.expect("a router"))
+                    Asking::Raw(
+                        raw::Client::begin(near, front, &path, None)
+                            .await
+                            .expect("a router"),
+                    )
                 }
                 What::Guarded(by) | What::Open(by) => {
                     let (exchanges, watching) = router(Line::Http1, drain.clone()).await;

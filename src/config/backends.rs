@@ -215,9 +215,7 @@ pub(super) fn backend(
 impl BackendFile {
     /// Warns of what has no meaning where no server is https.
     fn only_over_tls<'s>(&self, mut servers: impl Iterator<Item = &'s ServerSettings>, report: &mut Report) {
-        if servers
-            .any(|server| server.address.scheme == Scheme::Https)
-        {
+        if servers.any(|server| server.address.scheme == Scheme::Https) {
             return;
         }
         let keys = [

@@ -337,7 +337,11 @@ fn is_due(at: &Snapshot, ground: &Ground, now: Moment) -> bool {
 /// Lets a request in, or not; counts and logs it; and sees that its answer bears what it must.
 pub(super) async fn pass(State(view): State<View>, mut request: Request, next: Next) -> Response {
     let (method, path) = (request.method().clone(), request.uri().path().to_owned());
-    let is_silent = issuer::check(&view, &request).await;
+    let due = issuer::due(&view, &request);
+    let is_silent = match due {
+        Some(due) => issuer::check(&view, due).await,
+        None => false,
+    };
     let admitted = admit(&view, &request).map_err(|refusal| match refusal {
         Refusal::SignIn if is_silent => Refusal::ProviderSilent,
         refusal => refusal,

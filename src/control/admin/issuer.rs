@@ -25,7 +25,7 @@ use super::{
 use crate::{
     clock::{self, Moment},
     control::plane::View,
-    gate::session::{Answered, NoSession, SIGN_IN_ENTROPY, SIGN_IN_LASTS, Sessions, SignIn, address},
+    gate::session::{Answered, NoSession, SIGN_IN_ENTROPY, SIGN_IN_LASTS, Sessions, SignIn, Wish, address},
     snapshot::{
         Snapshot,
         provider::{Provider, Redeem, Unvouched},
@@ -60,11 +60,12 @@ pub(super) fn judge(at: &Snapshot, person: &Person, now: Moment) -> Result<(), N
 
 /// `GET /login/issuer`: sends a browser to the provider. That changes nothing here, whoever made the browser ask.
 pub(super) async fn begin(State(view): State<View>, request: Request) -> Result<Response, Refusal> {
+    let request = bodiless(request);
     let at = view.live.current();
     let under = host::admit(&request, &at.admin.hosts)?;
     let (sessions, provider) = at_work(&at).ok_or(Refusal::NotFound)?;
     let about = provider.about.load_full().ok_or(Refusal::ProviderSilent)?;
-    let sign_in = SignIn::begin("/", clock::wall(), &random::<SIGN_IN_ENTROPY>()?);
+    let sign_in = SignIn::begin("/", Wish::default(), clock::wall(), &random::<SIGN_IN_ENTROPY>()?);
     let sealed = sessions
         .seal_sign_in(&sign_in, &sealed_for(&request), random()?)
         .ok_or_else(|| Refusal::Internal("a sign-in can't be sealed".to_owned()))?;
@@ -78,6 +79,7 @@ pub(super) async fn begin(State(view): State<View>, request: Request) -> Result<
 /// `GET /login/callback`: takes it back. The page leads on by itself: after a redirect browsers would take the next request for the
 /// provider's doing, and not send the cookie of the session.
 pub(super) async fn come_back(State(view): State<View>, request: Request) -> Result<Response, Refusal> {
+    let request = bodiless(request);
     let at = view.live.current();
     let under = host::admit(&request, &at.admin.hosts)?;
     let came = take(&view, &at, &request, under).await;
@@ -99,7 +101,12 @@ pub(super) async fn come_back(State(view): State<View>, request: Request) -> Res
     Ok(response)
 }
 
-async fn take(view: &View, at: &Snapshot, request: &Request, under: Under) -> Result<HeaderValue, Refusal> {
+async fn take(
+    view: &View,
+    at: &Snapshot,
+    request: &http::Request<()>,
+    under: Under,
+) -> Result<HeaderValue, Refusal> {
     let (sessions, provider) = at_work(at).ok_or(Refusal::NotFound)?;
     let began = clock::now();
     let query = request.uri().query().unwrap_or_default();
@@ -110,7 +117,7 @@ async fn take(view: &View, at: &Snapshot, request: &Request, under: Under) -> Re
     let about = provider.about.load_full().ok_or(Refusal::ProviderSilent)?;
     let code = match SignIn::judge(query, &about, &provider.settings.issuer) {
         Ok(Answered::Code(code)) => code,
-        Ok(Answered::Declined) => return Err(Refusal::Declined("declined")),
+        Ok(Answered::Declined | Answered::Unmet) => return Err(Refusal::Declined("declined")),
         Err(bad) => return Err(Refusal::Declined(bad.as_str())),
     };
     let redeem = Redeem {
@@ -144,27 +151,40 @@ const fn refusal_of(why: Unvouched) -> Refusal {
     }
 }
 
-/// Checks a browser's session at the provider, where that is due. Whether the provider was silent: then it counts for nothing now.
-pub(super) async fn check(view: &View, request: &Request) -> bool {
+/// Somebody who is to be checked at the provider.
+#[derive(Debug)]
+pub(super) struct Due {
+    person: Person,
+    /// For which host their session is sealed.
+    host: String,
+}
+
+/// Whether the session that a request comes with is to be checked first.
+pub(super) fn due<B>(view: &View, request: &http::Request<B>) -> Option<Due> {
     let at = view.live.current();
-    let (Some((sessions, provider)), Ok(Brought::Nothing), Ok(under)) = (
-        at_work(&at),
-        credential::brought(request.headers()),
-        host::admit(request, &at.admin.hosts),
-    ) else {
+    at_work(&at)?;
+    let Ok(Brought::Nothing) = credential::brought(request.headers()) else {
+        return None;
+    };
+    let under = host::admit(request, &at.admin.hosts).ok()?;
+    let person = view.door.due(&at, request, under, clock::now())?;
+    let host = sealed_for(request);
+    Some(Due { person, host })
+}
+
+/// Checks somebody at the provider. Whether that was silent: then they count for nothing now.
+pub(super) async fn check(view: &View, due: Due) -> bool {
+    let at = view.live.current();
+    let Some((sessions, provider)) = at_work(&at) else {
         return false;
     };
-    let now = clock::now();
-    let Some(person) = view.door.due(&at, request, under, now) else {
-        return false;
-    };
-    if view.door.is_provider_silent(now) {
+    if view.door.is_provider_silent(clock::now()) {
         return true;
     }
+    let Due { person, host } = due;
     let asking = tokio::time::timeout(ASK_TIME_MAX, provider.renew(Arc::clone(&person.session))).await;
     let renewed = match asking.unwrap_or(Err(Unvouched::Silent)) {
         Ok(vouched) => random().ok().and_then(|nonce| {
-            let host = sealed_for(request);
             let claims = vouched.claims.as_deref();
             let renewed = sessions.renew(&host, &person.session, claims, vouched.refresh, vouched.at, nonce);
             renewed.ok()
@@ -180,11 +200,11 @@ pub(super) async fn check(view: &View, request: &Request) -> bool {
 }
 
 /// What is sealed on this listener is worth nothing on a public host, nor under another name.
-fn sealed_for(request: &Request) -> String {
+fn sealed_for<B>(request: &http::Request<B>) -> String {
     format!("admin {}", host_field(request).to_ascii_lowercase())
 }
 
-fn callback_of(request: &Request, under: Under) -> String {
+fn callback_of<B>(request: &http::Request<B>, under: Under) -> String {
     let scheme = match under {
         Under::OwnName => "http",
         Under::Proxy => "https",
@@ -193,7 +213,7 @@ fn callback_of(request: &Request, under: Under) -> String {
 }
 
 /// Judged by [`host::admit`] before.
-fn host_field(request: &Request) -> &str {
+fn host_field<B>(request: &http::Request<B>) -> &str {
     let field = request.headers().get(header::HOST);
     field.and_then(|host| host.to_str().ok()).unwrap_or_default()
 }
@@ -202,4 +222,10 @@ fn random<const N: usize>() -> Result<[u8; N], Refusal> {
     let mut bytes = [0; N];
     rand::fill(&mut bytes).map_err(|_| Refusal::Internal("there are no random numbers".to_owned()))?;
     Ok(bytes)
+}
+
+/// Without its body, of which nothing is wanted, it can be looked at while something is waited for.
+fn bodiless(request: Request) -> http::Request<()> {
+    let (parts, _) = request.into_parts();
+    http::Request::from_parts(parts, ())
 }
