@@ -36,8 +36,8 @@ const HTTP1_TO_HTTP2: u64 = 26;
 const HTTP2_TO_HTTP2: u64 = 26;
 
 // An answer from the cache: the request, the record, the answer's fields.
-const HTTP1_HIT: u64 = 8;
-const HTTP2_HIT: u64 = 8;
+const HTTP1_HIT: u64 = 10;
+const HTTP2_HIT: u64 = 10;
 
 // A side alone.
 const HTTP1_SERVER: u64 = 4;
