@@ -137,7 +137,7 @@ impl<'de> Deserialize<'de> for DurationFromZero {
             hint: ACCEPTED,
             noun: "duration",
         })?;
-        let duration = match text.as_ref() {
+        let duration = match text.as_str() {
             "0s" => Some(Duration::ZERO),
             text => DurationText::parse(text),
         };
