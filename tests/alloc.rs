@@ -44,8 +44,8 @@ const HTTP1_TO_HTTP2: u64 = 26;
 const HTTP2_TO_HTTP2: u64 = 26;
 
 // An answer from the cache: the request, the record, the answer's fields.
-const HTTP1_HIT: u64 = 8;
-const HTTP2_HIT: u64 = 8;
+const HTTP1_HIT: u64 = 10;
+const HTTP2_HIT: u64 = 10;
 // What it costs beside that to know who asks, by a token or a session that was seen before: the signed statement outgrows the room
 // that a head has for what is added to it.
 const KNOWN: u64 = 1;

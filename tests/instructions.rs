@@ -68,8 +68,8 @@ const EXCHANGE_BUDGETS: [(What, u64); 10] = [
     (What::Router(Http2, Http1), 445_000),
     (What::Router(Http1, Http2), 475_000),
     (What::Router(Http2, Http2), 445_000),
-    (What::Hit(Http1), 290_000),
-    (What::Hit(Http2), 290_000),
+    (What::Hit(Http1), 340_000),
+    (What::Hit(Http2), 340_000),
 ];
 /// Set: be what is counted, exchanges of those who are known and of those who need not be.
 const COUNTED_KNOWN: &str = "BANYAN_COUNTED_KNOWN";

@@ -12,7 +12,7 @@ use serde::{
 use super::{
     forward::{WhichFile, names},
     report::Report,
-    values::{DurationText, Spot},
+    values::{DurationFromZero, DurationText, Spot},
 };
 use crate::policy::{
     caching::{Bounds, Caching},
@@ -64,9 +64,9 @@ pub(super) struct CacheTable {
 #[serde(deny_unknown_fields, default)]
 struct TtlTable {
     /// Shortest freshness of what may be kept; `"0s"` unless said. `no-store`, `no-cache` and `private` count all the same.
-    min: Option<Spot<DurationText>>,
+    min: Option<Spot<DurationFromZero>>,
     /// Freshness where the backend says nothing; a tenth of the time since `Last-Modified` unless said.
-    default: Option<DurationText>,
+    default: Option<DurationFromZero>,
     /// Longest freshness.
     max: Option<DurationText>,
 }

@@ -125,6 +125,40 @@ impl JsonSchema for DurationText {
     }
 }
 
+/// The same, or `"0s"`, where nothing has a meaning of its own.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct DurationFromZero(pub(super) Duration);
+
+impl<'de> Deserialize<'de> for DurationFromZero {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        const ACCEPTED: &str = "a duration is a whole number with a unit: \"0s\", \"250ms\", \"5s\", \"2m\", \"1h\", \"180d\"; at most 10 years";
+        let text = deserializer.deserialize_any(TextVisitor {
+            kind: BAD_DURATION,
+            hint: ACCEPTED,
+            noun: "duration",
+        })?;
+        let duration = match text.as_str() {
+            "0s" => Some(Duration::ZERO),
+            text => DurationText::parse(text),
+        };
+        duration
+            .map(Self)
+            .ok_or_else(|| refuse(BAD_DURATION, &format!("is not a duration: \"{text}\""), ACCEPTED))
+    }
+}
+
+impl JsonSchema for DurationFromZero {
+    fn inline_schema() -> bool {
+        true
+    }
+    fn schema_name() -> std::borrow::Cow<'static, str> {
+        DurationText::schema_name()
+    }
+    fn json_schema(generator: &mut SchemaGenerator) -> Schema {
+        DurationText::json_schema(generator)
+    }
+}
+
 /// `"512B"`, `"16KiB"`, `"1MiB"`, `"2GiB"`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct SizeText(pub(super) usize);

@@ -168,12 +168,7 @@ pub(super) async fn pass_through(
     let drill = drills::meet(&decision, rule, &ask, at, edge);
     let asked = (&*head, &body, drill.is_some());
     let said = match caching::shortcut::answer((&decision, rule), asked, (peer, at), edge, following) {
-        Ok(kept) => {
-            return Ok((
-                leave(kept, &decision.settle(), &rule.policy, peer, at, following),
-                None,
-            ));
-        }
+        Ok(kept) => return Ok((leave(kept, &decision.settle(), rule, peer, at, following), None)),
         Err(said) => said,
     };
     let noted = caching::key::Noted::of(&decision, head, &host, at, said);
@@ -196,7 +191,7 @@ pub(super) async fn pass_through(
     let way = caching::Way::new(rule, edge, at, &mut following.record, &mut interim);
     let (mut response, under_way) = caching::send(noted, outgoing, way).await?;
     following.record.outcome = respond::outcome(&mut response, over_http2)?;
-    let response = leave(response, &decision, policy, peer, at, following);
+    let response = leave(response, &decision, rule, peer, at, following);
     Ok((drills::after(drill, response), under_way))
 }
 
@@ -204,14 +199,14 @@ pub(super) async fn pass_through(
 fn leave(
     mut response: Response,
     decision: &Settled,
-    policy: &Policy,
+    rule: &Rule,
     peer: &Peer,
     at: &Snapshot,
     following: &mut Following,
 ) -> Response {
     let fields = &mut response.headers;
     headers::strip_hop_by_hop(fields);
-    passing::strip_cookies(fields, policy);
+    passing::strip_cookies(fields, &rule.policy);
     if peer.listener == Listener::Http {
         headers::strip_secure_cookies(fields);
     }

@@ -9,7 +9,6 @@ use super::{
     decide::{Ask, Choices, Decision, decide},
 };
 use crate::{
-    cache::vary,
     clock::UnixTime,
     fields::{Fields, Known},
     name::VariantName,
@@ -72,7 +71,7 @@ pub struct Sought {
     pub by_values: bool,
     /// Why it goes on to the backend in any case, as `Cache-Status` says it: the word, and more of it.
     pub past: Option<(&'static str, Option<&'static str>)>,
-    /// Its fields, without those that its answer may not depend on.
+    /// Its fields, without those that its answer may not depend on; `Accept-Encoding` as it came, or `identity` where Banyan compresses.
     pub fields: Fields,
 }
 
@@ -87,12 +86,10 @@ pub fn sought(ask: &Ask<'_, '_>, now: UnixTime, at: &Snapshot) -> Option<Sought>
         true => bypass(Some(caching), &decision, ask.headers).map(|why| ("bypass", Some(why))),
     };
     let mut fields = ask.headers.clone();
-    let encodings = match rule.policy.compress.is_some() {
-        true => "identity".to_owned(),
-        false => vary::accept_encoding(&fields),
-    };
     caching.narrow(&mut fields);
-    fields.insert(Known::ACCEPT_ENCODING, encodings);
+    if rule.policy.compress.is_some() {
+        fields.insert(Known::ACCEPT_ENCODING, "identity"); // one answer, compressed for each client
+    }
     Some(Sought {
         route: Arc::clone(&rule.name),
         target: target(Some(caching), &decision.path, decision.query),

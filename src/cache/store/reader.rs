@@ -179,7 +179,7 @@ impl Found {
     /// Newest first, without what was purged hard.
     pub fn variants(&self) -> impl Iterator<Item = Variant<'_>> {
         let entries = self.0.shelf.entries.iter().enumerate();
-        entries.filter_map(|(at, entry)| self.variant(at, entry))
+        entries.filter_map(move |(at, entry)| self.variant(at, entry))
     }
 }
 

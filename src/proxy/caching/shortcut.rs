@@ -188,7 +188,9 @@ pub(in crate::proxy) fn answer(
     if drilled {
         return Err(None);
     }
-    let said = Said::of((decision, rule), (head, body), (peer, at), edge).ok_or(None)?;
+    let Some(said) = Said::of((decision, rule), (head, body), (peer, at), edge) else {
+        return Err(None);
+    };
     match edge.shortcuts.look(&said, edge, &following.record) {
         Some(response) => {
             following.record.outcome = Outcome::Forwarded;

@@ -22,6 +22,7 @@ use crate::{
     },
     clock::{self, UnixTime},
     control::plane::View,
+    fields::Known,
     snapshot::cached::{Sought, sought},
 };
 
@@ -180,9 +181,11 @@ fn by_what_is_kept(sought: &Sought, host: &str, view: &View, now: UnixTime) -> (
         .iter()
         .filter(|(entry, how)| *how != Some(How::Hard) && same_key(entry))
         .collect();
+    let mut fields = sought.fields.clone();
+    fields.insert(Known::ACCEPT_ENCODING, vary::accept_encoding(&fields));
     let chosen = kept
         .iter()
-        .find(|(entry, _)| vary::matches(entry.selected(), &sought.fields));
+        .find(|(entry, _)| vary::matches(entry.selected(), &fields));
     let told = |told: Told, why: &str| {
         let values = if sought.by_values {
             ", if the values of the fields and cookies in the key are those that it was kept for"
