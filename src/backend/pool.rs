@@ -9,6 +9,7 @@ use std::{
     time::{Duration, Instant},
 };
 
+pub use super::reuse::Reuse;
 use super::{
     Backend, BackendSettings, Scheme, Server,
     connect::{self, ConnectError, Connected, Patience},
@@ -18,7 +19,6 @@ use super::{
     shared::SharedConnections,
     under_way::UnderWay,
 };
-pub use super::reuse::Reuse;
 use crate::{clock, http1, http2, limits::Limits};
 
 /// Idle connections that a core may keep to a server even where its share of `connections_max` is smaller.

@@ -52,7 +52,10 @@ async fn sent_away(client: &mut Client, path: &str, why: &str) {
         assert_eq!(answer.status, 503, "{answer:?}");
         assert_eq!(answer.header("retry-after"), "1");
         let told = answer.header("proxy-status");
-        assert!(told.contains("error=connection_limit_reached") && told.contains(why), "{told}");
+        assert!(
+            told.contains("error=connection_limit_reached") && told.contains(why),
+            "{told}"
+        );
     }
     took.sort_unstable();
     let median = took[took.len() / 2];
@@ -72,14 +75,19 @@ async fn connections_of_a_backend_are_bounded_over_all_its_servers() {
         .await;
     let mut client = world.client(Http::Two).await;
     let waiting = open(&client, "/hung/a", 3);
-    until("all connections are taken", async || one.requests() + two.requests() == 3).await;
+    until("all connections are taken", async || {
+        one.requests() + two.requests() == 3
+    })
+    .await;
     sent_away(&mut client, "/hung/b", "connections").await;
     assert_eq!(client.get("/a").await.text(), "quick");
     assert_eq!(one.requests() + two.requests(), 3);
     let told = world.admin("/api/explain?url=/hung/a").await;
     let bound = "3 connections for backend hung (3 now)";
     assert!(told.text().contains(bound), "{}", told.text());
-    let shed = world.metric("banyan_shed_total{of=\"hung\",why=\"connections\"}").await;
+    let shed = world
+        .metric("banyan_shed_total{of=\"hung\",why=\"connections\"}")
+        .await;
     assert!((shed - 50.0).abs() < f64::EPSILON, "{shed}");
     let labels = "{kind=\"backend\",name=\"hung\",what=\"connections\"}";
     until("it is told", async || {
@@ -91,7 +99,11 @@ async fn connections_of_a_backend_are_bounded_over_all_its_servers() {
     for answered in join_all(waiting).await {
         assert_eq!(answered.unwrap(), 200);
     }
-    assert_eq!(client.get("/hung/c").await.text(), "at last", "kept connections serve on");
+    assert_eq!(
+        client.get("/hung/c").await.text(),
+        "at last",
+        "kept connections serve on"
+    );
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -123,9 +135,18 @@ async fn connections_of_a_squad_are_bounded_over_all_its_backends() {
     sent_away(&mut client, "/two/b", "connections").await;
     waiting.extend(open(&client, "/other/a", 5));
     until("another squad has its own", async || other.requests() == 5).await;
-    assert!(world.metric("banyan_shed_total{of=\"learn\",why=\"connections\"}").await >= 50.0);
+    assert!(
+        world
+            .metric("banyan_shed_total{of=\"learn\",why=\"connections\"}")
+            .await
+            >= 50.0
+    );
     let squads = world.admin("/api/squads").await;
-    assert!(squads.text().contains("\"what\":\"connections\""), "{}", squads.text());
+    assert!(
+        squads.text().contains("\"what\":\"connections\""),
+        "{}",
+        squads.text()
+    );
     free.store(true, Ordering::SeqCst);
     for answered in join_all(waiting).await {
         assert_eq!(answered.unwrap(), 200);
@@ -160,8 +181,16 @@ async fn put(client: &mut Client, size: usize) -> Answer {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn what_is_kept_of_bodies_is_bounded_by_backend_and_squad() {
     let bounds = [
-        ("kept_max = \"4KiB\"", "[squads.world]\n", "backend\",name=\"new\""),
-        ("attempts = 1", "[squads.world]\nkept_max = \"4KiB\"\n", "squad\",name=\"world\""),
+        (
+            "kept_max = \"4KiB\"",
+            "[squads.world]\n",
+            "backend\",name=\"new\"",
+        ),
+        (
+            "attempts = 1",
+            "[squads.world]\nkept_max = \"4KiB\"\n",
+            "squad\",name=\"world\"",
+        ),
     ];
     for (backend, squad, labels) in bounds {
         let fails = |request: Request<Incoming>| async {
@@ -180,9 +209,17 @@ async fn what_is_kept_of_bodies_is_bounded_by_backend_and_squad() {
             .await;
         let mut client = world.client(Http::One).await;
         for _ in 0..3 {
-            assert_eq!(put(&mut client, 4 * 1024).await.text(), "legacy", "what was kept was given back");
+            assert_eq!(
+                put(&mut client, 4 * 1024).await.text(),
+                "legacy",
+                "what was kept was given back"
+            );
         }
-        assert_eq!(put(&mut client, 4 * 1024 + 1).await.status, 503, "it is passed on, without a fallback");
+        assert_eq!(
+            put(&mut client, 4 * 1024 + 1).await.status,
+            503,
+            "it is passed on, without a fallback"
+        );
         let series = format!("banyan_bulkhead_max{{kind=\"{labels},what=\"kept_bytes\"}}");
         until("it is told", async || world.metric(&series).await == 4_096.0).await;
         let used = series.replace("_max", "_used");
@@ -211,7 +248,10 @@ async fn a_handshake_that_hangs_has_a_deadline_of_its_own() {
         let took = began.elapsed();
         assert_eq!(answer.status, 504, "{answer:?}");
         let told = answer.header("proxy-status");
-        assert!(told.contains("error=connection_timeout; details=\"tls-timeout\""), "{told}");
+        assert!(
+            told.contains("error=connection_timeout; details=\"tls-timeout\""),
+            "{told}"
+        );
         assert!((150..1_500).contains(&took.as_millis()), "{took:?}");
         let line = world.logged(|line| line["status"] == 504).await;
         assert_eq!(line["details"], "tls-timeout", "{line}");
@@ -227,7 +267,10 @@ async fn an_open_breaker_says_when_to_come_back_and_not_to_all_the_same() {
     };
     let world = World::new()
         .backend("sick", sick)
-        .settings("sick", "breaker = { failures = 1, pause = \"60s\", pause_max = \"60s\" }")
+        .settings(
+            "sick",
+            "breaker = { failures = 1, pause = \"60s\", pause_max = \"60s\" }",
+        )
         .routes("[[routes]]\npath = \"/*\"\nbackend = \"sick\"\n")
         .start()
         .await;
@@ -236,7 +279,10 @@ async fn an_open_breaker_says_when_to_come_back_and_not_to_all_the_same() {
     let mut waits = std::collections::BTreeSet::new();
     for _ in 0..30 {
         let answer = client.get("/").await;
-        assert!(answer.header("proxy-status").contains("breaker-open"), "{answer:?}");
+        assert!(
+            answer.header("proxy-status").contains("breaker-open"),
+            "{answer:?}"
+        );
         let wait: u64 = answer.header("retry-after").parse().unwrap();
         assert!((50..=91).contains(&wait), "{wait}");
         waits.insert(wait);
@@ -259,7 +305,10 @@ async fn who_never_answers_is_to_blame_and_who_never_got_the_request_is_not() {
     for (whole, blamed) in [(true, true), (false, false)] {
         let world = World::new()
             .backend("app", hangs)
-            .settings("app", "breaker = { failures = 2, pause = \"60s\", pause_max = \"60s\" }")
+            .settings(
+                "app",
+                "breaker = { failures = 2, pause = \"60s\", pause_max = \"60s\" }",
+            )
             .routes(routes)
             .start()
             .await;

@@ -42,7 +42,9 @@ async fn world(servers: &[&Server], hedge: &str, more: &str) -> World {
         .servers("app", &urls)
         .settings("app", "pick = \"round-robin\"")
         .settings("app", more)
-        .routes(&format!("[[routes]]\npath = \"/*\"\nbackend = \"app\"\n{hedge}\n"))
+        .routes(&format!(
+            "[[routes]]\npath = \"/*\"\nbackend = \"app\"\n{hedge}\n"
+        ))
         .start()
         .await
 }
@@ -97,11 +99,18 @@ async fn a_second_server_answers_where_the_first_takes_long() {
     assert_eq!(line["attempts"], 1, "{line}");
     assert!(hedges(&world, "won").await >= 8.0);
     let told = world.admin("/api/explain?url=/hedged").await;
-    assert!(told.text().contains("a second server after ") && told.text().contains("ms, for 10 % of requests"), "{}", told.text());
+    assert!(
+        told.text().contains("a second server after ") && told.text().contains("ms, for 10 % of requests"),
+        "{}",
+        told.text()
+    );
     assert!(world.metric("banyan_backend_retries_total").await.abs() < f64::EPSILON);
     // whoever lost was called back, and its seat is free
     until("nothing is under way", async || {
-        world.metric("banyan_backend_requests_in_flight{backend=\"app\"}").await == 0.0
+        world
+            .metric("banyan_backend_requests_in_flight{backend=\"app\"}")
+            .await
+            == 0.0
             && world
                 .metric("banyan_bulkhead_used{kind=\"backend\",name=\"app\",what=\"in_flight\"}")
                 .await
@@ -116,7 +125,11 @@ async fn the_first_may_still_be_faster_and_says_so() {
     let pauses = |name: &'static str, pause: Duration| {
         let asleep = Arc::clone(&asleep);
         Server::new(Speaks::Http1, move |_: Request<Incoming>| {
-            let pause = if asleep.load(Ordering::SeqCst) { pause } else { Duration::ZERO };
+            let pause = if asleep.load(Ordering::SeqCst) {
+                pause
+            } else {
+                Duration::ZERO
+            };
             async move {
                 tokio::time::sleep(pause).await;
                 Response::new(full(name))
@@ -134,8 +147,14 @@ async fn the_first_may_still_be_faster_and_says_so() {
         assert_eq!(answer.text(), "one");
         words.push(answer.header("proxy-status").to_owned());
     }
-    assert!(words.iter().any(|told| told.ends_with("details=\"hedge lost\"")), "{words:?}");
-    assert!(words.iter().any(|told| told.ends_with("details=\"hedge won\"")), "{words:?}");
+    assert!(
+        words.iter().any(|told| told.ends_with("details=\"hedge lost\"")),
+        "{words:?}"
+    );
+    assert!(
+        words.iter().any(|told| told.ends_with("details=\"hedge won\"")),
+        "{words:?}"
+    );
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
