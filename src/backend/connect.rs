@@ -101,11 +101,12 @@ pub async fn connect(
         });
     }
     let spent = clock::steady().saturating_duration_since(began);
-    let left = patience.tls.unwrap_or(patience.connect.saturating_sub(spent));
+    let (left, told) = match patience.tls {
+        Some(tls) => (tls, tls),
+        None => (patience.connect.saturating_sub(spent), patience.connect),
+    };
     let secured = tokio::time::timeout(left, secure(address, tls, tcp, peer)).await;
-    secured.unwrap_or(Err(ConnectError::TlsTimedOut(
-        patience.tls.unwrap_or(patience.connect),
-    )))
+    secured.unwrap_or(Err(ConnectError::TlsTimedOut(told)))
 }
 
 async fn reach(server: &Server) -> Result<(TcpStream, IpAddr), ConnectError> {

@@ -420,14 +420,8 @@ pub(super) async fn attempt(
             let retry = retry_after(&cause, sent, reused);
             // A kept connection that the server had just closed, or a client that broke off, says nothing against the server.
             let stale = reused && matches!(cause, SendCause::Closed(_));
-            // one that hangs up on some requests is there all the same, and where it is the only one nobody could take its place
-            let only = matches!(cause, SendCause::Closed(_)) && backend.settings.servers.len() == 1;
-            if matches!(cause, SendCause::FirstByteTimeout) {
-                let now = clock::steady();
-                backend.took(now.saturating_duration_since(connected), now);
-            }
-            if !stale && !only && !matches!(cause, SendCause::RequestBody(_) | SendCause::Unsupported(_)) {
-                backend.failed(pool, clock::steady());
+            if !stale {
+                blame(&cause, backend, pool, connected);
             }
             let refusal = Refusal {
                 retry,
@@ -441,6 +435,20 @@ pub(super) async fn attempt(
             })
         }
     }
+}
+
+/// Notes what a server is to blame for that was asked at `asked`.
+fn blame(cause: &SendCause, backend: &Backend, pool: &Pool, asked: Instant) {
+    // one that hangs up on some requests is there all the same, and where it is the only one nobody could take its place
+    let only = matches!(cause, SendCause::Closed(_)) && backend.settings.servers.len() == 1;
+    if only || matches!(cause, SendCause::RequestBody(_) | SendCause::Unsupported(_)) {
+        return;
+    }
+    let now = clock::steady();
+    if matches!(cause, SendCause::FirstByteTimeout) {
+        backend.took(now.saturating_duration_since(asked), now);
+    }
+    backend.failed(pool, now);
 }
 
 fn retry_after(cause: &SendCause, sent: Sent, reused: bool) -> Retry {

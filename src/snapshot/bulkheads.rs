@@ -3,7 +3,7 @@
 use std::{collections::BTreeMap, sync::Arc};
 
 use super::Snapshot;
-use crate::shield::pot::Bound;
+pub use crate::shield::pot::Bound;
 
 /// What is bounded: `backend` or `squad`, and its name.
 pub type Bounded = (&'static str, Arc<str>);

@@ -18,8 +18,7 @@ use crate::{
     },
     clock,
     control::plane::View,
-    shield::pot::Bound,
-    snapshot::{BackendId, Snapshot},
+    snapshot::{BackendId, Snapshot, bulkheads::Bound},
 };
 
 /// All backends.
