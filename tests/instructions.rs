@@ -10,6 +10,7 @@
     reason = "what can't be set up fails the test"
 )]
 
+#[expect(dead_code, reason = "other programs measure more with it")]
 #[path = "../benches/pipes.rs"]
 mod pipes;
 #[path = "../benches/raw.rs"]
