@@ -121,7 +121,7 @@ struct Budget {
 }
 
 impl Budget {
-    const fn full(now: Instant) -> Self {
+    fn full(now: Instant) -> Self {
         Self {
             left_nanos: nanos(BURST),
             at: now,
@@ -153,13 +153,8 @@ impl Budget {
     }
 }
 
-const fn nanos(time: Duration) -> i64 {
-    let nanos = time.as_nanos();
-    if nanos > i64::MAX as u128 {
-        i64::MAX
-    } else {
-        nanos as i64
-    }
+fn nanos(time: Duration) -> i64 {
+    i64::try_from(time.as_nanos()).unwrap_or(i64::MAX)
 }
 
 #[cfg(test)]
