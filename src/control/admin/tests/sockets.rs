@@ -17,7 +17,11 @@ async fn with_listener(test: impl AsyncFnOnce(std::net::SocketAddr)) {
     let local = LocalSet::new();
     local
         .run_until(async {
-            tokio::task::spawn_local(serve(listener, view()));
+            tokio::task::spawn_local(serve(
+                listener,
+                view(),
+                tokio::sync::watch::Sender::new(false).subscribe(),
+            ));
             tokio::time::timeout(Duration::from_secs(20), test(address))
                 .await
                 .unwrap();
