@@ -27,7 +27,7 @@ fn backend(connections_max: usize) -> Backend {
         },
         servers: vec![address.into()],
         versions: None,
-            pick: Pick::default(),
+        pick: Pick::default(),
         slow_start: None,
         panic_below: 0.0,
         eject: EjectSettings::default(),

@@ -120,7 +120,9 @@ fn backends(text: &str) -> Vec<Part> {
                 depth: table.map_or(0, depth),
                 is_of_health: table.is_some_and(|table| table.contains("health")) || begin.contains("health"),
                 is_of_versions: table.is_some_and(speaks_of_versions)
-                    || ["{", "versions", "sticky"].iter().any(|word| begin.starts_with(word)),
+                    || ["{", "versions", "sticky"]
+                        .iter()
+                        .any(|word| begin.starts_with(word)),
             });
         }
     }

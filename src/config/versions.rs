@@ -204,7 +204,11 @@ impl VersionFile {
                 ));
         }
         let Some(written) = &self.name else {
-            report.missing(table, "name", "such as `name = \"v2\"`: as the application knows it");
+            report.missing(
+                table,
+                "name",
+                "such as `name = \"v2\"`: as the application knows it",
+            );
             return None;
         };
         let name = VersionName::new(&written.value);

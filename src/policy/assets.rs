@@ -34,8 +34,30 @@ const FOLDERS: [&str; 4] = ["/_next/static/", "/_nuxt/", "/_app/immutable/", "/_
 
 /// Endings of the files that pages are made of.
 const ENDINGS: [&str; 24] = [
-    "js", "mjs", "cjs", "css", "map", "wasm", "woff2", "woff", "ttf", "otf", "eot", "svg", "png", "jpg",
-    "jpeg", "gif", "webp", "avif", "ico", "mp4", "webm", "mp3", "ogg", "webmanifest",
+    "js",
+    "mjs",
+    "cjs",
+    "css",
+    "map",
+    "wasm",
+    "woff2",
+    "woff",
+    "ttf",
+    "otf",
+    "eot",
+    "svg",
+    "png",
+    "jpg",
+    "jpeg",
+    "gif",
+    "webp",
+    "avif",
+    "ico",
+    "mp4",
+    "webm",
+    "mp3",
+    "ogg",
+    "webmanifest",
 ];
 
 /// What a build writes into a name has at least so many characters: Rollup, Vite and esbuild write 8, webpack 20.
@@ -149,9 +171,20 @@ mod tests {
             assert!(is_hashed(path), "{path}");
         }
         for path in [
-            "/", "/main.js", "/jquery-3.7.1.min.js", "/remoteEntry.js", "/HelloWorldPage.css", "/courses/3fa91c2b", "/api/3fa91c2b.json",
-            "/docs/getting-started.html", "/static/3fa91c2b/app.js", "/global-settings.css", "/favicon.ico",
-            "/_next/data/build/x.json", "/3fa91c2b.js/", "",
+            "/",
+            "/main.js",
+            "/jquery-3.7.1.min.js",
+            "/remoteEntry.js",
+            "/HelloWorldPage.css",
+            "/courses/3fa91c2b",
+            "/api/3fa91c2b.json",
+            "/docs/getting-started.html",
+            "/static/3fa91c2b/app.js",
+            "/global-settings.css",
+            "/favicon.ico",
+            "/_next/data/build/x.json",
+            "/3fa91c2b.js/",
+            "",
         ] {
             assert!(!is_hashed(path), "{path}");
         }

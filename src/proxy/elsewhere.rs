@@ -116,7 +116,10 @@ async fn look(
     if seat.is_none() {
         count("full");
     }
-    let places = seat.as_ref().map(|_| at.elsewhere(rule, first)).unwrap_or_default();
+    let places = seat
+        .as_ref()
+        .map(|_| at.elsewhere(rule, first))
+        .unwrap_or_default();
     let deadline = admit::deadline_of(Some(rule), record.began);
     let before = (record.server.clone(), record.attempts, record.timings);
     for place in places {
@@ -135,7 +138,9 @@ async fn look(
         };
         record.attempts = 0;
         let found = forward::send(asking, edge, at, record, &mut NoInterim).await;
-        let found = found.ok().filter(|(response, _)| may_stand_in(response.status, &response.headers));
+        let found = found
+            .ok()
+            .filter(|(response, _)| may_stand_in(response.status, &response.headers));
         if let (Some((mut response, under_way)), Some(backend)) = (found, at.backend(place)) {
             count("found");
             let other = backend.settings.name.shared();
@@ -149,7 +154,10 @@ async fn look(
     if seat.is_some() {
         count("nowhere");
     }
-    if answered.as_ref().is_ok_and(|(response, _)| response.status == StatusCode::NOT_FOUND) {
+    if answered
+        .as_ref()
+        .is_ok_and(|(response, _)| response.status == StatusCode::NOT_FOUND)
+    {
         record.lacking = Some(Lacking::Everywhere);
     }
     answered

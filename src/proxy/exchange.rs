@@ -91,7 +91,8 @@ pub async fn handle(request: Request, peer: &Peer, edge: &Rc<Edge>, interim: &mu
     };
     if error_page::is_error(response.status)
         && let Some(plea) = following.plea
-        && following.record.lacking.is_none() // no page stands in for a script
+        && following.record.lacking.is_none()
+    // no page stands in for a script
     {
         let (passed, following) = ((response, under_way), &mut following);
         let showing = error_page::instead(plea, passed, &head, peer, edge, &snapshot, following);

@@ -11,8 +11,7 @@ use arc_swap::ArcSwap;
 
 use super::{
     BackendId, GateAtWork, Rule, Snapshot, Target, provider::Provider, rooms, serving::Serving,
-    shields::Carried,
-    versions::Fleets,
+    shields::Carried, versions::Fleets,
 };
 use crate::{
     backend::{Backend, BackendSettings, Scheme, server::TlsClient},

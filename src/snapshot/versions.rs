@@ -138,7 +138,9 @@ impl Fleet {
     /// The version of the cookie, while it counts, and how long ago it was set.
     fn carried<'h>(&self, ask: &Ask<'h, '_>, now: UnixTime) -> Option<(&'h str, Duration)> {
         let own = |(name, value): (&'h str, &'h str)| {
-            let (version, since) = (name == &*self.cookie).then(|| value.rsplit_once('.')).flatten()?;
+            let (version, since) = (name == &*self.cookie)
+                .then(|| value.rsplit_once('.'))
+                .flatten()?;
             let since: u64 = since.parse().ok()?;
             let age = Duration::from_secs(now.secs().saturating_sub(since));
             let counts = age <= self.sticky.stay && since <= now.secs().saturating_add(AHEAD_SECS_MAX);
@@ -174,7 +176,9 @@ impl Fleet {
         let seed = match (visitor, ask.client) {
             (Some(visitor), _) => seed_of(visitor.id().as_bytes(), self.salt),
             // who is not kept on it by a cookie is at least kept by the address
-            (None, Some(client)) if !may_set => seed_of(client.to_canonical().to_string().as_bytes(), self.salt),
+            (None, Some(client)) if !may_set => {
+                seed_of(client.to_canonical().to_string().as_bytes(), self.salt)
+            }
             _ => seed_of(&ask.entropy, self.salt),
         };
         let standings = self.standings(at);

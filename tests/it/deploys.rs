@@ -108,7 +108,11 @@ const PART: &[(&str, &str)] = &[
 
 fn version_cookie(answer: &Answer) -> Option<&str> {
     let mut cookies = answer.headers.get_all("set-cookie").iter();
-    cookies.find_map(|set| set.to_str().ok().filter(|set| set.starts_with("__Host-banyan-version-")))
+    cookies.find_map(|set| {
+        set.to_str()
+            .ok()
+            .filter(|set| set.starts_with("__Host-banyan-version-"))
+    })
 }
 
 fn version_of(page: &Answer) -> String {
@@ -152,7 +156,10 @@ async fn a_page_its_assets_its_calls_and_its_lazy_chunks_are_of_one_version() {
     deploy(&world, &[("v1", "draining", &one), ("v2", "live", &two)], ROUTES).await;
     for (visitor, version) in &mut visitors {
         let lazy = format!("lazy.{}.js", hash(version));
-        assert_eq!(visitor.part(&format!("/assets/{lazy}")).await.text(), format!("{version} {lazy}"));
+        assert_eq!(
+            visitor.part(&format!("/assets/{lazy}")).await.text(),
+            format!("{version} {lazy}")
+        );
         assert_eq!(version_of(&visitor.page().await), *version, "who is on it stays");
     }
     for _ in 0..20 {
@@ -167,18 +174,32 @@ async fn a_page_its_assets_its_calls_and_its_lazy_chunks_are_of_one_version() {
         assert_eq!((call.text(), call.header("banyan-version")), ("\"v2\"", "v2"));
         let page = visitor.page().await;
         assert_eq!(version_of(&page), "v2");
-        assert_eq!(version_cookie(&page).is_some(), version == "v1", "moved on by a page");
+        assert_eq!(
+            version_cookie(&page).is_some(),
+            version == "v1",
+            "moved on by a page"
+        );
     }
-    let moved = world.metric("banyan_version_picks_total{backend=\"shop@v2\",by=\"moved\"}").await;
+    let moved = world
+        .metric("banyan_version_picks_total{backend=\"shop@v2\",by=\"moved\"}")
+        .await;
     assert!(moved >= ones as f64, "{moved}");
     let line = world.logged(|line| line["version_by"] == "moved").await;
-    assert_eq!((&line["version"], &line["backend"]), (&"v2".into(), &"shop@v2".into()), "{line}");
+    assert_eq!(
+        (&line["version"], &line["backend"]),
+        (&"v2".into(), &"shop@v2".into()),
+        "{line}"
+    );
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_header_then_the_query_then_the_path_then_the_cookie_say_the_version() {
     let (one, two, three) = (app("v1"), app("v2"), app("v3"));
-    let all = shop(&[("v1", "draining", &one), ("v2", "live", &two), ("v3", "draining", &three)]);
+    let all = shop(&[
+        ("v1", "draining", &one),
+        ("v2", "live", &two),
+        ("v3", "draining", &three),
+    ]);
     let world = World::new().routes(&all).routes(ROUTES).start().await;
     let mut browser = Browser::new(&world, Http::Two).await;
     assert_eq!(version_of(&browser.page().await), "v2");
@@ -190,23 +211,47 @@ async fn a_header_then_the_query_then_the_path_then_the_cookie_say_the_version()
         ("/call", &[], "\"v2\""),
         // what is no version counts for nothing
         ("/call?dpl=v9", &[("x-deployment-id", "shop@v1")], "\"v2\""),
-        ("/call?dpl=../v1", &[("x-deployment-id", "http://10.0.0.1")], "\"v2\""),
+        (
+            "/call?dpl=../v1",
+            &[("x-deployment-id", "http://10.0.0.1")],
+            "\"v2\"",
+        ),
     ] {
         let answer = browser.get(path, fields).await;
         assert_eq!(answer.text(), wanted, "{path} {fields:?}");
         let told = fields.first().map_or("nothing", |(_, value)| *value);
-        assert_eq!(answer.header("x-told"), told, "the backend gets the field as it came");
-        assert_eq!(version_cookie(&answer), None, "a version that drains takes nobody");
+        assert_eq!(
+            answer.header("x-told"),
+            told,
+            "the backend gets the field as it came"
+        );
+        assert_eq!(
+            version_cookie(&answer),
+            None,
+            "a version that drains takes nobody"
+        );
     }
     let request = browser.client.request(&Method::POST, "/call?dpl=v1", full("x"));
-    assert_eq!(browser.client.ask(request).await.text(), "\"v1\"", "calls that change something too");
+    assert_eq!(
+        browser.client.ask(request).await.text(),
+        "\"v1\"",
+        "calls that change something too"
+    );
 
-    let explained = world.admin("/api/explain?url=https://localhost/call?dpl%3Dv3").await;
+    let explained = world
+        .admin("/api/explain?url=https://localhost/call?dpl%3Dv3")
+        .await;
     let text = explained.text();
-    assert!(text.contains("v3: the query says so; of v1 (draining), v2 (live), v3 (draining)"), "{text}");
+    assert!(
+        text.contains("v3: the query says so; of v1 (draining), v2 (live), v3 (draining)"),
+        "{text}"
+    );
     let listed: serde_json::Value = serde_json::from_str(world.admin("/api/backends").await.text()).unwrap();
     let backends = listed["backends"].as_array().unwrap();
-    let names: Vec<&str> = backends.iter().map(|backend| backend["name"].as_str().unwrap()).collect();
+    let names: Vec<&str> = backends
+        .iter()
+        .map(|backend| backend["name"].as_str().unwrap())
+        .collect();
     assert_eq!(names, ["shop", "shop@v1", "shop@v2", "shop@v3"]);
     assert_eq!(backends[1]["version"]["state"], "draining");
     let page = world.admin("/").await;
@@ -222,7 +267,10 @@ async fn a_missing_asset_is_looked_for_elsewhere_once_and_never_answered_by_a_pa
     let mut client = world.client(Http::One).await;
     let old = format!("/assets/lazy.{}.js", hash("v1"));
     let found = client.get_with(&old, PART).await;
-    assert_eq!((found.status.as_u16(), found.text()), (200, "v1 lazy.v1c0ffee42.js"));
+    assert_eq!(
+        (found.status.as_u16(), found.text()),
+        (200, "v1 lazy.v1c0ffee42.js")
+    );
     assert_eq!(
         found.header("proxy-status"),
         "banyan; next-hop=\"shop@v1\"; details=\"missing at shop@v2\""
@@ -250,7 +298,10 @@ async fn a_missing_asset_is_looked_for_elsewhere_once_and_never_answered_by_a_pa
     }
     // what is no asset, or is no question, is the own version's affair alone
     let before = one.requests();
-    assert_eq!(client.get_with("/nowhere", PAGE).await.header("content-type"), "text/html");
+    assert_eq!(
+        client.get_with("/nowhere", PAGE).await.header("content-type"),
+        "text/html"
+    );
     let post = client.request(&Method::POST, &old, full("x"));
     assert_eq!(client.ask(post).await.header("content-type"), "text/html");
     assert_eq!(one.requests(), before);
@@ -265,7 +316,9 @@ async fn an_asset_is_looked_for_on_the_flags_other_side() {
     let (legacy, new) = (app("v1"), app("v2"));
     let flag = "variants = [\"legacy\", \"new\"]\ndefault = \"legacy\"\n[rollout]\nnew = 100.0\n";
     let by_flag = |more: &str| {
-        format!("[[routes]]\npath = \"/*\"\nflag = \"moving\"\nbackends = {{ legacy = \"legacy\", new = \"new\" }}\n{more}")
+        format!(
+            "[[routes]]\npath = \"/*\"\nflag = \"moving\"\nbackends = {{ legacy = \"legacy\", new = \"new\" }}\n{more}"
+        )
     };
     let world = World::new()
         .servers("legacy", &[legacy.url()])
@@ -291,10 +344,15 @@ async fn an_asset_is_looked_for_on_the_flags_other_side() {
     );
 
     // a route that says nothing is as it was
-    let text = world.read("routes/world.toml").replace("assets = \"hashed\"\n", "");
+    let text = world
+        .read("routes/world.toml")
+        .replace("assets = \"hashed\"\n", "");
     world.write("routes/world.toml", &text);
     world.reload().await;
-    assert_eq!(client.get_with(&old, &fields).await.header("content-type"), "text/html");
+    assert_eq!(
+        client.get_with(&old, &fields).await.header("content-type"),
+        "text/html"
+    );
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -203,7 +203,9 @@ fn list_versions(whole: BackendId, at: &Snapshot, all: &mut [Backend]) {
         return;
     };
     let place = |id: BackendId| id.0 as usize;
-    let routes = all.get(place(whole)).map_or_else(Vec::new, |whole| whole.routes.clone());
+    let routes = all
+        .get(place(whole))
+        .map_or_else(Vec::new, |whole| whole.routes.clone());
     let mut versions = Vec::with_capacity(fleet.versions().len());
     for member in fleet.versions() {
         let Some(own) = all.get_mut(place(member.backend)) else {

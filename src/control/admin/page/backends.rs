@@ -22,7 +22,11 @@ pub(super) fn section(html: &mut Html, shown: &Shown<'_>) {
         html.raw("<th scope=\"col\">Last check</th><th scope=\"col\" class=\"number\">Connections</th>");
         html.raw("<th scope=\"col\">Limits</th></tr></thead>");
         // one that lists its servers by version is shown as its versions
-        for backend in shown.backends.iter().filter(|backend| backend.versions.is_empty()) {
+        for backend in shown
+            .backends
+            .iter()
+            .filter(|backend| backend.versions.is_empty())
+        {
             one(html, backend);
         }
         html.raw("</table></div>");

@@ -272,7 +272,11 @@ fn ending(html: &mut Html, explained: &Explanation) {
         html.raw("</div></li>");
     }
     for version in &explained.versions {
-        html.element("<li><span class=\"step\">Version</span><div>", version, "</div></li>");
+        html.element(
+            "<li><span class=\"step\">Version</span><div>",
+            version,
+            "</div></li>",
+        );
     }
     before(html, explained);
     if let Some(standby) = &explained.failover {
