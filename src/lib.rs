@@ -18,7 +18,7 @@
 //! | [`shield`] | budgets, rates, seats, lines and what a backend can bear: what keeps load away from who can't bear it | atomics that all cores share; a lock only where somebody waits anyway |
 //! | [`room`], [`drill`] | who waits before a route; faults that are put in on purpose | pure; what a room counts does not grow with those who wait |
 //! | [`policy`] | what a route does to requests and answers, beside where it leads | pure |
-//! | [`backend`] | servers and their names, picking, ejection, breakers, health, pools | only `connect`, `pool`, `probe` and `resolve` do I/O; hot counts stay on a core until its second ends |
+//! | [`backend`] | servers and their names, versions, picking, ejection, breakers, health, pools | only `connect`, `pool`, `probe` and `resolve` do I/O; hot counts stay on a core until its second ends |
 //! | [`tls`] | certificates by SNI, the development CA, trust towards servers | open connections never notice a renewal |
 //! | [`config`] | files as people write them | the only module that reads TOML; every problem at once, with its place |
 //! | [`import`] | a CloudFront distribution becomes files, with a report | pure; only `cli` calls it; secrets never come out of it |

@@ -46,7 +46,10 @@ fn mask_values(text: &Arc<str>) -> Arc<str> {
     {
         from = equals + 1;
         let key = key_before(text, equals);
-        let is_plain = |part: &Part| part.is_of_health && HEALTH_KEYS.contains(&key);
+        let is_plain = |part: &Part| {
+            (part.is_of_health && HEALTH_KEYS.contains(&key))
+                || (part.is_of_versions && VERSION_KEYS.contains(&key))
+        };
         let is_inside = |part: &&Part| part.is_inside(text, equals);
         let part = backends.iter().find(is_inside);
         if !names_a_secret(key) && part.is_none_or(is_plain) {
@@ -77,6 +80,9 @@ fn mask_values(text: &Arc<str>) -> Arc<str> {
 /// name were not misspelt.
 const HEALTH_KEYS: [&str; 4] = ["path", "status", "interval", "timeout"];
 
+/// As [`HEALTH_KEYS`], for `versions` and `sticky`.
+const VERSION_KEYS: [&str; 6] = ["name", "state", "header", "query", "path", "stay"];
+
 /// A line about backends.
 struct Part {
     line: Range<usize>,
@@ -84,6 +90,8 @@ struct Part {
     depth: usize,
     /// It speaks of health checks.
     is_of_health: bool,
+    /// It speaks of versions: their tables, or a table in a list, as headers are never written.
+    is_of_versions: bool,
 }
 
 impl Part {
@@ -111,10 +119,18 @@ fn backends(text: &str) -> Vec<Part> {
                 line: here,
                 depth: table.map_or(0, depth),
                 is_of_health: table.is_some_and(|table| table.contains("health")) || begin.contains("health"),
+                is_of_versions: table.is_some_and(speaks_of_versions)
+                    || ["{", "versions", "sticky"]
+                        .iter()
+                        .any(|word| begin.starts_with(word)),
             });
         }
     }
     found
+}
+
+fn speaks_of_versions(table: &str) -> bool {
+    table.ends_with(".versions") || table.ends_with(".sticky")
 }
 
 /// How many names lead to the last key of `text`, through dots and inline tables.

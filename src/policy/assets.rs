@@ -63,8 +63,8 @@ const ENDINGS: [&str; 24] = [
 /// What a build writes into a name has at least so many characters: Rollup, Vite and esbuild write 8, webpack 20.
 const HASH_CHARS_MIN: usize = 8;
 
-/// Whether a path is a hashed file's: it ends as scripts, styles, fonts, images and the like do, and its name has a part of 8 letters
-/// and digits or more that is no word (`main.3fa91c2b.js`, `index-DiwrgTda.css`), or it is in a folder where builds put nothing else.
+/// Whether a path is a hashed file's: it ends as scripts, styles, fonts, images and the like do, and its name has a part of 8
+/// characters or more that is no word (`main.3fa91c2b.js`, `index-DiwrgTda.css`), or it is in a folder where builds put nothing else.
 #[must_use]
 pub fn is_hashed(path: &str) -> bool {
     let path = path.split('?').next().unwrap_or_default();
@@ -83,18 +83,13 @@ pub fn is_hashed(path: &str) -> bool {
     kept_apart || words.any(is_hash) || ends_in_hash(stem)
 }
 
-/// Letters and digits that no word is made of: a digit among them, or capitals behind the first letter beside small ones.
+/// Letters and digits with a digit among them. Capitals say nothing: `remoteEntry` is a word.
 fn is_hash(word: &str) -> bool {
-    word.len() >= HASH_CHARS_MIN && is_no_word(word)
+    word.len() >= HASH_CHARS_MIN && word.bytes().any(|byte| byte.is_ascii_digit())
 }
 
-fn is_no_word(text: &str) -> bool {
-    let digit = text.bytes().any(|byte| byte.is_ascii_digit());
-    let capital = text.bytes().skip(1).any(|byte| byte.is_ascii_uppercase());
-    digit || (capital && text.bytes().any(|byte| byte.is_ascii_lowercase()))
-}
-
-/// Base64 for addresses has `-` and `_` in it: `index-BX_kd9-1`.
+/// Exactly so many characters behind the last mark, as Rollup and Vite write them: base64 for addresses, which has `-` and `_` in it
+/// (`index-BX_kd9-1`), and in one of four no digit, but capitals (`index-DiwrgTda`).
 fn ends_in_hash(stem: &str) -> bool {
     let Some((before, hash)) = stem
         .len()
@@ -103,7 +98,9 @@ fn ends_in_hash(stem: &str) -> bool {
     else {
         return false;
     };
-    before.ends_with(['-', '.']) && hash.bytes().all(is_base64) && is_no_word(hash)
+    let capital = hash.bytes().skip(1).any(|byte| byte.is_ascii_uppercase());
+    let no_word = capital || hash.bytes().any(|byte| byte.is_ascii_digit());
+    before.ends_with(['-', '.']) && hash.bytes().all(is_base64) && no_word
 }
 
 const fn is_base64(byte: u8) -> bool {
@@ -178,6 +175,7 @@ mod tests {
             "/main.js",
             "/jquery-3.7.1.min.js",
             "/remoteEntry.js",
+            "/HelloWorldPage.css",
             "/courses/3fa91c2b",
             "/api/3fa91c2b.json",
             "/docs/getting-started.html",
