@@ -72,9 +72,9 @@ proptest! {
             }
             // by turns from either end: it is the number that counts, not who asks first
             for turn in 0..crowd.len() {
-                let at = if step % 2 == 0 { turn } else { crowd.len() - 1 - turn };
+                let at = if step.is_multiple_of(2) { turn } else { crowd.len() - 1 - turn };
                 let person = &crowd[at];
-                let is_there = step >= person.comes && (step - person.comes) % person.looks == 0;
+                let is_there = step >= person.comes && (step - person.comes).is_multiple_of(person.looks);
                 let has_left = match entered[at] {
                     Some(since) => step > since + person.sits,
                     None => person.vanishes && step > person.comes,
