@@ -9,8 +9,6 @@
 mod count;
 mod draw;
 mod estimate;
-#[cfg(test)]
-mod order_tests;
 mod seats;
 #[cfg(test)]
 mod tests;
