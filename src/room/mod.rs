@@ -10,8 +10,6 @@ mod carry;
 mod count;
 mod draw;
 mod estimate;
-#[cfg(test)]
-mod order_tests;
 mod seats;
 #[cfg(test)]
 mod tests;

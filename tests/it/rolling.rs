@@ -92,7 +92,7 @@ impl Site {
 
     /// Another version of the squad's file, in force.
     async fn swap(&self, at: usize) {
-        let (backend, says) = if at % 2 == 0 {
+        let (backend, says) = if at.is_multiple_of(2) {
             ("live", "page")
         } else {
             ("pages", "pages")
