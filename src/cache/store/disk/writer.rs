@@ -220,7 +220,11 @@ impl Writer {
             }
         }
         let (taken, most) = (&shared.index.bytes, &shared.most);
-        self.make_room(taken.load(Ordering::Relaxed).saturating_sub(most.load(Ordering::Relaxed)));
+        self.make_room(
+            taken
+                .load(Ordering::Relaxed)
+                .saturating_sub(most.load(Ordering::Relaxed)),
+        );
         while shared.index.files.load(Ordering::Relaxed) > ENTRIES_MAX && self.let_go() {}
     }
 
