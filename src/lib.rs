@@ -25,7 +25,7 @@
 //! | [`snapshot`] | everything a request needs, frozen; [`snapshot::decide`] | no setter; `decide` is the one decision for traffic, explain, tests and API |
 //! | [`ofrep`] | flags for programs and browsers that ask by OpenFeature's protocol | pure, but for the stream of changes; decides as traffic is decided |
 //! | [`observe`] | record → access log, metrics, trace | knows nothing of HTTP's inside; every label comes from a bounded set |
-//! | [`cache`] | answers kept for everyone: RFC 9111 as pure rules, the store, its bounds, purges | only `cache::store` changes; a look takes no lock; a purge is a number, never a search |
+//! | [`cache`] | answers kept for everyone: RFC 9111 as pure rules, the store, its bounds, purges, its disk | only `cache::store` changes; a look takes no lock; a purge is a number, never a search; no core waits for a disk |
 //! | [`proxy`] | the data plane in the order a request meets it | never names `config` or `control`; shares nothing between cores |
 //! | [`control`] | the control plane: watch, publish, probe, admin API and page | never names `proxy`; a slow call there delays no request |
 //! | [`handover`] | a new program takes over from the one that runs: sockets, what was counted, then traffic | until the new one serves, nothing has changed for the old one |

@@ -39,8 +39,16 @@ impl States {
         serde_json::from_slice(&fs::read(folder.join(FLAGS)).ok()?).ok()
     }
 
-    fn write(&self, folder: &Path) -> io::Result<()> {
-        let (draft, path) = (folder.join("flags.draft"), folder.join(FLAGS));
+    /// Writes it down. Where it can't, nothing is written there: then the next start purges what any flag chose.
+    fn write(&self, folder: &Path) {
+        if let Err(error) = self.try_write(folder) {
+            tracing::warn!(%error, folder = %folder.display(), "the cache's folder can't be written");
+            let _ = fs::remove_file(folder.join(FLAGS));
+        }
+    }
+
+    fn try_write(&self, folder: &Path) -> io::Result<()> {
+        let (draft, path) = (folder.join("flags.new"), folder.join(FLAGS));
         let mut file = OpenOptions::new()
             .create(true)
             .write(true)
@@ -82,7 +90,8 @@ impl Cache {
         for flag in &flags {
             self.store.purge(&What::Flag(flag), How::Hard);
         }
-        Ok(states.write(&disk.folder)?)
+        states.write(&disk.folder);
+        Ok(())
     }
 
     /// Takes another bound; another folder takes a restart.
@@ -95,9 +104,7 @@ impl Cache {
         if let Some(wanted) = wanted {
             self.store.resize_disk(wanted.bytes);
         }
-        if let Err(error) = States::of(now).write(folder) {
-            tracing::warn!(%error, "the cache's folder can't be written");
-        }
+        States::of(now).write(folder);
     }
 }
 

@@ -105,7 +105,7 @@ async fn what_can_not_be_shared_releases_the_waiting_of_all_cores_at_once() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn nobody_on_another_core_gets_another_language() {
     let world = world(slow)
-        .routes("[[routes]]\npath = \"/*\"\nbackend = \"app\"\n[routes.cache]\nunkeyed_headers = { only = [\"accept-language\"] }\n")
+        .routes("[[routes]]\npath = \"/language\"\nbackend = \"app\"\n[routes.cache]\nunkeyed_headers = { only = [\"accept-language\"] }\n")
         .start()
         .await;
     let clients = clients(&world).await;

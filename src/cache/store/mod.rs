@@ -186,7 +186,9 @@ impl Store {
                     disk.write(entry);
                 }
             }
-            Err(why) => drop(self.counts.refuse(*why)),
+            Err(why) => {
+                self.counts.refuse(*why);
+            }
         }
         kept
     }

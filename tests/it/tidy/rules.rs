@@ -199,7 +199,8 @@ pub(super) const KEPT_TO: [(&str, &[&str], &str); 23] = [
             "snapshot/provider.rs", // the way to who speaks to the identity provider
             "snapshot/live.rs",     // those that tell of swaps and of changes
             "ofrep/events.rs",
-            "shield/line.rs", // who waits is told by a channel
+            "shield/line.rs",   // who waits is told by a channel
+            "cache/store/disk", // as is who waits for a file
             "http1",
             "http2",
             "tls",
@@ -267,6 +268,7 @@ pub(super) const CALLS: [(&str, &[&str], &str); 5] = [
         "fs::",
         &[
             "config/sources.rs",
+            "cache/store/disk",
             "control",
             "tls",
             "observe",

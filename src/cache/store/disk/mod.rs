@@ -51,6 +51,8 @@ const QUEUE_BYTES_MAX: u64 = 32 * 1024 * 1024;
 const ORDERS_MAX: u64 = 65_536;
 /// Files that wait to be read. Who comes then asks the backend.
 const READS_MAX: usize = 1_024;
+/// Answers that lie there at most: the table of them is in memory, some 350 bytes each.
+const ENTRIES_MAX: u64 = 500_000;
 /// Threads that read.
 const READERS: usize = 2;
 /// What is of no use for longer is not written.

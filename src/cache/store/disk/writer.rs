@@ -16,7 +16,7 @@ use std::{
 use bytes::Bytes;
 
 use super::{
-    Job, Opened, Shared, file,
+    ENTRIES_MAX, Job, Opened, Shared, file,
     folder::{self, Name, on_disk},
     journal::{self, Journal, Order, private},
     shelves::{Filed, Line},
@@ -225,6 +225,7 @@ impl Writer {
                 .load(Ordering::Relaxed)
                 .saturating_sub(most.load(Ordering::Relaxed)),
         );
+        while shared.index.files.load(Ordering::Relaxed) > ENTRIES_MAX && self.let_go() {}
     }
 
     fn note(&mut self, orders: &[(u64, Order)]) {
@@ -301,12 +302,16 @@ impl Writer {
     fn make_room(&mut self, bytes: u64) {
         let before = self.shared.index.bytes.load(Ordering::Relaxed);
         let wanted = before.saturating_sub(bytes);
-        while self.shared.index.bytes.load(Ordering::Relaxed) > wanted {
-            let Some(name) = self.line.pop(&self.shared.index) else {
-                return;
-            };
+        while self.shared.index.bytes.load(Ordering::Relaxed) > wanted && self.let_go() {}
+    }
+
+    /// Removes the next. False: there is none.
+    fn let_go(&mut self) -> bool {
+        let next = self.line.pop(&self.shared.index);
+        if let Some(name) = next {
             self.unlink(name);
         }
+        next.is_some()
     }
 
     fn forget(&self, name: Name) {
