@@ -316,7 +316,8 @@ fn a_purge_that_comes_before_the_disk_is_open_or_read_counts_for_what_lies_there
 
 #[test]
 fn where_the_journal_is_not_whole_nothing_is_trusted() {
-    let damage: [(&str, fn(&Path)); 6] = [
+    type Damage = (&'static str, fn(&Path));
+    let damage: [Damage; 6] = [
         ("no journal", |cache| fs::remove_file(journal(cache)).unwrap()),
         ("no clock", |cache| {
             fs::remove_file(cache.join("purges.clock")).unwrap()

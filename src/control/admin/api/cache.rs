@@ -6,12 +6,15 @@ use futures_util::future::BoxFuture;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::super::{
-    actor::{Actor, admit_change_at},
-    answer::{Answer, JSON},
-    endpoints::{Asked, Endpoint, Order, Verb},
-    refusal::Refusal,
-    table::{json, of, order},
+use super::{
+    super::{
+        actor::{Actor, admit_change_at},
+        answer::{Answer, JSON},
+        endpoints::{Asked, Endpoint, Needed, Order, Parameter, Verb},
+        refusal::Refusal,
+        table::{json, of, order},
+    },
+    disk::Disk,
 };
 use crate::{
     cache::store::{
@@ -87,25 +90,6 @@ pub(in super::super) struct Room {
     pub(in super::super) bytes: u64,
     /// Bytes that there are.
     pub(in super::super) max: u64,
-}
-
-/// What lies on disk as well.
-#[derive(Debug, Serialize, JsonSchema)]
-pub(in super::super) struct Disk {
-    /// Answers.
-    pub(in super::super) entries: u64,
-    /// What they take.
-    pub(in super::super) room: Room,
-    /// Answers read back.
-    pub(in super::super) reads: u64,
-    /// Answers written.
-    pub(in super::super) writes: u64,
-    /// What could not be read or written, or was not as it was written.
-    pub(in super::super) errors: u64,
-    /// Answers not written since too many waited.
-    pub(in super::super) dropped: u64,
-    /// Another process still has the folder, or it is being read: nothing comes from it yet.
-    pub(in super::super) waiting: bool,
 }
 
 /// Why answers were not kept.
@@ -220,15 +204,7 @@ impl Cache {
             large: room(stats.large, stats.large_max),
             collecting: room(stats.collecting, stats.collecting_max),
             entry_max: store.entry_max(),
-            disk: store.disk_stats().map(|disk| Disk {
-                entries: disk.entries,
-                room: room(disk.bytes, disk.bytes_max),
-                reads: disk.reads,
-                writes: disk.writes,
-                errors: disk.errors,
-                dropped: disk.dropped,
-                waiting: disk.waiting,
-            }),
+            disk: store.disk_stats().map(Disk::of),
             kept: stats.kept,
             evicted: stats.evicted_small + stats.evicted_large,
             refused: Refused {

@@ -6,6 +6,7 @@ pub(super) mod backends;
 pub(super) mod cache;
 pub(super) mod changes;
 pub(super) mod decide;
+mod disk;
 pub(super) mod drills;
 pub(super) mod explain;
 pub(super) mod flags;
