@@ -17,6 +17,13 @@ mod site;
 #[path = "../benches/ways.rs"]
 mod ways;
 
+use std::{sync::Arc, time::Duration};
+
+use banyan::{
+    clock::{Moment, steady},
+    name::{Place, RoomName},
+    room::{Admission, Comer, Room, RoomSettings},
+};
 use pipes::{Bench, By, What};
 use raw::Line::{Http1, Http2};
 use ways::{Asking, Way};
@@ -118,6 +125,43 @@ fn each_side_alone_keeps_its_budget() {
     for (what, budget) in cases {
         check(&format!("{what:?}"), least(what), budget);
     }
+}
+
+/// A hundred thousand people wait and look: each carries a number, and the room keeps nothing of any of them.
+#[test]
+fn who_waits_costs_a_room_no_memory() {
+    let room = Room::new(
+        RoomSettings {
+            name: RoomName::new("checkout").expect("a name"),
+            place: Place {
+                file: Arc::from("banyan.toml"),
+                line: 1,
+            },
+            inside: 100,
+            idle: Duration::from_secs(300),
+            claim: Duration::from_secs(90),
+            opens: None,
+            bypass: Vec::new(),
+            flags: Vec::new(),
+        },
+        None,
+    );
+    let now = Moment {
+        steady: steady(),
+        wall_micros: 1_800_000_000_000_000,
+    };
+    let come = |ticket| room.admit(Comer::Visitor(ticket), now, [7; 16]);
+    (0..100).for_each(|_| assert!(matches!(come(None), Admission::Inside { .. })));
+    let counted = allocation_counter::measure(|| {
+        for _ in 0..100_000 {
+            let Admission::Waiting(wait) = come(None) else {
+                continue; // counted below
+            };
+            assert!(matches!(come(wait.ticket), Admission::Waiting(_)));
+        }
+    });
+    assert_eq!(room.count(now).waiting, 100_000);
+    check("100,000 who wait", counted.count_total, 0);
 }
 
 /// Allocations per exchange, rounded down, in the window that had the fewest.

@@ -10,6 +10,8 @@ mod carry;
 mod count;
 mod draw;
 mod estimate;
+#[cfg(test)]
+mod order_tests;
 mod seats;
 #[cfg(test)]
 mod tests;

@@ -16,7 +16,7 @@ use crate::{
 
 const WALL: u64 = 1_800_000_000;
 
-fn settings(inside: u32) -> RoomSettings {
+pub(super) fn settings(inside: u32) -> RoomSettings {
     RoomSettings {
         name: RoomName::new("checkout").unwrap(),
         place: Place {
@@ -33,15 +33,15 @@ fn settings(inside: u32) -> RoomSettings {
 }
 
 /// A room with its own time.
-struct World {
-    room: Room,
+pub(super) struct World {
+    pub(super) room: Room,
     began: Moment,
     millis: u64,
     random: u64,
 }
 
 impl World {
-    fn new(settings: RoomSettings) -> Self {
+    pub(super) fn new(settings: RoomSettings) -> Self {
         Self {
             room: Room::new(settings, None),
             began: Moment {
@@ -53,7 +53,7 @@ impl World {
         }
     }
 
-    fn now(&self) -> Moment {
+    pub(super) fn now(&self) -> Moment {
         self.began
             .later(self.began.steady + Duration::from_millis(self.millis))
     }
@@ -66,7 +66,7 @@ impl World {
         (u128::from(self.random) << 64 | u128::from(!self.random)).to_le_bytes()
     }
 
-    fn pass(&mut self, millis: u64) {
+    pub(super) fn pass(&mut self, millis: u64) {
         self.millis += millis;
     }
 
@@ -76,7 +76,7 @@ impl World {
     }
 
     /// A visitor comes with what the browser carries, which may be another ticket afterwards.
-    fn come(&mut self, carried: &mut Option<Ticket>) -> Option<Wait> {
+    pub(super) fn come(&mut self, carried: &mut Option<Ticket>) -> Option<Wait> {
         match self.admit(Comer::Visitor(*carried)) {
             Admission::Inside { ticket } => {
                 *carried = ticket.or(*carried);

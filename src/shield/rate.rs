@@ -289,7 +289,8 @@ mod tests {
         assert!(after.take_up(&before.carried(later), later));
         assert!(!after.take_up(&before.carried(later), later), "it has begun");
         let left = after.take("a", rate, later).unwrap_err();
-        assert_eq!(left, Duration::from_secs(59));
+        let is_59s = |left: Duration| left.abs_diff(Duration::from_secs(59)) < Duration::from_millis(50); // wall time passes on
+        assert!(is_59s(left), "{left:?}");
         after.take("b", rate, later).unwrap();
         assert!(after.take("b", rate, later).is_err());
         after.take("c", rate, later).unwrap();
@@ -297,7 +298,7 @@ mod tests {
         meter.take(rate, now).unwrap();
         meter.take(rate, now).unwrap();
         other.take_up(meter.carried(later), later);
-        assert_eq!(other.take(rate, later), Err(Duration::from_secs(59)));
+        assert!(other.take(rate, later).is_err_and(is_59s));
         let mut unread = before.carried(later);
         unread.proof ^= 1;
         assert!(!Meters::default().take_up(&unread, later));

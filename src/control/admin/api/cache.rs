@@ -10,7 +10,7 @@ use super::{
     super::{
         actor::{Actor, admit_change_at},
         answer::{Answer, JSON},
-        endpoints::{Asked, Endpoint, Needed, Order, Parameter, Verb},
+        endpoints::{Asked, Endpoint, Order, Verb},
         refusal::Refusal,
         table::{json, of, order},
     },
