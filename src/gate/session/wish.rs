@@ -166,7 +166,7 @@ mod tests {
             &[any.clone(), age(60)],
             Some(&[("max_age", "60"), ("acr_values", "mfa phr")]),
         );
-        check(&[any.clone(), one.clone()], Some(&[("acr_values", "phr")]));
+        check(&[any, one.clone()], Some(&[("acr_values", "phr")]));
         check(&[one, need(What::Acr, &["mfa"])], None);
         check(&[age(9)], None);
         check(&[need(What::Acr, &["two words"])], None);
