@@ -155,12 +155,11 @@ pub(super) async fn pass_through(
         Err(stop) => return stopped(stop, &ask, head, edge, at, following),
     };
     let rule = at.rule(decision.route).ok_or_else(Refusal::no_route)?;
-    note_decision(&decision, rule, at, following);
+    note_decision(&decision, rule, at, edge, following);
     admit::check_in(&decision, rule, head, edge, following)?;
     sign_in::note(&decision, &ask, at, following);
     carried::note(&decision.carried, edge);
     withheld::note(&decision, edge, &mut following.record);
-    pinned::note(&decision, at, edge, &mut following.record);
     if let Some(waiting) = rooms::pass(&decision, rule, &ask, at, following) {
         return Ok((waiting, None));
     }
@@ -189,7 +188,6 @@ pub(super) async fn pass_through(
     let fields = &mut response.headers;
     clean(fields, policy, peer);
     carried::set_cookies(fields, &decision, at);
-    pinned::tell(fields, &decision, at);
     rooms::keep_slip(following, fields);
     Ok((drills::after(drill, response), under_way))
 }
@@ -369,7 +367,13 @@ fn note_rule(rule: &Rule, record: &mut Record) {
     }
 }
 
-fn note_decision(decision: &Decision<'_>, rule: &Rule, at: &Snapshot, following: &mut Following) {
+fn note_decision(
+    decision: &Decision<'_>,
+    rule: &Rule,
+    at: &Snapshot,
+    edge: &Edge,
+    following: &mut Following,
+) {
     following.side = Side::of(decision, rule, at);
     let record = &mut following.record;
     note_rule(rule, record);
@@ -377,6 +381,7 @@ fn note_decision(decision: &Decision<'_>, rule: &Rule, at: &Snapshot, following:
     record.backend = at
         .backend(decision.backend)
         .map(|backend| backend.settings.name.shared());
+    pinned::note(decision, at, edge, record);
     for (at_place, (id, choice)) in decision.choices.iter().enumerate() {
         let Some(facts) = facts(*id, choice, at) else {
             continue;
