@@ -20,17 +20,8 @@ use tokio::{
 };
 
 use super::{
-    admin,
-    cache::Cache,
-    drills,
-    edit::Editor,
-    jwks,
-    links::Links,
-    live::Pulse,
-    provider::Providers,
-    publish::{Publisher, Status},
-    rooms, rotation,
-    watch::Watch,
+    admin, cache::Cache, drills, edit::Editor, jwks, links::Links, live::Pulse, provider::Providers,
+    publish::Publisher, rooms, rotation, status::Status, watch::Watch,
 };
 use crate::{
     backend::{judge::Judge, probe::Probes, resolve::Resolving},

@@ -15,6 +15,7 @@ use super::{
     history::History,
     jwks,
     links::read_revoked,
+    status::{Outcome, Status},
     watch::Wanted,
 };
 use crate::{
@@ -36,50 +37,6 @@ use crate::{
 const RETIRED_FOR: Duration = Duration::from_secs(10);
 /// Replaced snapshots that are kept at most; beyond it the oldest goes at once.
 const RETIRED_MAX: usize = 64;
-
-/// What the last change came to, for the admin API and the page.
-#[derive(Debug, Clone, Default)]
-pub struct Status {
-    /// When it was read.
-    pub at: UnixTime,
-    /// How it ended.
-    pub outcome: Outcome,
-    /// Every problem found then.
-    pub problems: Arc<Problems>,
-    /// Files whose last good version serves.
-    pub stale: Vec<String>,
-    /// What changed.
-    pub diff: Diff,
-    /// From the first byte read to the swap.
-    pub took: Duration,
-}
-
-/// How a change ended.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub enum Outcome {
-    /// It is in force, whole.
-    #[default]
-    Applied,
-    /// It is in force but for the broken files, whose last good version serves on.
-    Partial,
-    /// Nothing of it is in force.
-    Refused,
-    /// It says what the last one said.
-    Unchanged,
-}
-
-impl Outcome {
-    /// For the log and the admin API.
-    #[must_use]
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            Self::Applied => "applied",
-            Self::Partial => "partial",
-            Self::Refused => "refused",
-            Self::Unchanged => "unchanged",
-        }
-    }
-}
 
 /// Why nothing can be served at all.
 #[derive(Debug, thiserror::Error)]

@@ -1,6 +1,6 @@
 //! What browsers carry beside the visitor cookie, on the wire: cookies that answers set, and the marks of forced traffic.
 
-use super::edge::Edge;
+use super::{edge::Edge, pinned};
 use crate::{
     body::Body,
     clock,
@@ -42,6 +42,7 @@ pub(super) fn mark(fields: &mut Fields, choices: &Choices) {
 
 /// Sets what the browser shall carry on.
 pub(super) fn set_cookies(headers: &mut Fields, decision: &Settled, at: &Snapshot) {
+    pinned::tell(headers, decision, at);
     let Some(visitor) = &decision.visitor else { return };
     if decision.set_cookie {
         let cookie = at.visitors.set_cookie(visitor, clock::wall());

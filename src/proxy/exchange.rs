@@ -155,12 +155,11 @@ pub(super) async fn pass_through(
         Err(stop) => return stopped(stop, &ask, head, edge, at, following),
     };
     let rule = at.rule(decision.route).ok_or_else(Refusal::no_route)?;
-    note_decision(&decision, rule, at, following);
+    note_decision(&decision, rule, at, edge, following);
     sign_in::note(&decision, &ask, at, following);
     admit::check_in(&decision, rule, head, edge, following)?;
     carried::note(&decision.carried, edge);
     withheld::note(&decision, edge, &mut following.record);
-    pinned::note(&decision, at, edge, &mut following.record);
     if let Some(waiting) = rooms::pass(&decision, rule, &ask, at, following) {
         return Ok((waiting, None));
     }
@@ -168,7 +167,12 @@ pub(super) async fn pass_through(
     let drill = drills::meet(&decision, rule, &ask, at, edge);
     let asked = (&*head, &body, drill.is_some());
     let said = match caching::shortcut::answer((&decision, rule), asked, (peer, at), edge, following) {
-        Ok(kept) => return Ok((leave(kept, &decision.settle(), rule, peer, at, following), None)),
+        Ok(kept) => {
+            return Ok((
+                respond::leave(kept, &decision.settle(), rule, peer, at, following),
+                None,
+            ));
+        }
         Err(said) => said,
     };
     let noted = caching::key::Noted::of(&decision, head, &host, at, said);
@@ -191,29 +195,8 @@ pub(super) async fn pass_through(
     let way = caching::Way::new(rule, edge, at, &mut following.record, &mut interim);
     let (mut response, under_way) = caching::send(noted, outgoing, way).await?;
     following.record.outcome = respond::outcome(&mut response, over_http2)?;
-    let response = leave(response, &decision, rule, peer, at, following);
+    let response = respond::leave(response, &decision, rule, peer, at, following);
     Ok((drills::after(drill, response), under_way))
-}
-
-/// Makes an answer the one that its client gets: without what is not for it, and with its own cookies.
-fn leave(
-    mut response: Response,
-    decision: &Settled,
-    rule: &Rule,
-    peer: &Peer,
-    at: &Snapshot,
-    following: &mut Following,
-) -> Response {
-    let fields = &mut response.headers;
-    headers::strip_hop_by_hop(fields);
-    passing::strip_cookies(fields, &rule.policy);
-    if peer.listener == Listener::Http {
-        headers::strip_secure_cookies(fields);
-    }
-    carried::set_cookies(fields, decision, at);
-    pinned::tell(fields, decision, at);
-    rooms::keep_slip(following, fields);
-    response
 }
 
 /// Begins the record of a request.
@@ -382,7 +365,13 @@ fn note_rule(rule: &Rule, record: &mut Record) {
     }
 }
 
-fn note_decision(decision: &Decision<'_>, rule: &Rule, at: &Snapshot, following: &mut Following) {
+fn note_decision(
+    decision: &Decision<'_>,
+    rule: &Rule,
+    at: &Snapshot,
+    edge: &Edge,
+    following: &mut Following,
+) {
     following.side = Side::of(decision, rule, at);
     let record = &mut following.record;
     note_rule(rule, record);
@@ -390,6 +379,7 @@ fn note_decision(decision: &Decision<'_>, rule: &Rule, at: &Snapshot, following:
     record.backend = at
         .backend(decision.backend)
         .map(|backend| backend.settings.name.shared());
+    pinned::note(decision, at, edge, record);
     for (at_place, (id, choice)) in decision.choices.iter().enumerate() {
         let Some(facts) = facts(*id, choice, at) else {
             continue;

@@ -2,7 +2,7 @@
 
 use http::StatusCode;
 
-use super::{follow::Following, refusal::Refusal};
+use super::{carried, edge::Peer, follow::Following, headers, passing, refusal::Refusal, rooms};
 use crate::{
     body::Body,
     clock,
@@ -14,8 +14,8 @@ use crate::{
     },
     route::RouteId,
     snapshot::{
-        Snapshot,
-        decide::{Decision, Stop},
+        Rule, Snapshot,
+        decide::{Decision, Settled, Stop},
         preflight::Preflight,
     },
     visitor::OWN_PREFIX,
@@ -34,6 +34,26 @@ pub fn taken(decided: &Result<Decision<'_>, Stop>) -> Option<RouteId> {
     decided
         .as_ref()
         .map_or_else(Stop::route, |decision| Some(decision.route))
+}
+
+/// Makes an answer the one that its client gets: without what is not for it, and with its own cookies.
+pub(super) fn leave(
+    mut response: Response,
+    decision: &Settled,
+    rule: &Rule,
+    peer: &Peer,
+    at: &Snapshot,
+    following: &mut Following,
+) -> Response {
+    let fields = &mut response.headers;
+    headers::strip_hop_by_hop(fields);
+    passing::strip_cookies(fields, &rule.policy);
+    if peer.listener == Listener::Http {
+        headers::strip_secure_cookies(fields);
+    }
+    carried::set_cookies(fields, decision, at);
+    rooms::keep_slip(following, fields);
+    response
 }
 
 /// Notes what the answer will depend on, while the request's head is as it came.

@@ -402,7 +402,7 @@ async fn visitors_of_a_version_whose_servers_are_dead_are_moved_on() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_deploy_under_load_fails_no_request_and_mixes_no_page() {
+async fn a_deploy_under_load_fails_no_request() {
     let (one, two) = (app("v1"), app("v2"));
     let first = shop(&[("v1", "live", &one)]);
     let world = World::new().routes(&first).routes(ROUTES).start().await;

@@ -4,12 +4,9 @@ use std::{
     fs,
     io::{Read, Write},
     net::{SocketAddr, TcpListener},
-    os::{
-        fd::OwnedFd,
-        unix::{
-            fs::PermissionsExt,
-            net::{UnixDatagram, UnixListener, UnixStream},
-        },
+    os::unix::{
+        fs::PermissionsExt,
+        net::{UnixListener, UnixStream},
     },
     path::{Path, PathBuf},
     process::{Child, Command, Stdio},
@@ -32,24 +29,26 @@ use crate::{
     world::{Builder, World, within},
 };
 
-const HANDOVER: &str = "[handover]\nsocket = \"handover.sock\"\n";
+/// A site that hands over.
+pub const HANDOVER: &str = "[handover]\nsocket = \"handover.sock\"\n";
 
 /// One generation of the program. Killed when dropped.
-struct Generation {
-    child: Child,
+pub struct Generation {
+    /// The process.
+    pub child: Child,
     said: PathBuf,
     folder: PathBuf,
 }
 
 impl Generation {
-    fn command(config: &Path) -> Command {
+    pub fn command(config: &Path) -> Command {
         let mut command = Command::new(env!("CARGO_BIN_EXE_banyan"));
         command.args(["run", "--config"]).arg(config);
         command
     }
 
     /// What `command` starts, which says what it says in a file of its own.
-    fn spawn(command: &mut Command, config: &Path) -> Self {
+    pub fn spawn(command: &mut Command, config: &Path) -> Self {
         static NEXT: AtomicUsize = AtomicUsize::new(0);
         let folder = config.parent().unwrap().to_path_buf();
         let said = folder.join(format!("log/stderr.{}", NEXT.fetch_add(1, Ordering::SeqCst)));
@@ -59,13 +58,13 @@ impl Generation {
     }
 
     /// Starts one on these files, and waits until it serves.
-    async fn start(config: &Path) -> Self {
+    pub async fn start(config: &Path) -> Self {
         let mut generation = Self::spawn(&mut Self::command(config), config);
         generation.serves().await;
         generation
     }
 
-    async fn serves(&mut self) {
+    pub async fn serves(&mut self) {
         until("the program's word that it serves", async || {
             let ended = self.child.try_wait().unwrap();
             assert!(ended.is_none(), "{ended:?}: {}", self.text());
@@ -74,37 +73,37 @@ impl Generation {
         .await;
     }
 
-    fn text(&self) -> String {
+    pub fn text(&self) -> String {
         fs::read_to_string(&self.said).unwrap()
     }
 
-    async fn says(&self, words: &str) {
+    pub async fn says(&self, words: &str) {
         until(words, async || self.text().contains(words)).await;
     }
 
-    fn listener(&self, name: &str) -> SocketAddr {
+    pub fn listener(&self, name: &str) -> SocketAddr {
         let text = self.text();
         let (_, after) = text.split_once(&format!("{name}=\"")).unwrap();
         after.split_once('"').unwrap().0.parse().unwrap()
     }
 
-    async fn client(&self, http: Http) -> Client {
+    pub async fn client(&self, http: Http) -> Client {
         let way = Way::to(self, "https", Some(http));
         within("a connection", way.connect()).await.expect("a connection")
     }
 
-    async fn private(&self) -> Client {
+    pub async fn private(&self) -> Client {
         let way = Way::to(self, "private", None);
         within("a connection", way.connect()).await.expect("a connection")
     }
 
-    async fn admin(&self, path: &str) -> Answer {
+    pub async fn admin(&self, path: &str) -> Answer {
         let way = Way::to(self, "admin", None);
         let mut client = within("a connection", way.connect()).await.expect("a connection");
         client.get(path).await
     }
 
-    async fn metric(&self, series: &str) -> f64 {
+    pub async fn metric(&self, series: &str) -> f64 {
         let page = self.admin("/metrics").await;
         let lines = page.text().lines().filter(|line| line.starts_with(series));
         lines
@@ -112,14 +111,14 @@ impl Generation {
             .sum()
     }
 
-    fn descriptors(&self) -> usize {
+    pub fn descriptors(&self) -> usize {
         fs::read_dir(format!("/proc/{}/fd", self.child.id()))
             .unwrap()
             .count()
     }
 
     /// Memory resident, in bytes.
-    fn memory(&self) -> u64 {
+    pub fn memory(&self) -> u64 {
         let status = fs::read_to_string(format!("/proc/{}/status", self.child.id())).unwrap();
         let line = status
             .lines()
@@ -128,11 +127,11 @@ impl Generation {
         line.trim().trim_end_matches(" kB").parse::<u64>().unwrap() * 1024
     }
 
-    fn signal(&self, name: &str) {
+    pub fn signal(&self, name: &str) {
         signal(self.child.id(), name);
     }
 
-    async fn ended(&mut self) -> Option<i32> {
+    pub async fn ended(&mut self) -> Option<i32> {
         let mut code = None;
         until("the program's end", async || {
             code = self.child.try_wait().unwrap();
@@ -150,7 +149,7 @@ impl Drop for Generation {
     }
 }
 
-fn signal(pid: u32, name: &str) {
+pub fn signal(pid: u32, name: &str) {
     let sent = Command::new("kill").args(["-s", name, &pid.to_string()]).status();
     assert!(sent.unwrap().success());
 }
@@ -345,7 +344,7 @@ async fn three_hand_overs_under_traffic_lose_nothing() {
 }
 
 /// A backend whose answers to `/slow` wait for a word.
-fn patient() -> (Builder, watch::Sender<bool>) {
+pub fn patient() -> (Builder, watch::Sender<bool>) {
     let (go, gone) = watch::channel(false);
     let answer = move |request: Request<Incoming>| {
         let mut gone = gone.clone();
@@ -537,123 +536,6 @@ async fn another_user_is_turned_away() {
         now.metric("banyan_handovers_total{outcome=\"refused\"}").await,
         1.0
     );
-}
-
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn sockets_of_systemd_are_served_with_who_waits_there_already() {
-    let (https, private) = (
-        TcpListener::bind("127.0.0.1:0").unwrap(),
-        TcpListener::bind("127.0.0.1:0").unwrap(),
-    );
-    let [https_at, private_at] = [&https, &private].map(|socket| socket.local_addr().unwrap());
-    let (site, _go) = patient();
-    let site = site
-        .top("cores = 2")
-        .listen(&format!(
-            "https = [\"{https_at}\"]\nprivate = [\"{private_at}\"]\n"
-        ))
-        .operator(HANDOVER);
-    let config = site.write();
-    let mut early = Raw {
-        wire: Wire::Tcp(client::tcp(private_at).await),
-    };
-    early
-        .send("GET / HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n")
-        .await;
-    // what systemd does: descriptors from 3 on
-    let pass = "exec 3<&0 4<&1 </dev/null >/dev/null; export LISTEN_FDS=2 LISTEN_PID=$$; exec \"$@\"";
-    let mut command = Command::new("bash");
-    command
-        .args([
-            "-c",
-            pass,
-            "bash",
-            env!("CARGO_BIN_EXE_banyan"),
-            "run",
-            "--config",
-        ])
-        .arg(&config)
-        .stdin(Stdio::from(OwnedFd::from(https)))
-        .stdout(Stdio::from(OwnedFd::from(private)));
-    let mut now = Generation::spawn(&mut command, &config);
-    drop(command); // it has the sockets as well
-    now.serves().await;
-    assert!(early.rest().await.ends_with("done"));
-    for _ in 0..10 {
-        assert_eq!(now.client(Http::Two).await.get("/").await.text(), "done");
-        assert_eq!(now.private().await.get("/").await.text(), "done");
-    }
-    // and they pass on like any other
-    let next = Generation::start(&config).await;
-    assert_eq!(now.ended().await, Some(0));
-    assert_eq!(next.client(Http::One).await.get("/").await.text(), "done");
-}
-
-/// A process that is nobody's child here. Killed when dropped.
-struct Stray(u32);
-
-impl Stray {
-    fn is_there(&self) -> bool {
-        let stat = fs::read_to_string(format!("/proc/{}/stat", self.0)).unwrap_or_default();
-        stat.rsplit_once(')')
-            .is_some_and(|(_, state)| !state.trim_start().starts_with('Z'))
-    }
-}
-
-impl Drop for Stray {
-    fn drop(&mut self) {
-        if self.is_there() {
-            signal(self.0, "KILL");
-        }
-    }
-}
-
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn systemd_is_told_who_serves() {
-    let (site, _go) = patient();
-    let site = site.operator(HANDOVER);
-    let config = site.write();
-    let told = UnixDatagram::bind(config.with_file_name("notify")).unwrap();
-    told.set_read_timeout(Some(Duration::from_secs(20))).unwrap();
-    let next = || {
-        let mut bytes = [0; 512];
-        let read = told.recv(&mut bytes).expect("a message");
-        String::from_utf8(bytes[..read].to_vec()).unwrap()
-    };
-    let mut command = Generation::command(&config);
-    command.env("NOTIFY_SOCKET", config.with_file_name("notify"));
-    let mut first = Generation::spawn(&mut command, &config);
-    let ready = next();
-    assert!(ready.starts_with("READY=1\n"), "{ready}");
-    assert!(
-        ready.contains(&format!("\nMAINPID={}\n", first.child.id())),
-        "{ready}"
-    );
-    let before = banyan::clock::monotonic_micros();
-    first.signal("HUP");
-    let reloading = next();
-    let at = reloading
-        .strip_prefix("RELOADING=1\nMONOTONIC_USEC=")
-        .expect(&reloading);
-    assert!((before..=banyan::clock::monotonic_micros()).contains(&at.parse().unwrap()));
-    assert_eq!(next(), "READY=1");
-    first.signal("USR2");
-    let main = next();
-    let second: u32 = main.strip_prefix("MAINPID=").expect(&main).parse().unwrap();
-    let second = Stray(second);
-    assert_ne!(second.0, first.child.id());
-    let ready = next();
-    assert!(
-        ready.contains(&format!("\nMAINPID={}\n", second.0)) && ready.ends_with("generation 2"),
-        "{ready}"
-    );
-    assert_eq!(first.ended().await, Some(0));
-    signal(second.0, "TERM");
-    assert!(
-        next().starts_with("STOPPING=1"),
-        "the first said nothing of its end"
-    );
-    until("its end", async || !second.is_there()).await;
 }
 
 /// `GET path` with these cookies, and those that it leaves.

@@ -86,6 +86,7 @@ mod step_up;
 mod streaming;
 mod strictness;
 mod syscalls;
+mod systemd;
 mod tables;
 mod tidy;
 mod trailers;

@@ -134,7 +134,10 @@ async fn who_has_a_role_at_the_issuer_signs_in_there() {
     );
     assert_eq!(mina.jar.len(), 1, "the sign-in's own cookie is gone");
     let me: Value = serde_json::from_slice(&mina.open("/api/me").await.body).unwrap();
-    assert_eq!((&me["name"], &me["scopes"]), (&json!("mina"), &json!(["read", "write"])));
+    assert_eq!(
+        (&me["name"], &me["scopes"]),
+        (&json!("mina"), &json!(["read", "write"]))
+    );
     assert_eq!(mina.status().await, 200);
     let told = mina.open("/login").await;
     assert!(told.text().contains("<b>mina</b>"), "{}", told.text());

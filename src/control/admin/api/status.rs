@@ -9,7 +9,7 @@ use super::super::{answer::Answer, endpoints::Asked, refusal::Refusal};
 use crate::{
     backend::health::Health,
     clock,
-    control::{plane::View, publish},
+    control::{plane::View, status},
     name::unversioned,
     observe::log::rfc3339,
     snapshot::{Snapshot, diff::Diff},
@@ -161,7 +161,7 @@ impl RoomNow {
 }
 
 impl Change {
-    fn of(status: &publish::Status, at: &Snapshot) -> Self {
+    fn of(status: &status::Status, at: &Snapshot) -> Self {
         let (stale, left_out) = status.stale.iter().cloned().partition(|file| is_served(file, at));
         Self {
             at: rfc3339(status.at.secs()),

@@ -252,6 +252,13 @@ fn asked(html: &mut Html, goes: &Goes) {
 
 /// What stands before the backend.
 fn before(html: &mut Html, explained: &Explanation) {
+    for version in &explained.versions {
+        html.element(
+            "<li><span class=\"step\">Version</span><div>",
+            version,
+            "</div></li>",
+        );
+    }
     if let Some(room) = &explained.room {
         html.element("<li><span class=\"step\">Room</span><div>", room, "</div></li>");
     }
@@ -271,13 +278,6 @@ fn ending(html: &mut Html, explained: &Explanation) {
             .element("><b>", &goes.backend, "</b></a>");
         asked(html, goes);
         html.raw("</div></li>");
-    }
-    for version in &explained.versions {
-        html.element(
-            "<li><span class=\"step\">Version</span><div>",
-            version,
-            "</div></li>",
-        );
     }
     before(html, explained);
     if let Some(standby) = &explained.failover {

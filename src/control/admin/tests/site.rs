@@ -22,7 +22,7 @@ use crate::{
         edit::Editor,
         history::History,
         plane::{Handle, View},
-        publish::{Outcome, Status},
+        status::{Outcome, Status},
     },
     gate::assertion::Signer,
     observe::{Observer, metrics::Facts},
