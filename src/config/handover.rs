@@ -50,15 +50,12 @@ impl HandoverFile {
     }
 
     /// The bounds, with the window.
-    pub(super) fn bound(&self, limits: Limits) -> Limits {
-        let handover_window = self
+    pub(super) fn bound(&self, mut limits: Limits) -> Limits {
+        limits.handover_window = self
             .window
             .as_ref()
             .map_or(limits.drain_timeout, |window| window.0);
-        Limits {
-            handover_window,
-            ..limits
-        }
+        limits
     }
 }
 

@@ -223,10 +223,13 @@ fn number() -> String {
     URL_SAFE_NO_PAD.encode(bits)
 }
 
+/// How people are called in the log, by the address of their identity, which is kept so that no other comes to lie there.
+type Names = Recent<usize, (Arc<Identity>, Arc<str>)>;
+
 /// What this core told of people lately. It belongs to one [`Signer`].
 pub struct AssertionMemory {
     told: RefCell<Recent<(usize, BackendName), Told>>,
-    names: RefCell<Recent<usize, (Arc<Identity>, Arc<str>)>>,
+    names: RefCell<Names>,
 }
 
 /// What a backend is told of somebody.

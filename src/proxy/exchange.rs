@@ -21,7 +21,8 @@ use super::{
     recall::Side,
     redirect,
     refusal::Refusal,
-    respond, rooms, sign_in, withheld,
+    respond::{self, leave},
+    rooms, sign_in, withheld,
 };
 use crate::{
     body::Body,
@@ -155,11 +156,7 @@ pub(super) async fn pass_through(
         Err(stop) => return stopped(stop, &ask, head, edge, at, following),
     };
     let rule = at.rule(decision.route).ok_or_else(Refusal::no_route)?;
-    note_decision(&decision, rule, at, edge, following);
-    sign_in::note(&decision, &ask, at, following);
-    admit::check_in(&decision, rule, head, edge, following)?;
-    carried::note(&decision.carried, edge);
-    withheld::note(&decision, edge, &mut following.record);
+    check_in(&decision, rule, &ask, (head, at, edge), following)?;
     if let Some(waiting) = rooms::pass(&decision, rule, &ask, at, following) {
         return Ok((waiting, None));
     }
@@ -167,12 +164,7 @@ pub(super) async fn pass_through(
     let drill = drills::meet(&decision, rule, &ask, at, edge);
     let asked = (&*head, &body, drill.is_some());
     let said = match caching::shortcut::answer((&decision, rule), asked, (peer, at), edge, following) {
-        Ok(kept) => {
-            return Ok((
-                respond::leave(kept, &decision.settle(), rule, peer, at, following),
-                None,
-            ));
-        }
+        Ok(kept) => return Ok((leave(kept, &decision.settle(), rule, peer, at, following), None)),
         Err(said) => said,
     };
     let noted = caching::key::Noted::of(&decision, head, &host, at, said);
@@ -195,7 +187,7 @@ pub(super) async fn pass_through(
     let way = caching::Way::new(rule, edge, at, &mut following.record, &mut interim);
     let (mut response, under_way) = caching::send(noted, outgoing, way).await?;
     following.record.outcome = respond::outcome(&mut response, over_http2)?;
-    let response = respond::leave(response, &decision, rule, peer, at, following);
+    let response = leave(response, &decision, rule, peer, at, following);
     Ok((drills::after(drill, response), under_way))
 }
 
@@ -363,6 +355,22 @@ fn note_rule(rule: &Rule, record: &mut Record) {
     if rule.policy.access.signed.is_some() {
         access::conceal(record);
     }
+}
+
+/// Notes what was decided, and whether its sender may ask as often.
+fn check_in(
+    decision: &Decision<'_>,
+    rule: &Rule,
+    ask: &Ask<'_, '_>,
+    (head, at, edge): (&Head, &Snapshot, &Rc<Edge>),
+    following: &mut Following,
+) -> Result<(), Refusal> {
+    note_decision(decision, rule, at, edge, following);
+    sign_in::note(decision, ask, at, following);
+    admit::check_in(decision, rule, head, edge, following)?;
+    carried::note(&decision.carried, edge);
+    withheld::note(decision, edge, &mut following.record);
+    Ok(())
 }
 
 fn note_decision(

@@ -329,9 +329,7 @@ fn sent(
     let roles = decision.identity.as_ref().map(|identity| identity.roles.clone());
     let rewritten = decision.forwarded.is_some();
     let settled = decision.settle();
-    let sent = settled
-        .target
-        .map_or_else(|| target.to_owned(), |target| target.to_string());
+    let sent = settled.target.unwrap_or_else(|| target.to_owned());
     let (path, query) = sent
         .split_once('?')
         .map_or((&*sent, None), |(path, query)| (path, Some(query)));

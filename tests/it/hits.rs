@@ -56,6 +56,9 @@ fn told(answer: &Answer) -> String {
     ttl.collect::<Vec<_>>().join("; ")
 }
 
+/// A target, fields, and what `Cache-Status` says.
+type Other<'o> = (&'o str, &'o [(&'o str, &'o str)], &'o str);
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_request_that_is_known_again_is_answered_as_any_other() {
     for http in Http::BOTH {
@@ -73,7 +76,7 @@ async fn a_request_that_is_known_again_is_answered_as_any_other() {
             assert_eq!(again.header("age"), "0");
             assert_ne!(again.header("x-request-id"), first.header("x-request-id"));
         }
-        let others: [(&str, &[(&str, &str)], &str); 7] = [
+        let others: [Other<'_>; 7] = [
             ("/a?b=2", &[], "banyan; fwd=uri-miss; fwd-status=200; stored"),
             (
                 "/a?b=1",

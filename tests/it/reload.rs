@@ -9,7 +9,7 @@ use std::{
     time::Duration,
 };
 
-use banyan::control::publish::Outcome;
+use banyan::control::status::Outcome;
 use http::{HeaderValue, Method, Request, Response};
 use hyper::body::Incoming;
 use rcgen::{CertificateParams, Issuer, KeyPair};

@@ -102,22 +102,11 @@ async fn a_flood_of_unseen_tokens_waits_and_others_do_not() {
         assert!(world.metric(&series).await > 0.0, "{outcome}");
     }
     // when it is over, who was turned away is let in, and a dry run forgave nothing that it shouldn't
-    let fresh = GOOD.token("RS256", "bob", &[]);
-    assert_eq!(
-        asked(&client, "/account", &fresh)
-            .await
-            .seen()
-            .header("banyan-user"),
-        "bob"
-    );
-    let other = GOOD.token("RS256", "carol", &[]);
-    assert_eq!(
-        asked(&client, "/trial", &other)
-            .await
-            .seen()
-            .header("banyan-user"),
-        "carol"
-    );
+    for (path, who) in [("/account", "bob"), ("/trial", "carol")] {
+        let fresh = GOOD.token("RS256", who, &[]);
+        let seen = asked(&client, path, &fresh).await.seen();
+        assert_eq!(seen.header("banyan-user"), who);
+    }
     assert_eq!(world.metric("banyan_gate_verifications_waiting").await, 0.0);
     let request = client.request(&Method::GET, "/account", empty());
     assert_eq!(client.another().ask(request).await.status, 401);

@@ -27,7 +27,7 @@ use std::{
 };
 
 use banyan::{
-    control::{plane::Handle, publish::Status},
+    control::{plane::Handle, status::Status},
     serve::{Addresses, Running, StartError},
 };
 use http::{Request, Response};

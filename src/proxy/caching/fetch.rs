@@ -278,10 +278,8 @@ impl Fetch<'_> {
         if !response.headers.contains_key(Known::DATE) {
             response.headers.insert(Known::DATE, date::write(now));
         }
-        let when = Exchanged {
-            asked: since.asked,
-            answered: now,
-        };
+        let Since { asked, stamp } = since;
+        let when = Exchanged { asked, answered: now };
         let bounds = &self.asking.caching.bounds;
         let (times, mut terms) =
             freshness::times(response.status, &response.headers, directives, bounds, when);
@@ -299,7 +297,7 @@ impl Fetch<'_> {
             labels: key::labels(self.asking.noted, way.rule, &fields),
             key: self.asking.key.clone(),
             store: Arc::clone(store),
-            stamp: since.stamp,
+            stamp,
         };
         let body = std::mem::replace(&mut response.body, Body::Empty);
         let asking = self.asking;

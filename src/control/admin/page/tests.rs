@@ -429,9 +429,9 @@ fn route_of(text: &str) -> routes::Route {
     }
 }
 
-fn backend_of(text: &str) -> backends::Backend {
+fn server_of(text: &str, health: &str) -> backends::Server {
     let own = || text.to_owned();
-    let server = |health: &str| backends::Server {
+    backends::Server {
         address: own(),
         health: health.to_owned(),
         state: health.to_owned(),
@@ -447,7 +447,12 @@ fn backend_of(text: &str) -> backends::Backend {
         last_check: own(),
         takes_traffic: true,
         connections: 1,
-    };
+    }
+}
+
+fn backend_of(text: &str) -> backends::Backend {
+    let own = || text.to_owned();
+    let server = |health| server_of(text, health);
     backends::Backend {
         name: own(),
         versions: Vec::new(),
