@@ -52,6 +52,8 @@ async fn app(request: Request<Incoming>) -> Response<Body> {
             .headers_mut()
             .append(name, HeaderValue::from_static(value));
     }
+    // what isn't read costs the connection
+    let _ = http_body_util::BodyExt::collect(request.into_body()).await;
     response
 }
 
