@@ -2,7 +2,7 @@
 //!
 //! Cores meet in a table that only a request touches for which the cache has no answer, and which is about to wait for a backend. It is
 //! in so many parts, each with a lock that is held for one look, so that they seldom meet at all: to join and to land cost 0.1 to 0.8 µs
-//! together, on two cores that did nothing else, where a miss costs some ten times that without its backend.
+//! together in a model of two threads that do nothing else.
 
 use std::{
     collections::HashMap,
